@@ -1,0 +1,176 @@
+"""Runs, their stages and what happened to them. Only `services` writes here.
+
+Every dataset that ever ran has one `Head`: the version that watchers compare, and the run that they see. Whoever
+changes anything of a dataset locks its head first, so versions are committed in the order in which they are counted.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+
+from apps.datasets.models import Dataset
+
+from .transitions import UNFINISHED, StageState, State
+
+
+def _choices(words: type[State] | type[StageState]) -> list[tuple[str, str]]:
+    return [(word.value, word.value.capitalize()) for word in words]
+
+
+class RunQuerySet(models.QuerySet["Run"]):
+    def unfinished(self) -> RunQuerySet:
+        return self.filter(state__in=UNFINISHED)
+
+
+class Run(models.Model):
+    """One pass of a pipeline over a dataset, from queued to ready or error."""
+
+    class Control(models.TextChoices):
+        """What the people in charge ask of the reporter, which obeys at its next report."""
+
+        RUN = "run", "Run"
+        PAUSE = "pause", "Pause"
+        CANCEL = "cancel", "Cancel"
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="runs")
+    number = models.PositiveIntegerField(help_text="Counts the runs of this dataset, from 1.")
+    state = models.CharField(max_length=9, choices=_choices(State), default=State.PENDING)
+    control = models.CharField(max_length=6, choices=Control, default=Control.RUN)
+    cancelled = models.BooleanField(default=False)
+    message = models.CharField(max_length=1000, blank=True)
+    error = models.TextField(blank=True)
+    percent = models.FloatField(default=0.0, help_text="Over all stages by weight; it never falls.")
+    failed = models.PositiveBigIntegerField(default=0, help_text="Items that could not be processed.")
+    skipped = models.PositiveBigIntegerField(default=0, help_text="Items left as they were.")
+    created_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(help_text="When anything that watchers see last changed.")
+    heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="The last sign of life of the reporter.")
+    progressed_at = models.DateTimeField(null=True, blank=True, help_text="When a count last grew.")
+
+    objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "number"], name="run_number_once"),
+            models.UniqueConstraint(
+                fields=["dataset"],
+                condition=Q(state__in=["pending", "indexing", "embedding"]),
+                name="run_one_unfinished",
+                violation_error_message="This dataset has an unfinished run.",
+            ),
+            models.CheckConstraint(
+                condition=Q(state__in=["pending", "indexing", "embedding", "ready", "error"]), name="run_state_known"
+            ),
+            models.CheckConstraint(condition=Q(control__in=["run", "pause", "cancel"]), name="run_control_known"),
+            models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100), name="run_percent_in_range"),
+            models.CheckConstraint(
+                condition=Q(state__in=["ready", "error"], finished_at__isnull=False)
+                | Q(state__in=["pending", "indexing", "embedding"], finished_at__isnull=True),
+                name="run_finished_has_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"run {self.number} of {self.dataset}"
+
+    @property
+    def is_finished(self) -> bool:
+        return State(self.state) not in UNFINISHED
+
+
+class Stage(models.Model):
+    """A part of a run with a count of its own. The stage under way gives the run its working state."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="stages")
+    position = models.PositiveSmallIntegerField()
+    name = models.CharField(max_length=64)
+    label = models.CharField(max_length=100, blank=True, help_text="Shown in place of the state's label.")
+    counts_as = models.CharField(
+        max_length=9,
+        choices=[(State.INDEXING.value, "Indexing"), (State.EMBEDDING.value, "Embedding")],
+        default=State.INDEXING,
+    )
+    unit = models.CharField(max_length=32, default="items", help_text="What is counted, in the plural.")
+    weight = models.FloatField(default=1.0, validators=[MinValueValidator(0.001)])
+    state = models.CharField(max_length=7, choices=_choices(StageState), default=StageState.WAITING)
+    current = models.PositiveBigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(default=0, help_text="0: not known yet.")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    # At most `estimates.READINGS_KEPT` pairs [seconds since started_at, current], thinned as they age: enough for the
+    # rate, the time left and a chart of the whole stage, and read with the row itself.
+    readings = models.JSONField(default=list, blank=True)
+
+    class Meta:
+        ordering = ["run", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "position"], name="stage_position_once"),
+            models.UniqueConstraint(fields=["run", "name"], name="stage_name_once"),
+            models.UniqueConstraint(fields=["run"], condition=Q(state="active"), name="stage_one_active"),
+            models.CheckConstraint(condition=Q(counts_as__in=["indexing", "embedding"]), name="stage_counts_as_known"),
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "active", "done", "failed", "skipped"]), name="stage_state_known"
+            ),
+            models.CheckConstraint(condition=Q(weight__gt=0), name="stage_weight_positive"),
+            models.CheckConstraint(condition=Q(total=0) | Q(current__lte=F("total")), name="stage_count_in_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or self.name} of {self.run}"
+
+
+class ItemFailure(models.Model):
+    """One item that could not be processed, and why. The run goes on without it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="failures")
+    stage = models.CharField(max_length=64)
+    item = models.CharField(max_length=1024)
+    reason = models.CharField(max_length=500)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            # A chunk that is done again after a crash says the same failures again; they stand once.
+            models.UniqueConstraint(fields=["run", "stage", "item"], name="failure_once_an_item"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.reason}"
+
+
+class Transition(models.Model):
+    """The history of a run: every move of its state or of a stage's, and every request made of it."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="transitions")
+    version = models.PositiveBigIntegerField(help_text="The dataset's version that the move made.")
+    stage = models.CharField(max_length=64, blank=True, help_text="Empty: the run's own state.")
+    old = models.CharField(max_length=9, blank=True)
+    new = models.CharField(max_length=9)
+    note = models.CharField(max_length=500, blank=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["run", "id"], name="transition_history")]
+
+    def __str__(self) -> str:
+        return f"{self.stage or 'run'}: {self.old} → {self.new}"
+
+
+class Head(models.Model):
+    """What watchers compare and see: a dataset's version, which every change raises by one, and its latest run."""
+
+    dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="head")
+    version = models.PositiveBigIntegerField(default=0)
+    run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.dataset} at version {self.version}"

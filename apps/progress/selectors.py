@@ -1,0 +1,85 @@
+"""Reads. One query each, however many datasets are asked for; what comes back is frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+from django.utils import timezone
+
+from apps.datasets.models import Dataset
+
+from .models import Run
+from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
+
+_RUN = "head__run__"
+_STAGE = "head__run__stages__"
+_RUN_FIELDS = (
+    "number", "state", "control", "cancelled", "message", "error", "percent", "failed", "skipped", "updated_at",
+    "heartbeat_at", "progressed_at",
+)  # fmt: skip
+_STAGE_FIELDS = (
+    "name", "label", "counts_as", "unit", "weight", "state", "current", "total", "started_at", "finished_at",
+    "readings",
+)  # fmt: skip
+
+
+def facts_of(dataset_pks: Iterable[int]) -> dict[int, Facts]:
+    """The facts of the datasets with these row ids, by id, in one query. Ids that no dataset has are left out."""
+    rows = (
+        Dataset.objects.filter(pk__in=list(dataset_pks))
+        .order_by("pk", f"{_STAGE}position")
+        .values(
+            "pk", "key", "created_at", "head__version",
+            *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in _STAGE_FIELDS),
+        )  # fmt: skip
+    )
+    return {facts.pk: facts for facts in _facts(rows.iterator(chunk_size=2000))}
+
+
+def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:
+    for pk, group in groupby(rows, key=lambda row: row["pk"]):
+        stages = list(group)
+        yield Facts(
+            pk=pk,
+            dataset_id=stages[0]["key"],
+            created_at=stages[0]["created_at"],
+            version=stages[0]["head__version"] or 0,
+            run=_run_facts(stages) if stages[0][_RUN + "number"] is not None else None,
+        )
+
+
+def _run_facts(rows: list[dict[str, Any]]) -> RunFacts:
+    run = {field: rows[0][_RUN + field] for field in _RUN_FIELDS}
+    paused = run.pop("control") == Run.Control.PAUSE
+    run["error"] = run["error"] or None
+    return RunFacts(
+        **run, paused=paused, stages=tuple(_stage_facts(row) for row in rows if row[_STAGE + "name"] is not None)
+    )
+
+
+def _stage_facts(row: dict[str, Any]) -> StageFacts:
+    stage = {field: row[_STAGE + field] for field in _STAGE_FIELDS}
+    stage["readings"] = tuple((moment, count) for moment, count in stage["readings"])
+    return StageFacts(**stage)
+
+
+def progress_of(dataset_pk: int) -> DatasetProgress:
+    """How far a dataset is now. Raises `Dataset.DoesNotExist` for an id that no dataset has."""
+    facts = facts_of([dataset_pk]).get(dataset_pk)
+    if facts is None:
+        raise Dataset.DoesNotExist
+    return snapshot(facts, timezone.now())
+
+
+def progress_of_many(dataset_pks: Iterable[int]) -> dict[int, DatasetProgress]:
+    """How far each of the datasets is now, by row id."""
+    now = timezone.now()
+    return {pk: snapshot(facts, now) for pk, facts in facts_of(dataset_pks).items()}
+
+
+def versions_of(dataset_pks: Iterable[int]) -> dict[int, int]:
+    """The versions of the datasets with these row ids; 0 for one that never ran, nothing for one that is gone."""
+    rows = Dataset.objects.filter(pk__in=list(dataset_pks)).values_list("pk", "head__version")
+    return {pk: version or 0 for pk, version in rows}

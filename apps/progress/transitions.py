@@ -1,0 +1,70 @@
+"""The legal moves of a run and of a stage. Pure Python: no database, no clock."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class State(StrEnum):
+    """The five words that ``state`` may take on the wire."""
+
+    PENDING = "pending"
+    INDEXING = "indexing"
+    EMBEDDING = "embedding"
+    READY = "ready"
+    ERROR = "error"
+
+
+class StageState(StrEnum):
+    WAITING = "waiting"
+    ACTIVE = "active"
+    DONE = "done"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+WORKING: Final = frozenset({State.INDEXING, State.EMBEDDING})
+FINISHED: Final = frozenset({State.READY, State.ERROR})
+UNFINISHED: Final = frozenset(State) - FINISHED
+
+# From each state, the states that may follow. The two working states may alternate: a pipeline may index again after
+# it has embedded. Finished is finished: what comes after is another run.
+MOVES: Final[dict[State, frozenset[State]]] = {
+    State.PENDING: WORKING | FINISHED,
+    State.INDEXING: frozenset({State.EMBEDDING}) | FINISHED,
+    State.EMBEDDING: frozenset({State.INDEXING}) | FINISHED,
+    State.READY: frozenset(),
+    State.ERROR: frozenset(),
+}
+
+STAGE_MOVES: Final[dict[StageState, frozenset[StageState]]] = {
+    StageState.WAITING: frozenset({StageState.ACTIVE, StageState.SKIPPED}),
+    StageState.ACTIVE: frozenset({StageState.DONE, StageState.FAILED, StageState.SKIPPED}),
+    StageState.DONE: frozenset(),
+    StageState.FAILED: frozenset(),
+    StageState.SKIPPED: frozenset(),
+}
+
+
+class IllegalTransition(Exception):
+    """A move that the tables do not have. ``code`` is stable and goes out with the API's 409."""
+
+    code = "illegal_transition"
+
+    def __init__(self, old: State | StageState, new: State | StageState) -> None:
+        super().__init__(f"{old.value} cannot become {new.value}")
+        self.old = old
+        self.new = new
+
+
+def check_move(old: State, new: State) -> None:
+    """Raise `IllegalTransition` unless a run may go from ``old`` to ``new``."""
+    if new not in MOVES[old]:
+        raise IllegalTransition(old, new)
+
+
+def check_stage_move(old: StageState, new: StageState) -> None:
+    """Raise `IllegalTransition` unless a stage may go from ``old`` to ``new``."""
+    if new not in STAGE_MOVES[old]:
+        raise IllegalTransition(old, new)
