@@ -105,7 +105,7 @@ class Sample(models.Model):
     """One image that could be read. What could not be read is a failure of its run, and no sample."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="samples")
-    path = models.CharField(max_length=4096, help_text="Relative to the dataset's folder, with forward slashes.")
+    path = models.CharField(max_length=1024, help_text="Relative to the dataset's folder, with forward slashes.")
     size = models.PositiveBigIntegerField(help_text="bytes")
     mtime_ns = models.BigIntegerField(help_text="The file's time of change when it was read, in nanoseconds.")
     sha256 = models.CharField(max_length=64)

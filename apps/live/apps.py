@@ -1,5 +1,15 @@
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class LiveConfig(AppConfig):
     name = "apps.live"
+
+    def ready(self) -> None:
+        from apps.progress.signals import progress_changed
+
+        from .checks import check_settings
+        from .doorbell import ring
+
+        progress_changed.connect(ring, dispatch_uid="live.doorbell")
+        register(check_settings)

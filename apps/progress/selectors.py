@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
@@ -27,15 +28,18 @@ _STAGE_FIELDS = (
 
 def facts_of(dataset_pks: Iterable[int]) -> dict[int, Facts]:
     """The facts of the datasets with these row ids, by id, in one query. Ids that no dataset has are left out."""
-    rows = (
-        Dataset.objects.filter(pk__in=list(dataset_pks))
-        .order_by("pk", f"{_STAGE}position")
-        .values(
+    return {facts.pk: facts for facts in facts_in(Dataset.objects.filter(pk__in=list(dataset_pks)))}
+
+
+def facts_in(datasets: QuerySet[Dataset]) -> Iterator[Facts]:
+    """The facts of the datasets of a queryset, in the order of their row ids, in one query."""
+    # No `.iterator()`: it would open a cursor on the server, which is two round trips more on PostgreSQL.
+    return _facts(
+        datasets.order_by("pk", f"{_STAGE}position").values(
             "pk", "key", "created_at", "head__version",
             *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in _STAGE_FIELDS),
         )  # fmt: skip
     )
-    return {facts.pk: facts for facts in _facts(rows.iterator(chunk_size=2000))}
 
 
 def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import BigIntegerField, Max
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
@@ -27,6 +27,32 @@ from .transitions import StageState, State, check_move, check_stage_move
 
 REASON_LENGTH = 500
 MESSAGE_LENGTH = 1000
+ERROR_LENGTH = 10_000
+# PostgreSQL indexes no more than 2,704 bytes of a row, and the item stands in the index that keeps it there once.
+ITEM_BYTES = 1024
+
+
+def _text(text: str, length: int) -> str:
+    """What a reporter says, as every database stores it: no NUL, and no half of a character.
+
+    Messages quote file names, and a name that is not UTF-8 reaches Python with lone surrogates in it.
+    """
+    if "\0" in text:
+        text = text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return text.encode(errors="backslashreplace").decode()[:length]
+
+
+def _check_counts(*counts: int | None) -> None:
+    if not all(count is None or 0 <= count <= BigIntegerField.MAX_BIGINT for count in counts):
+        raise ValueError(f"A count is a number from 0 to {BigIntegerField.MAX_BIGINT}.")
+
+
+def _item(name: str) -> str:
+    """The name of an item as it is listed. Of one that is too long, the end is kept: it tells files apart."""
+    encoded = _text(name, len(name) * 6).encode()
+    if len(encoded) > ITEM_BYTES:
+        return "…" + encoded[3 - ITEM_BYTES :].decode(errors="ignore")
+    return encoded.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +88,15 @@ class _Changes:
 
     def alive(self, *, progressed: bool = False) -> None:
         """Note a sign of life, which alone is no change that watchers see."""
-        self.run.heartbeat_at = self.now
-        self.run_fields.add("heartbeat_at")
+        self.set_silently(heartbeat_at=self.now)
         if progressed:
-            self.run.progressed_at = self.now
-            self.run_fields.add("progressed_at")
+            self.set_silently(progressed_at=self.now)
+
+    def set_silently(self, **values: Any) -> None:
+        """Set fields of the run that watchers are not shown."""
+        for name, value in values.items():
+            setattr(self.run, name, value)
+            self.run_fields.add(name)
 
     def move(self, new: State, note: str = "") -> None:
         """Move the run's state by compare-and-set; nothing where it is there already."""
@@ -109,7 +139,7 @@ class _Changes:
     def record(self, stage: str, old: str, new: str, note: str = "") -> None:
         self.seen = True
         self.history.append(
-            Transition(run=self.run, stage=stage, old=old, new=new, note=note[:REASON_LENGTH], at=self.now)
+            Transition(run=self.run, stage=stage, old=old, new=new, note=_text(note, REASON_LENGTH), at=self.now)
         )
 
 
@@ -169,7 +199,7 @@ def begin_run(dataset: Dataset, stages: Sequence[StagePlan] = (), *, message: st
         last = Run.objects.filter(dataset=dataset).aggregate(last=Max("number"))["last"] or 0
         now = timezone.now()
         run = Run.objects.create(
-            dataset=dataset, number=last + 1, message=message[:MESSAGE_LENGTH], created_at=now, updated_at=now
+            dataset=dataset, number=last + 1, message=_text(message, MESSAGE_LENGTH), created_at=now, updated_at=now
         )
         Stage.objects.bulk_create(
             Stage(
@@ -186,8 +216,10 @@ def begin_run(dataset: Dataset, stages: Sequence[StagePlan] = (), *, message: st
 
 def start_stage(run_pk: int, name: str, *, total: int | None = None, message: str | None = None) -> Run:
     """Make ``name`` the stage under way; the one before it is done. Nothing changes but total and message where it
-    is under way already. Raises `UnknownStage`, `RunFinished`, `IllegalTransition` (a stage that is over).
+    is under way already. Raises `UnknownStage`, `RunFinished`, `IllegalTransition` (a stage that is over), `ValueError`
+    (a negative total).
     """
+    _check_counts(total)
     with _changing(run_pk) as changes:
         stages = _stages(changes.run)
         stage = next((stage for stage in stages if stage.name == name), None)
@@ -200,7 +232,7 @@ def start_stage(run_pk: int, name: str, *, total: int | None = None, message: st
         changes.move(State(stage.counts_as))
         changes.alive(progressed=True)
         if message is not None:
-            changes.set(message=message[:MESSAGE_LENGTH])
+            changes.set(message=_text(message, MESSAGE_LENGTH))
         _count(changes, stage, None, total)
         _raise_percent(changes, stages)
         return changes.run
@@ -217,8 +249,9 @@ def report(
     """Set the absolute counts of the stage under way; what is None stays. Also a sign of life.
 
     A total under the count grows to it: at least that many there are. Raises `RunFinished`; `UnknownStage` where a
-    count comes and no stage is under way.
+    count comes and no stage is under way; `ValueError` where one is negative.
     """
+    _check_counts(current, total, skipped)
     with _changing(run_pk) as changes:
         changes.alive()
         if current is not None or total is not None:
@@ -229,7 +262,7 @@ def report(
             _count(changes, stage, current, total)
             _raise_percent(changes, stages)
         if message is not None:
-            changes.set(message=message[:MESSAGE_LENGTH])
+            changes.set(message=_text(message, MESSAGE_LENGTH))
         if skipped is not None:
             changes.set(skipped=skipped)
         return changes.run
@@ -260,13 +293,13 @@ def heartbeat(run_pk: int) -> bool:
 
 def record_failures(run_pk: int, stage: str, failures: Iterable[tuple[str, str]]) -> Run:
     """List items that could not be processed, each (item, reason); one that is listed already is not listed twice."""
-    reasons = dict(failures)
+    reasons = {_item(item): reason for item, reason in failures}
     with _changing(run_pk) as changes:
         known = ItemFailure.objects.filter(run=changes.run, stage=stage, item__in=reasons)
         for item in known.values_list("item", flat=True):
             del reasons[item]
         ItemFailure.objects.bulk_create(
-            ItemFailure(run=changes.run, stage=stage, item=item, reason=reason[:REASON_LENGTH], at=changes.now)
+            ItemFailure(run=changes.run, stage=stage, item=item, reason=_text(reason, REASON_LENGTH), at=changes.now)
             for item, reason in reasons.items()
         )
         changes.alive()
@@ -293,7 +326,7 @@ def fail(run_pk: int, error: str) -> Run:
     """End the run in error; the stage under way has failed, and its count stays as it was."""
 
     def end(changes: _Changes) -> None:
-        changes.set(error=error)
+        changes.set(error=_text(error, ERROR_LENGTH) or "Failed, and no reason was given.")
         _stop_active_stage(changes, StageState.FAILED)
         changes.move(State.ERROR, note=error)
 
@@ -320,7 +353,7 @@ def _end(run_pk: int, end: Callable[[_Changes], None], message: str) -> Run:
     with _changing(run_pk) as changes:
         end(changes)
         changes.alive()
-        changes.set(message=message[:MESSAGE_LENGTH], control=Run.Control.RUN)
+        changes.set(message=_text(message, MESSAGE_LENGTH), control=Run.Control.RUN)
         return changes.run
 
 
@@ -353,6 +386,9 @@ def _request(run_pk: int, old: set[Run.Control], new: Run.Control, note: str) ->
     with _changing(run_pk) as changes:
         if changes.run.control not in old:
             return False
+        if changes.run.control == Run.Control.PAUSE:
+            # It stood still because it was told to: how long it has been without progress counts from here.
+            changes.set_silently(progressed_at=changes.now)
         changes.record("", changes.run.control, new.value, note)
         changes.set(control=new.value)
         return True

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from . import estimates
 from .estimates import Reading
@@ -25,7 +26,11 @@ def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Moment = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str, when_used="json")]
+Moment = Annotated[
+    datetime,
+    PlainSerializer(_rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 
 
 class _Frozen(BaseModel):
@@ -123,9 +128,8 @@ class RunFacts:
 
     def stage_under_way(self) -> StageFacts | None:
         """The active stage; else the last that began; None where none ever did."""
-        begun = [stage for stage in self.stages if stage.started_at is not None]
-        active = [stage for stage in begun if stage.state == StageState.ACTIVE]
-        return (active or begun or [None])[-1]
+        begun = [(stage.state == StageState.ACTIVE, stage.started_at, stage) for stage in self.stages if stage.started_at]
+        return max(begun, key=itemgetter(0, 1))[2] if begun else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +144,17 @@ class Facts:
 
 
 def health_of(run: RunFacts, now: datetime) -> HealthWord | None:
-    """The health of a run at ``now``; None unless it is working."""
+    """The health of a run at ``now``; None unless it is working. A paused run is silent because it was told to be."""
     if run.state not in WORKING:
         return None
+    if run.paused:
+        return "live"
     stage = run.stage_under_way()
     alive = run.heartbeat_at or run.updated_at
     progressed = run.progressed_at or alive
     word = estimates.health(
         since_heartbeat=(now - alive).total_seconds(),
-        # A paused run stands still because it was told to.
-        since_progress=0.0 if run.paused else (now - progressed).total_seconds(),
+        since_progress=(now - progressed).total_seconds(),
         gap=estimates.usual_gap(stage.readings) if stage else 0.0,
     )
     return word.value

@@ -1,0 +1,54 @@
+# make demo    set up, start everything on this machine, process a folder of images
+# make test    set up, run every test
+# make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
+# make bench   every benchmark; bench-NAME for one
+.PHONY: demo test check bench bench-pipeline css lock shots clean
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+export PYTHONUNBUFFERED := 1
+
+demo: $(VENV)/.runtime
+	@exec $(PYTHON) -m progress_site.demo
+
+test: $(VENV)/.test
+	@scripts/install-programs
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: $(VENV)/.test
+	@scripts/check
+
+bench: bench-pipeline
+
+bench-pipeline: $(VENV)/.test
+	@$(PYTHON) -m tests.bench.pipeline
+
+# The stylesheets that are committed. Needs Node 20 or newer.
+css:
+	@scripts/build-css apps/theme/static/css/dist
+
+# The pictures of the README, of a real run in a real browser.
+shots: $(VENV)/.test
+	@scripts/install-programs
+	@$(PYTHON) -m scripts.screenshots
+
+# The locked requirements, after a change of pyproject.toml.
+lock: $(VENV)/.test
+	@scripts/lock
+
+clean:
+	rm -rf $(VENV) node_modules apps/theme/static_src/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/.runtime: requirements/runtime.txt | $(VENV)
+	@echo "Installing the runtime dependencies..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.test: requirements/test.txt | $(VENV)
+	@echo "Installing the test dependencies..."
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV):
+	@scripts/make-venv $@

@@ -1,0 +1,50 @@
+"""Which folders may be read: any that can be, from the command line; those under ``IMPORT_ROOTS``, in the browser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from django.conf import settings
+
+
+class FolderRefused(ValueError):
+    """A folder that cannot be read, or may not be. The message is for the person who named it."""
+
+
+def readable_folder(folder: str | Path) -> Path:
+    """The real, absolute path of a folder that can be read. Raises `FolderRefused`."""
+    text = str(folder)
+    if not text.strip() or "\0" in text:
+        raise FolderRefused("Name a folder.")
+    path = Path(text).expanduser()
+    try:
+        path = path.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise FolderRefused(f"There is no folder {folder}.") from None
+    if not path.is_dir():
+        raise FolderRefused(f"{folder} is not a folder.")
+    if not os.access(path, os.R_OK | os.X_OK):
+        raise FolderRefused(f"The folder {folder} cannot be read.")
+    return path
+
+
+def importable_folder(folder: str) -> Path:
+    """The real path of a folder under one of ``IMPORT_ROOTS``. Raises `FolderRefused`.
+
+    Links and ``..`` are followed before the comparison. What is outside is refused in the same words whether it
+    exists or not, so the form tells nobody what there is on the server.
+    """
+    roots = [Path(root).resolve() for root in settings.IMPORT_ROOTS]
+    if not roots:
+        raise FolderRefused("No folder may be imported in the browser: IMPORT_ROOTS is not set on this server.")
+    if "\0" in folder or not Path(folder).is_absolute():
+        raise FolderRefused("Name the folder by its absolute path.")
+    try:
+        path = Path(folder).resolve()
+    except (OSError, RuntimeError):
+        path = Path("/")
+    if not any(path.is_relative_to(root) for root in roots):
+        allowed = ", ".join(str(root) for root in settings.IMPORT_ROOTS)
+        raise FolderRefused(f"Choose a folder under {allowed}.")
+    return readable_folder(path)

@@ -1,0 +1,72 @@
+"""`manage.py process PATH --dataset ID`: queues a folder; with ``--wait`` shows how far it is."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from apps.pipeline.folders import FolderRefused, readable_folder
+from apps.pipeline.services import process_folder
+from apps.progress.errors import RunUnfinished
+from apps.progress.models import Run
+from apps.progress.selectors import progress_of
+from apps.progress.snapshot import DatasetProgress
+from apps.progress.transitions import State
+
+LOOK_EVERY = 0.25  # seconds
+
+
+class Command(BaseCommand):
+    help = "Queue a folder of images to be indexed and embedded. A worker (`manage.py worker`) does the work."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("path", help="the folder")
+        parser.add_argument("--dataset", required=True, metavar="ID", help="the dataset; made if there is none")
+        parser.add_argument("--name", default="", help="a name to show in place of the id")
+        parser.add_argument(
+            "--wait", action="store_true", help="show a progress bar until the end; exit 0 on ready, 1 on error"
+        )
+
+    def handle(self, *, path: str, dataset: str, name: str, wait: bool, **options: Any) -> None:
+        try:
+            run = process_folder(readable_folder(path), key=dataset, name=name)
+        except FolderRefused as error:
+            raise CommandError(str(error), returncode=2) from None
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages), returncode=2) from None
+        except RunUnfinished:
+            raise CommandError(f"{dataset} is being processed already.", returncode=2) from None
+        self.stdout.write(f"Queued run {run.number} of {dataset}.")
+        if wait:
+            sys.exit(0 if _watch(run).state == State.READY else 1)
+
+
+def _watch(run: Run) -> DatasetProgress:
+    """Show a bar until ``run`` is over; returns how it ended."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeElapsedColumn(),
+    )
+    console = Console()
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task("Waiting for a worker...", total=None)
+        while True:
+            progress = progress_of(run.dataset_id)
+            if progress.is_working:
+                bar.update(task, description=progress.message, completed=progress.current, total=progress.total or None)
+            if progress.is_finished or progress.run != run.number:
+                break
+            time.sleep(LOOK_EVERY)
+        ready = progress.state == State.READY
+        bar.update(task, description="Ready" if ready else "Error", completed=int(ready), total=1)
+    console.print(progress.message if ready else progress.error, style=None if ready else "red", markup=False)
+    return progress

@@ -1,0 +1,101 @@
+"""Cuts the work of a phase into chunks, which are all that the steps know of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import batched
+
+from django.conf import settings
+from django.db import transaction
+
+from apps.datasets.models import Sample
+from apps.progress import services as progress
+from apps.progress.models import Run
+
+from .claim import Claim
+from .embedders import load_embedder
+from .folders import readable_folder
+from .media import drop_thumbnails
+from .models import Chunk, Job, Source
+from .plan import EMBED, EMBED_CHUNK, INDEX, INDEX_CHUNK
+from .scanning import FoundFile, Unreadable, scan
+
+# Bytes of UTF-8: what a unique index of PostgreSQL takes, with room to spare.
+LONGEST_PATH = 1024
+SECONDS_BETWEEN_REPORTS = 0.5
+# Rows deleted, or made, by one statement.
+BATCH = 500
+
+
+def plan_indexing(job: Job, source: Source, claim: Claim, obey: Callable[[Run], None]) -> None:
+    """Scan the folder into index chunks, and pass on to the next phase with the last of them.
+
+    A scan that was cut off is begun anew. ``obey`` is called with the run twice a second, and may raise to stop it.
+    Raises `FolderRefused` where the folder is gone.
+    """
+    root = readable_folder(source.folder)
+    said = "Scanning the folder"
+    progress.start_stage(job.run_id, INDEX, total=0, message=f"{said}...")
+    Chunk.objects.filter(job=job).delete()
+    unreadable: list[tuple[str, str]] = []
+    found = 0
+    reported = time.monotonic()
+
+    def wanted(entries: Iterable[FoundFile | Unreadable]) -> Iterator[FoundFile]:
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                unreadable.append((entry.path[:LONGEST_PATH], entry.reason))
+            elif len(entry.path.encode()) > LONGEST_PATH:
+                unreadable.append((entry.path[: LONGEST_PATH // 4], f"its path is over {LONGEST_PATH} bytes long"))
+            else:
+                yield entry
+
+    def chunks() -> Iterator[Chunk]:
+        nonlocal found, reported
+        for position, files in enumerate(batched(wanted(scan(root)), INDEX_CHUNK)):
+            found += len(files)
+            if time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS:
+                obey(progress.report(job.run_id, message=f"{said}... {found} files found"))
+                reported = time.monotonic()
+            yield Chunk(job=job, phase=INDEX, position=position, items=files, size=len(files))
+
+    for page in batched(chunks(), BATCH):
+        with transaction.atomic():
+            claim.confirm()
+            Chunk.objects.bulk_create(page)
+    with transaction.atomic():
+        _pass_on(job, Job.Phase.INDEX, claim)
+        if unreadable:
+            progress.record_failures(job.run_id, INDEX, unreadable)
+
+
+def plan_embedding(job: Job, claim: Claim) -> None:
+    """Cut the samples that have no vector of the embedder in force into chunks, and pass on to their phase."""
+    embedder = load_embedder(settings.EMBEDDER).name
+    samples = (
+        Sample.objects.filter(dataset=job.run.dataset_id)
+        .exclude(embedding_block__embedder=embedder)
+        .order_by("pk")
+        .values_list("pk", "sha256")
+    )
+    with transaction.atomic():
+        _pass_on(job, Job.Phase.EMBED, claim)
+        for page in batched(enumerate(batched(samples.iterator(), EMBED_CHUNK)), BATCH):
+            Chunk.objects.bulk_create(
+                Chunk(job=job, phase=EMBED, position=position, items=items, size=len(items)) for position, items in page
+            )
+
+
+def forget_missing(job: Job) -> None:
+    """Delete the samples whose files the run did not meet, with their thumbnails."""
+    gone = Sample.objects.filter(dataset=job.run.dataset_id).exclude(seen_in_run=job.run.number)
+    while rows := list(gone.values_list("pk", "sha256")[:BATCH]):
+        Sample.objects.filter(pk__in=[pk for pk, _ in rows]).delete()
+        drop_thumbnails(job.run.dataset_id, {sha256 for _, sha256 in rows})
+
+
+def _pass_on(job: Job, phase: Job.Phase, claim: Claim) -> None:
+    claim.confirm()
+    job.phase = phase
+    job.save(update_fields=["phase"])

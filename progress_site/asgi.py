@@ -1,0 +1,21 @@
+"""The application, for any ASGI server: pages and the API over HTTP, live updates over WebSocket."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
+http = get_asgi_application()  # before anything that needs the models
+
+from channels.auth import AuthMiddlewareStack  # noqa: E402
+from channels.routing import ProtocolTypeRouter  # noqa: E402
+
+from apps.live.origins import same_origins_only  # noqa: E402
+from apps.live.routing import sockets  # noqa: E402
+
+application = ProtocolTypeRouter(
+    {
+        "http": http,
+        "websocket": same_origins_only(AuthMiddlewareStack(sockets)),
+    }
+)

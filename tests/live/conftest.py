@@ -1,0 +1,78 @@
+"""A real Daphne on the tests' database. What a test writes, it writes from another process than the server's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from apps.datasets.models import Dataset
+from tests.processes import Server, web_server
+
+ALLOWED_ORIGIN = "https://frontend.example"
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    log = tmp_path_factory.mktemp("daphne") / "log"
+    with web_server(log, env={"ALLOWED_ORIGINS": ALLOWED_ORIGIN}) as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class Socket:
+    """A client of the JSON protocol."""
+
+    connection: ClientConnection
+    dataset_id: str
+
+    def send(self, message: object) -> None:
+        self.connection.send(json.dumps(message))
+
+    def subscribe(self) -> None:
+        self.send({"type": "subscribe", "dataset_id": self.dataset_id})
+
+    def unsubscribe(self) -> None:
+        self.send({"type": "unsubscribe", "dataset_id": self.dataset_id})
+
+    def receive(self) -> dict[str, Any]:
+        """The next message. Raises `TimeoutError` where none comes."""
+        message: dict[str, Any] = json.loads(self.connection.recv(timeout=10))
+        return message
+
+    def update(self) -> dict[str, Any]:
+        """The payload of the next message, which has to be an update."""
+        message = self.receive()
+        assert message["type"] == "progress_update", message
+        payload: dict[str, Any] = message["payload"]
+        return payload
+
+    def until(self, version: int) -> list[dict[str, Any]]:
+        """The payloads up to the first of ``version`` or a later one."""
+        updates = [self.update()]
+        while updates[-1]["version"] < version:
+            updates.append(self.update())
+        return updates
+
+
+@pytest.fixture
+def dataset(transactional_db: None) -> Dataset:
+    return Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+
+
+@contextmanager
+def open_socket(server: Server, dataset_id: str, **options: Any) -> Iterator[Socket]:
+    url = f"{server.socket_url}/api/datasets/{dataset_id}/progress/ws"
+    with connect(url, **options) as connection:
+        yield Socket(connection, dataset_id)
+
+
+@pytest.fixture
+def socket(server: Server, dataset: Dataset) -> Iterator[Socket]:
+    with open_socket(server, dataset.key) as socket:
+        yield socket

@@ -1,0 +1,83 @@
+"""The program's own processes, as they run in production, on the tests' database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from .services import free_port, running
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    port: int
+    process: subprocess.Popen[bytes]
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}"
+
+    @property
+    def socket_url(self) -> str:
+        return f"ws://{self.host}"
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a process that shares this process's database and data folder."""
+    return {**os.environ, "DATABASE_URL": database_url(), "DATA_DIR": str(settings.DATA_DIR), **(extra or {})}
+
+
+def database_url() -> str:
+    """The address of the database that the tests use, which pytest-django has made."""
+    values = connection.settings_dict
+    if connection.vendor == "sqlite":
+        return f"sqlite:///{values['NAME']}"
+    return f"postgres://{values['USER']}@{values['HOST']}:{values['PORT']}/{values['NAME']}"
+
+
+def answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def web_server(log: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Daphne, ready to answer."""
+    port = free_port()
+    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "progress_site.asgi:application"]
+    with running(command, ready=lambda: answers(port), log=log, env=environment(env), cwd=ROOT) as process:
+        yield Server(port, process)
+
+
+@contextmanager
+def worker(log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker, in a process group of its own."""
+    command = [sys.executable, "manage.py", "worker"]
+    options = {"log": log, "env": environment(env), "cwd": ROOT, "start_new_session": True}
+    with running(command, ready=lambda: "Starting worker" in log.read_text(), **options) as process:
+        yield process
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """``kill -9``, and wait until it is dead."""
+    process.send_signal(signal.SIGKILL)
+    process.wait()
