@@ -62,20 +62,18 @@ class Dataset(models.Model):
     class Meta:
         ordering = ["key"]
         constraints = [
-            models.CheckConstraint(
-                condition=Q(visibility__in=["public", "private"]), name="dataset_visibility_known"
-            ),
+            models.CheckConstraint(condition=Q(visibility__in=["public", "private"]), name="dataset_visibility_known"),
         ]
 
     def __str__(self) -> str:
         return self.title
 
+    def get_absolute_url(self) -> str:
+        return reverse("dataset", args=[self.key])
+
     @property
     def title(self) -> str:
         return self.name or self.key
-
-    def get_absolute_url(self) -> str:
-        return reverse("dataset", args=[self.key])
 
 
 class EmbeddingBlock(models.Model):

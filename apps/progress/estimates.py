@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -124,7 +125,7 @@ def seconds_left(readings: Sequence[Reading], current: int, total: int, later_we
 def usual_gap(readings: Sequence[Reading]) -> float:
     """The median time between two of the last dozen readings, in seconds; 0 where there are no two."""
     recent = [moment for moment, _ in readings[-12:]]
-    gaps = [later - earlier for earlier, later in zip(recent, recent[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(recent)]
     return median(gaps) if gaps else 0.0
 
 

@@ -13,6 +13,7 @@ from apps.datasets.models import Dataset
 
 from .models import Run
 from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
+from .transitions import StageState, State
 
 _RUN = "head__run__"
 _STAGE = "head__run__stages__"
@@ -34,12 +35,11 @@ def facts_of(dataset_pks: Iterable[int]) -> dict[int, Facts]:
 def facts_in(datasets: QuerySet[Dataset]) -> Iterator[Facts]:
     """The facts of the datasets of a queryset, in the order of their row ids, in one query."""
     # No `.iterator()`: it would open a cursor on the server, which is two round trips more on PostgreSQL.
-    return _facts(
-        datasets.order_by("pk", f"{_STAGE}position").values(
-            "pk", "key", "created_at", "head__version",
-            *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in _STAGE_FIELDS),
-        )  # fmt: skip
-    )
+    rows = datasets.order_by("pk", f"{_STAGE}position").values(
+        "pk", "key", "created_at", "head__version",
+        *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in _STAGE_FIELDS),
+    )  # fmt: skip
+    return _facts(rows)
 
 
 def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:
@@ -58,6 +58,7 @@ def _run_facts(rows: list[dict[str, Any]]) -> RunFacts:
     run = {field: rows[0][_RUN + field] for field in _RUN_FIELDS}
     paused = run.pop("control") == Run.Control.PAUSE
     run["error"] = run["error"] or None
+    run["state"] = State(run["state"])
     return RunFacts(
         **run, paused=paused, stages=tuple(_stage_facts(row) for row in rows if row[_STAGE + "name"] is not None)
     )
@@ -65,6 +66,7 @@ def _run_facts(rows: list[dict[str, Any]]) -> RunFacts:
 
 def _stage_facts(row: dict[str, Any]) -> StageFacts:
     stage = {field: row[_STAGE + field] for field in _STAGE_FIELDS}
+    stage["state"] = StageState(stage["state"])
     stage["readings"] = tuple((moment, count) for moment, count in stage["readings"])
     return StageFacts(**stage)
 

@@ -14,12 +14,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from . import estimates
-from .estimates import Reading
+from .estimates import Health, Reading
 from .transitions import FINISHED, WORKING, StageState, State
-
-StateWord = Literal["pending", "indexing", "embedding", "ready", "error"]
-StageStateWord = Literal["waiting", "active", "done", "failed", "skipped"]
-HealthWord = Literal["live", "slow", "stalled", "lost"]
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -51,7 +47,7 @@ class CurrentStage(_Frozen):
 class StageProgress(CurrentStage):
     """One stage of the run, in order, with its own state and times."""
 
-    state: StageStateWord
+    state: StageState
     started_at: Moment | None
     finished_at: Moment | None
 
@@ -67,7 +63,7 @@ class DatasetProgress(_Frozen):
     """How far a dataset is."""
 
     dataset_id: str
-    state: StateWord
+    state: State
     current: int = Field(ge=0, description="Items done in the stage under way; equals `total` when ready.")
     total: int = Field(ge=0, description="0: not known yet.")
     message: str
@@ -80,7 +76,7 @@ class DatasetProgress(_Frozen):
     stages: tuple[StageProgress, ...]
     rate: float | None = Field(description="Items per second.")
     eta_seconds: Eta | None = Field(description="Null while there is not enough to say.")
-    health: HealthWord | None = Field(description="Null unless the run is working.")
+    health: Health | None = Field(description="Null unless the run is working.")
     paused: bool
     cancelled: bool
     failed: int = Field(ge=0, description="Items that could not be processed.")
@@ -102,7 +98,7 @@ class StageFacts:
     counts_as: Literal["indexing", "embedding"]
     unit: str
     weight: float
-    state: StageStateWord
+    state: StageState
     current: int
     total: int
     started_at: datetime | None
@@ -113,7 +109,7 @@ class StageFacts:
 @dataclass(frozen=True, slots=True)
 class RunFacts:
     number: int
-    state: StateWord
+    state: State
     paused: bool
     cancelled: bool
     message: str
@@ -128,7 +124,9 @@ class RunFacts:
 
     def stage_under_way(self) -> StageFacts | None:
         """The active stage; else the last that began; None where none ever did."""
-        begun = [(stage.state == StageState.ACTIVE, stage.started_at, stage) for stage in self.stages if stage.started_at]
+        begun = [
+            (stage.state == StageState.ACTIVE, stage.started_at, stage) for stage in self.stages if stage.started_at
+        ]
         return max(begun, key=itemgetter(0, 1))[2] if begun else None
 
 
@@ -143,25 +141,24 @@ class Facts:
     run: RunFacts | None
 
 
-def health_of(run: RunFacts, now: datetime) -> HealthWord | None:
+def health_of(run: RunFacts, now: datetime) -> Health | None:
     """The health of a run at ``now``; None unless it is working. A paused run is silent because it was told to be."""
     if run.state not in WORKING:
         return None
     if run.paused:
-        return "live"
+        return Health.LIVE
     stage = run.stage_under_way()
     alive = run.heartbeat_at or run.updated_at
     progressed = run.progressed_at or alive
-    word = estimates.health(
+    return estimates.health(
         since_heartbeat=(now - alive).total_seconds(),
         since_progress=(now - progressed).total_seconds(),
         gap=estimates.usual_gap(stage.readings) if stage else 0.0,
     )
-    return word.value
 
 
-def _eta(run: RunFacts, stage: StageFacts, health: HealthWord | None) -> Eta | None:
-    if run.paused or health not in ("live", "slow"):
+def _eta(run: RunFacts, stage: StageFacts, health: Health | None) -> Eta | None:
+    if run.paused or health not in (Health.LIVE, Health.SLOW):
         return None
     later = sum(s.weight for s in run.stages if s.state == StageState.WAITING) / stage.weight
     left = estimates.seconds_left(stage.readings, stage.current, stage.total, later)
@@ -173,7 +170,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
     run = facts.run
     if run is None:
         return DatasetProgress(
-            dataset_id=facts.dataset_id, state="pending", current=0, total=0, message="", error=None,
+            dataset_id=facts.dataset_id, state=State.PENDING, current=0, total=0, message="", error=None,
             updated_at=facts.created_at, version=facts.version, run=None, percent=None, stage=None, stages=(),
             rate=None, eta_seconds=None, health=None, paused=False, cancelled=False, failed=0, skipped=0,
         )  # fmt: skip

@@ -1,0 +1,138 @@
+"""Every refusal of the API is JSON: what happened in words (`detail`), and a `code` that programs can rely on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from http import HTTPStatus
+from typing import Any, Final
+
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from ninja import NinjaAPI
+from ninja.errors import HttpError, ValidationError
+from pydantic import BaseModel, Field
+
+logger = logging.getLogger(__name__)
+
+CODES: Final = {
+    400: "malformed",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    412: "precondition_failed",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "too_many",
+    500: "internal",
+}
+
+View = Callable[..., HttpResponseBase]
+
+
+class FieldError(BaseModel):
+    """One value that was refused."""
+
+    path: str = Field(description="Where it stands, with dots between the levels: `failures.0.item`.")
+    detail: str
+
+
+class Error(BaseModel):
+    """Why a request was refused. Nothing was changed."""
+
+    detail: str = Field(description="For people.")
+    code: str = Field(description="For programs: stable.", examples=["not_found"])
+
+
+class InvalidError(Error):
+    """A request that can be read, with values that cannot be taken."""
+
+    errors: list[FieldError]
+
+
+def error(status: int, detail: str = "", *, code: str = "", **more: Any) -> HttpResponse:
+    """The JSON of a refusal."""
+    code = code or CODES.get(status) or ("malformed" if status < 500 else "internal")
+    return JsonResponse({"detail": detail or f"{HTTPStatus(status).phrase}.", "code": code, **more}, status=status)
+
+
+def not_found() -> HttpResponse:
+    """The one answer for what does not exist and for what the caller may not see: neither tells of the other."""
+    return error(404, "There is no such dataset.")
+
+
+def _invalid(request: HttpRequest, refusal: Any) -> HttpResponse:
+    # The first part of a location names where the value came from (body, path, query), the second our parameter.
+    errors = [
+        {"path": ".".join(str(step) for step in one["loc"][2:] or one["loc"][1:]), "detail": one["msg"]}
+        for one in refusal.errors
+    ]
+    return error(422, "; ".join(f"{one['path']}: {one['detail']}" for one in errors), errors=errors)
+
+
+def _refused(request: HttpRequest, refusal: Any) -> HttpResponse:
+    return error(refusal.status_code, str(refusal))
+
+
+def _missing(request: HttpRequest, missing: Any) -> HttpResponse:
+    return error(404)
+
+
+def _broken(request: HttpRequest, failure: Any) -> HttpResponse:
+    logger.exception("%s %s failed", request.method, request.path, exc_info=failure)
+    return error(500, "Something went wrong here. It has been recorded.")
+
+
+def answer_in_json(api: NinjaAPI) -> None:
+    """Register the handlers for everything that a view of ``api`` may raise."""
+    # ninja types a handler as taking the class as well as the instance, so ours take anything.
+    api.add_exception_handler(ValidationError, _invalid)
+    api.add_exception_handler(HttpError, _refused)
+    api.add_exception_handler(Http404, _missing)
+    api.add_exception_handler(Exception, _broken)
+
+
+def in_json(view: View) -> View:
+    """The view, with the refusals that are answered outside of ninja's handlers (405, 412) in JSON as well.
+
+    No page's form posts to the API, so what Django says of a missing CSRF token would only hide the answer; operations
+    that take a session's word for it have to check for themselves.
+    """
+
+    @csrf_exempt
+    @wraps(view)
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404:
+            return error(404)
+        if response.status_code < 400 or response.get("Content-Type", "").startswith("application/json"):
+            return response
+        refusal = error(response.status_code)
+        for header in ("Allow", "Cache-Control", "ETag"):
+            if header in response:
+                refusal[header] = response[header]
+        return refusal
+
+    return wrapped
+
+
+@csrf_exempt
+def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """Every address under the API's that is none."""
+    return error(404)
+
+
+def json_under(prefix: str, status: int, otherwise: View) -> View:
+    """A ``handler400`` or ``handler500`` for the URL conf: JSON for addresses under ``prefix``, else ``otherwise``.
+
+    They answer what fails before a view is reached, such as an unknown host.
+    """
+
+    def handler(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        return error(status) if request.path.startswith(prefix) else otherwise(request, *args, **kwargs)
+
+    return handler

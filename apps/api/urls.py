@@ -1,0 +1,35 @@
+"""Every address under ``/api/``."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, include, path, re_path
+from django.views.decorators.http import require_safe
+from ninja import NinjaAPI
+
+from .docs import DESCRIPTION, Docs
+from .errors import answer_in_json, in_json, unknown
+from .progress import router
+
+api = NinjaAPI(
+    title="Dataset Progress",
+    version="1",
+    description=DESCRIPTION,
+    urls_namespace="api",
+    docs=Docs(),
+    docs_decorator=require_safe,
+    docs_url="/docs",
+    openapi_url="/openapi.json",
+)
+answer_in_json(api)
+api.add_router("", router)
+
+patterns = api.urls[0]
+for pattern in patterns:
+    if isinstance(pattern, URLPattern):
+        pattern.callback = in_json(pattern.callback)
+
+urlpatterns = [
+    path("", include((patterns, "api"))),
+    # Whatever else is asked for is refused in JSON too.
+    re_path("", unknown),
+]

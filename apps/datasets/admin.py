@@ -1,0 +1,67 @@
+"""Datasets in the admin. `apps.progress.admin` adds the bars, which this app knows nothing of, and registers it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from .models import Dataset, EmbeddingBlock, Sample
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """For records that only services write: they can be looked at, and nothing else."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class DatasetAdmin(admin.ModelAdmin[Dataset]):
+    """Who a dataset belongs to and who may see it."""
+
+    list_display: tuple[str, ...] = ("key", "name", "visibility", "owner", "created_at")
+    list_filter = ("visibility", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("key", "name", "owner__username")
+    date_hierarchy = "created_at"
+    autocomplete_fields = ("owner", "members")
+    fields: ClassVar[tuple[str, ...]] = ("key", "name", "visibility", "owner", "members", "created_at")
+    readonly_fields = ("created_at",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Dataset | None = None) -> tuple[str, ...]:
+        # The id stands in addresses and in the scripts that report: it is given once.
+        return (*self.readonly_fields, "key") if obj else self.readonly_fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: Dataset | None = None) -> bool:
+        # A dataset is deleted on its own page, which takes its thumbnails along and lists no half a million samples.
+        return False
+
+
+@admin.register(Sample)
+class SampleAdmin(ReadOnlyAdmin):
+    list_display = ("path", "dataset", "format", "width", "height", "size", "seen_in_run")
+    list_filter = ("format",)
+    list_select_related = ("dataset",)
+    search_fields = ("=sha256", "path", "=dataset__key")
+    # Counting half a million rows a second time only to say how many there are without the filter is not worth it.
+    show_full_result_count = False
+
+
+@admin.register(EmbeddingBlock)
+class EmbeddingBlockAdmin(ReadOnlyAdmin):
+    list_display = ("id", "dataset", "embedder", "dimensions")
+    list_filter = ("embedder",)
+    list_select_related = ("dataset",)
+    search_fields = ("=dataset__key", "embedder")
+    fields = ("dataset", "embedder", "dimensions")  # not the megabytes
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("sample_ids", "vectors")

@@ -1,0 +1,179 @@
+"""Runs in the admin, to be looked at and steered. Nothing of them can be written by hand: the services do that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from apps.datasets.admin import DatasetAdmin as PlainDatasetAdmin
+from apps.datasets.admin import ReadOnlyAdmin
+from apps.datasets.models import Dataset
+
+from . import selectors, services
+from .errors import RunFinished
+from .models import Head, ItemFailure, Run, Stage, Transition
+
+
+class WithBar(admin.ModelAdmin[Any]):
+    """A column with the bar that the pages show, as it was when the list was opened."""
+
+    class Media:
+        css = {"all": ("css/dist/components.css", "admin/progress.css")}
+
+    @admin.display(description="Progress")
+    def bar(self, row: Any) -> SafeString:
+        state, current, total = self.shown(row)
+        # By its props and not as an object: a list of runs shows one dataset many times, and an element's id only once.
+        return render_to_string("admin/progress/bar.html", {"state": state, "current": current, "total": total})
+
+    def shown(self, row: Any) -> tuple[str, int, int]:
+        """State, current and total of a row, without a query."""
+        raise NotImplementedError
+
+
+class DatasetList(ChangeList):
+    """A page of datasets with the progress of each, read in one query for all of them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        progress = selectors.progress_of_many(row.pk for row in rows)
+        for row in rows:
+            row.progress = progress[row.pk]
+        self.result_list = rows
+
+
+@admin.register(Dataset)
+class DatasetAdmin(WithBar, PlainDatasetAdmin):
+    list_display: tuple[str, ...] = ("key", "name", "bar", "visibility", "owner", "created_at")
+    fields: ClassVar[tuple[str, ...]] = ("key", "name", "bar", "visibility", "owner", "members", "created_at")
+
+    def get_fields(self, request: HttpRequest, obj: Dataset | None = None) -> list[Any]:
+        return [name for name in self.fields if obj or name not in ("bar", "created_at")]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Dataset | None = None) -> tuple[str, ...]:
+        return (*super().get_readonly_fields(request, obj), "bar")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return DatasetList
+
+    def shown(self, row: Any) -> tuple[str, int, int]:
+        # A row of the list has its progress; a dataset's own page reads it.
+        progress = getattr(row, "progress", None) or selectors.progress_of(row.pk)
+        return progress.state, progress.current, progress.total
+
+
+class StageInline(admin.TabularInline[Stage, Run]):
+    model = Stage
+    fields = ("position", "name", "label", "counts_as", "state", "current", "total", "unit", "weight")
+    readonly_fields = fields
+    can_delete = False
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Run)
+class RunAdmin(WithBar, ReadOnlyAdmin):
+    """What runs and what ran. A run is steered by the actions of the list."""
+
+    list_display = ("__str__", "bar", "control", "failed", "skipped", "created_at", "finished_at")
+    list_filter = ("state", "control", "cancelled", "created_at")
+    list_select_related = ("dataset",)
+    search_fields = ("dataset__key", "dataset__name", "message", "error")
+    date_hierarchy = "created_at"
+    inlines = (StageInline,)
+    actions = ("pause", "resume", "cancel")
+    fields = (
+        "dataset", "number", "bar", "state", "control", "cancelled", "message", "error", "percent", "failed", "skipped",
+        "created_at", "started_at", "finished_at", "updated_at", "heartbeat_at", "progressed_at",
+    )  # fmt: skip
+    readonly_fields = ("bar",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        return super().get_queryset(request).prefetch_related(Prefetch("stages", Stage.objects.defer("readings")))
+
+    def shown(self, row: Any) -> tuple[str, int, int]:
+        begun = [(stage.state == "active", stage.started_at, stage) for stage in row.stages.all() if stage.started_at]
+        stage = max(begun, key=itemgetter(0, 1))[2] if begun else Stage()
+        return row.state, stage.current, stage.total
+
+    def has_steer_permission(self, request: HttpRequest) -> bool:
+        """Who may pause, resume and cancel: whoever may change runs, though nobody can write them by hand."""
+        return request.user.has_perm("progress.change_run")
+
+    @admin.action(description="Pause", permissions=["steer"])
+    def pause(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        self._steer(request, runs, services.request_pause, "asked to pause")
+
+    @admin.action(description="Resume", permissions=["steer"])
+    def resume(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        self._steer(request, runs, services.request_resume, "asked to go on")
+
+    @admin.action(description="Cancel", permissions=["steer"])
+    def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        self._steer(request, runs, services.request_cancel, "asked to stop")
+
+    def _steer(self, request: HttpRequest, runs: QuerySet[Run], verb: Callable[[int, str], bool], said: str) -> None:
+        asked: list[str] = []
+        left: list[str] = []
+        for run in runs:
+            try:
+                done = verb(run.pk, f"by {request.user.get_username()} in the admin")
+            except RunFinished:
+                done = False
+            (asked if done else left).append(str(run))
+        if asked:
+            self.message_user(request, f"{', '.join(asked)}: {said}.", messages.SUCCESS)
+        if left:
+            self.message_user(request, f"{', '.join(left)}: nothing to do.", messages.WARNING)
+
+
+@admin.register(Stage)
+class StageAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "state", "counts_as", "current", "total", "unit", "started_at", "finished_at")
+    list_filter = ("state", "counts_as")
+    list_select_related = ("run__dataset",)
+    search_fields = ("name", "label", "run__dataset__key")
+    date_hierarchy = "started_at"
+
+
+@admin.register(ItemFailure)
+class ItemFailureAdmin(ReadOnlyAdmin):
+    list_display = ("item", "reason", "stage", "run", "at")
+    list_filter = ("stage", "at")
+    list_select_related = ("run__dataset",)
+    search_fields = ("item", "reason", "run__dataset__key")
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+
+@admin.register(Transition)
+class TransitionAdmin(ReadOnlyAdmin):
+    """The history: who moved what, and when."""
+
+    list_display = ("at", "run", "version", "stage", "old", "new", "note")
+    list_filter = ("new", "at")
+    list_select_related = ("run__dataset",)
+    search_fields = ("run__dataset__key", "stage", "note")
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+
+@admin.register(Head)
+class HeadAdmin(ReadOnlyAdmin):
+    list_display = ("dataset", "version", "run")
+    list_select_related = ("dataset", "run__dataset")
+    search_fields = ("dataset__key", "dataset__name")

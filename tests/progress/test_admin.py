@@ -1,0 +1,212 @@
+"""Every record can be looked at in the admin; what only services may write cannot be written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.progress import selectors, services
+from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
+
+from .conftest import EMBED, INDEX
+
+READ_ONLY = [Run, Stage, ItemFailure, Transition, Head, Sample, EmbeddingBlock]
+ALL = [Dataset, *READ_ONLY]
+
+
+def fill(first: int, last: int) -> None:
+    """Datasets with an owner, a finished and an unfinished run, a failure, a sample and its embedding."""
+    for number in range(first, last):
+        owner = User.objects.create_user(f"owner{number}")
+        dataset = Dataset.objects.create(key=f"d{number}", name=f"Dataset {number}", owner=owner)
+        services.finish(services.begin_run(dataset, [INDEX]).pk)
+        run = services.begin_run(dataset, [INDEX, EMBED])
+        services.start_stage(run.pk, "index")
+        services.report(run.pk, current=45)
+        services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
+        block = EmbeddingBlock.objects.create(
+            dataset=dataset, embedder="test", dimensions=4, sample_ids=b"\0" * 8, vectors=b"\0" * 16
+        )
+        Sample.objects.create(
+            dataset=dataset, path="b.jpg", size=1, mtime_ns=1, sha256="0" * 64, format="JPEG", width=1, height=1,
+            thumbnail_width=1, thumbnail_height=1, seen_in_run=2, embedding_block=block,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def rows(db: None) -> None:
+    fill(0, 2)
+
+
+def address(model: type[Any], page: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_{page}", args=args)
+
+
+def test_every_model_is_registered() -> None:
+    models = [model for app in ("datasets", "progress") for model in apps.get_app_config(app).get_models()]
+    assert set(models) == set(ALL)
+    assert all(admin.site.is_registered(model) for model in models)
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_a_list_can_be_opened_searched_and_filtered(admin_client: Client, rows: None, model: type[Any]) -> None:
+    for query in ("", "?q=d1", "?o=1", "?o=-2"):
+        response = admin_client.get(address(model, "changelist") + query)
+        assert response.status_code == 200
+        assert response.context["cl"].result_count > 0
+    registered = admin.site.get_model_admin(model)
+    assert registered.search_fields
+    for name in registered.list_filter:
+        field = model._meta.get_field(str(name))
+        query = f"?{name}__exact={field.value_from_object(model.objects.first())}" if field.choices else ""
+        response = admin_client.get(address(model, "changelist") + query)
+        assert response.context["cl"].result_count > 0
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_a_record_can_be_opened(admin_client: Client, rows: None, model: type[Any]) -> None:
+    for record in model.objects.all():
+        assert admin_client.get(address(model, "change", record.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_a_list_takes_as_many_queries_for_many_rows(admin_client: Client, rows: None, model: type[Any]) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            admin_client.get(address(model, "changelist"))
+        return len(captured)
+
+    queries()  # fills the caches of content types
+    few = queries()
+    fill(2, 8)
+    assert queries() == few
+
+
+@pytest.mark.parametrize("model", READ_ONLY)
+def test_what_services_write_cannot_be_written_by_hand(admin_client: Client, rows: None, model: type[Any]) -> None:
+    record = model.objects.first()
+    before = list(model.objects.order_by("pk").values())
+    assert admin_client.get(address(model, "add")).status_code == 403
+    assert admin_client.post(address(model, "add"), {}).status_code == 403
+    assert admin_client.post(address(model, "change", record.pk), {"state": "ready", "version": 1}).status_code == 403
+    assert admin_client.post(address(model, "delete", record.pk), {"post": "yes"}).status_code == 403
+    admin_client.post(
+        address(model, "changelist"), {"action": "delete_selected", "_selected_action": [record.pk], "post": "yes"}
+    )
+    assert list(model.objects.order_by("pk").values()) == before
+
+
+# --- Datasets -------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_made_with_an_id_of_its_own(admin_client: Client) -> None:
+    response = admin_client.post(address(Dataset, "add"), {"key": "cats", "name": "Cats", "visibility": "public"})
+    assert response.status_code == 302
+    assert Dataset.objects.get().key == "cats"
+
+
+def test_a_dataset_with_a_bad_id_is_refused(admin_client: Client) -> None:
+    response = admin_client.post(address(Dataset, "add"), {"key": "../etc", "visibility": "public"})
+    assert response.status_code == 200
+    assert "key" in response.context["adminform"].form.errors
+    assert not Dataset.objects.exists()
+
+
+def test_name_visibility_owner_and_members_can_be_changed_and_the_id_cannot(
+    admin_client: Client, dataset: Dataset
+) -> None:
+    ann = User.objects.create_user("ann")
+    admin_client.post(
+        address(Dataset, "change", dataset.pk),
+        {"key": "dogs", "name": "All cats", "visibility": "public", "owner": ann.pk, "members": [ann.pk]},
+    )
+    dataset.refresh_from_db()
+    assert (dataset.key, dataset.name, dataset.visibility, dataset.owner) == ("cats", "All cats", "public", ann)
+    assert list(dataset.members.all()) == [ann]
+
+
+def test_a_dataset_is_not_deleted_here_where_its_files_would_stay(admin_client: Client, dataset: Dataset) -> None:
+    assert admin_client.post(address(Dataset, "delete", dataset.pk), {"post": "yes"}).status_code == 403
+    assert Dataset.objects.exists()
+
+
+# --- Bars -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [Dataset, Run])
+def test_lists_and_records_show_the_bar_of_the_pages(admin_client: Client, indexing: Run, model: type[Any]) -> None:
+    services.report(indexing.pk, current=45)
+    for page in (address(model, "changelist"), address(model, "change", model.objects.get().pk)):
+        html = admin_client.get(page).content.decode()
+        assert html.count('class="dataset-progress-compact') == 1
+        assert 'data-state="indexing"' in html
+        assert 'aria-valuenow="45"' in html
+        assert "css/dist/components.css" in html
+
+
+def test_a_dataset_that_never_ran_has_a_bar_too(admin_client: Client, dataset: Dataset) -> None:
+    assert 'data-state="pending"' in admin_client.get(address(Dataset, "changelist")).content.decode()
+
+
+def test_each_run_of_a_dataset_has_its_own_bar_and_no_element_an_id_of_another(
+    admin_client: Client, indexing: Run
+) -> None:
+    services.finish(indexing.pk)
+    services.begin_run(indexing.dataset, [INDEX])
+    html = admin_client.get(address(Run, "changelist")).content.decode()
+    assert re.findall(r'data-state="(\w+)"', html) == ["pending", "ready"]
+    ids = re.findall(r'\sid="([^"]+)"', html)
+    assert len(ids) == len(set(ids))
+
+
+# --- Steering -------------------------------------------------------------------------------------------------------
+
+
+def act(client: Client, action: str, *runs: Run) -> str:
+    response = client.post(
+        address(Run, "changelist"), {"action": action, "_selected_action": [run.pk for run in runs]}, follow=True
+    )
+    assert response.status_code == 200
+    return " ".join(str(message) for message in response.context["messages"])
+
+
+def test_runs_are_paused_resumed_and_cancelled(admin_client: Client, indexing: Run) -> None:
+    progress: Callable[[], Any] = lambda: selectors.progress_of(indexing.dataset_id)  # noqa: E731
+    assert act(admin_client, "pause", indexing) == "run 1 of cats: asked to pause."
+    assert progress().paused
+    assert act(admin_client, "resume", indexing) == "run 1 of cats: asked to go on."
+    assert not progress().paused
+    assert act(admin_client, "cancel", indexing) == "run 1 of cats: asked to stop."
+    assert Run.objects.get().control == "cancel"
+    notes = Transition.objects.filter(new__in=["pause", "run", "cancel"]).values_list("note", flat=True)
+    assert set(notes) == {"by admin in the admin"}
+
+
+def test_what_cannot_be_asked_is_said_and_harms_nothing(admin_client: Client, indexing: Run) -> None:
+    services.finish(indexing.pk)
+    running = services.begin_run(indexing.dataset, [INDEX])
+    said = act(admin_client, "pause", indexing, running)
+    assert "run 2 of cats: asked to pause." in said
+    assert "run 1 of cats: nothing to do." in said
+
+
+def test_staff_who_may_only_look_cannot_steer(client: Client, indexing: Run) -> None:
+    looker = User.objects.create_user("looker", is_staff=True)
+    looker.user_permissions.add(Permission.objects.get(codename="view_run"))
+    client.force_login(looker)
+    assert client.get(address(Run, "changelist")).status_code == 200
+    act(client, "pause", indexing)
+    assert not selectors.progress_of(indexing.dataset_id).paused

@@ -1,0 +1,79 @@
+"""Reads take one query, however many datasets are asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from apps.datasets.models import Dataset
+from apps.progress import selectors, services
+from apps.progress.models import Run
+
+from .conftest import EMBED, INDEX
+
+
+@pytest.fixture
+def many(db: None) -> list[int]:
+    """Twenty datasets: every fourth never ran, the others are at 1, 2, 3, … of 100."""
+    datasets = [Dataset.objects.create(key=f"d{number:02}") for number in range(20)]
+    for number, dataset in enumerate(datasets):
+        if number % 4:
+            run = services.begin_run(dataset, [INDEX, EMBED])
+            services.start_stage(run.pk, "index")
+            services.report(run.pk, current=number)
+    return [dataset.pk for dataset in datasets]
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_progress_of_many_takes_one_query(many: list[int], count: int, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        progress = selectors.progress_of_many(many[:count])
+    assert list(progress) == many[:count]
+    assert [p.current for p in progress.values()] == [number if number % 4 else 0 for number in range(count)]
+    assert {len(p.stages) for p in progress.values()} <= {0, 2}
+
+
+def test_stages_come_in_order(run: Run) -> None:
+    assert [stage.name for stage in selectors.progress_of(run.dataset_id).stages] == ["index", "embed"]
+
+
+def test_only_the_latest_run_is_seen(indexing: Run) -> None:
+    services.report(indexing.pk, current=40, message="the first")
+    services.finish(indexing.pk)
+    services.begin_run(indexing.dataset, [EMBED], message="the second")
+    progress = selectors.progress_of(indexing.dataset_id)
+    assert (progress.run, progress.state, progress.message, progress.current) == (2, "pending", "the second", 0)
+    assert [stage.name for stage in progress.stages] == ["embed"]
+
+
+def test_progress_of_one_takes_one_query(indexing: Run, django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        assert selectors.progress_of(indexing.dataset_id).state == "indexing"
+
+
+def test_progress_of_a_dataset_that_is_gone_is_refused(db: None) -> None:
+    with pytest.raises(Dataset.DoesNotExist):
+        selectors.progress_of(1)
+
+
+def test_many_leaves_out_what_is_gone(many: list[int]) -> None:
+    assert list(selectors.progress_of_many([many[1], 0, many[-1] + 1])) == [many[1]]
+
+
+def test_versions_take_one_query(many: list[int], django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        versions = selectors.versions_of([*many, 0])
+    # begin, start, report; a dataset that never ran is at 0
+    assert versions == {pk: 3 if number % 4 else 0 for number, pk in enumerate(many)}
+
+
+def test_the_versions_are_those_of_the_snapshots(many: list[int]) -> None:
+    assert selectors.versions_of(many) == {pk: p.version for pk, p in selectors.progress_of_many(many).items()}
+
+
+def test_facts_of_a_queryset_take_one_query(many: list[int], django_assert_num_queries: Any) -> None:
+    with django_assert_num_queries(1):
+        facts = list(selectors.facts_in(Dataset.objects.filter(key__in=["d05", "d00"])))
+    assert [fact.dataset_id for fact in facts] == ["d00", "d05"]
+    assert [fact.run is None for fact in facts] == [True, False]

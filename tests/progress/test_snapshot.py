@@ -1,0 +1,217 @@
+"""The `DatasetProgress` object as the contract has it (docs: section 2.2 of the design), built without a database."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, cast
+
+import pytest
+from pydantic import ValidationError
+
+from apps.progress.snapshot import CurrentStage, DatasetProgress, Facts, RunFacts, StageFacts, snapshot
+from apps.progress.transitions import StageState, State
+
+T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+KEYS: dict[str, Any] = {
+    "dataset_id": str, "state": str, "current": int, "total": int, "message": str, "error": (str, type(None)),
+    "updated_at": str, "version": int, "run": (int, type(None)), "percent": (float, int, type(None)),
+    "stage": (dict, type(None)), "stages": list, "rate": (float, int, type(None)), "eta_seconds": (dict, type(None)),
+    "health": (str, type(None)), "paused": bool, "cancelled": bool, "failed": int, "skipped": int,
+}  # fmt: skip
+STAGE_KEYS: dict[str, Any] = {"name": str, "label": str, "counts_as": str, "current": int, "total": int, "unit": str}
+STAGES_KEYS: dict[str, Any] = {
+    **STAGE_KEYS,
+    "state": str,
+    "started_at": (str, type(None)),
+    "finished_at": (str, type(None)),
+}
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+INDEX = StageFacts(
+    name="index", label="", counts_as="indexing", unit="images", weight=1.0, state=StageState.ACTIVE, current=40,
+    total=100, started_at=T0, finished_at=None, readings=((0.0, 0), (2.0, 20), (4.0, 40)),
+)  # fmt: skip
+EMBED = StageFacts(
+    name="embed", label="CLIP", counts_as="embedding", unit="images", weight=3.0, state=StageState.WAITING, current=0,
+    total=0, started_at=None, finished_at=None, readings=(),
+)  # fmt: skip
+RUN = RunFacts(
+    number=2, state=State.INDEXING, paused=False, cancelled=False, message="Indexing samples... 40/100", error=None,
+    percent=10.0, failed=1, skipped=2, updated_at=at(4), heartbeat_at=at(4), progressed_at=at(4),
+    stages=(INDEX, EMBED),
+)  # fmt: skip
+FACTS = Facts(pk=7, dataset_id="cats", created_at=T0, version=9, run=RUN)
+NEVER_RAN = replace(FACTS, version=0, run=None)
+READY = replace(
+    FACTS,
+    run=replace(
+        RUN,
+        state=State.READY,
+        percent=100.0,
+        stages=(
+            replace(INDEX, state=StageState.DONE, current=100, finished_at=at(9)),
+            replace(EMBED, state=StageState.SKIPPED, finished_at=at(9)),
+        ),
+    ),
+)
+FAILED = replace(
+    FACTS,
+    run=replace(RUN, state=State.ERROR, error="disk full", stages=(replace(INDEX, state=StageState.FAILED), EMBED)),
+)
+NOW = at(5)
+
+
+def shown(facts: Facts, now: datetime = NOW) -> dict[str, Any]:
+    """The JSON of the snapshot, decoded."""
+    return cast(dict[str, Any], json.loads(snapshot(facts, now).model_dump_json()))
+
+
+def with_run(**changes: Any) -> Facts:
+    return replace(FACTS, run=replace(RUN, **changes))
+
+
+@pytest.mark.parametrize("facts", [FACTS, NEVER_RAN, READY, FAILED, with_run(state=State.PENDING, stages=())])
+def test_keys_and_types_are_exactly_those_of_the_contract(facts: Facts) -> None:
+    progress = shown(facts)
+    assert list(progress) == list(KEYS)
+    for key, kind in KEYS.items():
+        assert isinstance(progress[key], kind), key
+    for key in ("current", "total", "version", "failed", "skipped"):
+        assert type(progress[key]) is int, key
+    if progress["stage"]:
+        assert {key: isinstance(progress["stage"][key], kind) for key, kind in STAGE_KEYS.items()} == dict.fromkeys(
+            progress["stage"], True
+        )
+    for stage in progress["stages"]:
+        assert {key: isinstance(stage[key], kind) for key, kind in STAGES_KEYS.items()} == dict.fromkeys(stage, True)
+
+
+def test_a_working_run() -> None:
+    assert shown(FACTS) == {
+        "dataset_id": "cats", "state": "indexing", "current": 40, "total": 100, "message": "Indexing samples... 40/100",
+        "error": None, "updated_at": "2026-03-01T12:00:04.123Z", "version": 9, "run": 2, "percent": 10.0,
+        "stage": {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "unit": "images"},
+        "stages": [
+            {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "unit": "images",
+             "state": "active", "started_at": "2026-03-01T12:00:00.123Z", "finished_at": None},
+            {"name": "embed", "label": "CLIP", "counts_as": "embedding", "current": 0, "total": 0, "unit": "images",
+             "state": "waiting", "started_at": None, "finished_at": None},
+        ],
+        "rate": 10.0, "eta_seconds": {"low": 32.4, "high": 39.6}, "health": "live", "paused": False, "cancelled": False,
+        "failed": 1, "skipped": 2,
+    }  # fmt: skip
+
+
+def test_a_dataset_that_never_ran_is_pending_0_of_0() -> None:
+    assert shown(NEVER_RAN) == {
+        "dataset_id": "cats", "state": "pending", "current": 0, "total": 0, "message": "", "error": None,
+        "updated_at": "2026-03-01T12:00:00.123Z", "version": 0, "run": None, "percent": None, "stage": None,
+        "stages": [], "rate": None, "eta_seconds": None, "health": None, "paused": False, "cancelled": False,
+        "failed": 0, "skipped": 0,
+    }  # fmt: skip
+
+
+def test_a_finished_run_shows_its_last_stage_full_and_no_health_rate_or_time_left() -> None:
+    progress = shown(READY, at(10_000))
+    assert progress["state"] == "ready"
+    assert progress["current"] == progress["total"] == progress["percent"] == 100
+    assert progress["stage"]["name"] == "index"  # the one that never began is not the last stage
+    assert progress["health"] is progress["rate"] is progress["eta_seconds"] is None
+
+
+def test_an_error_keeps_the_count_that_it_happened_at() -> None:
+    progress = shown(FAILED, at(10_000))
+    assert (progress["state"], progress["error"]) == ("error", "disk full")
+    assert (progress["current"], progress["total"], progress["percent"]) == (40, 100, 10.0)
+    assert progress["health"] is progress["eta_seconds"] is None
+
+
+def test_the_words_of_the_wire_are_those_of_the_tables() -> None:
+    words = DatasetProgress.model_json_schema(mode="serialization")["$defs"]
+    assert words["State"]["enum"] == ["pending", "indexing", "embedding", "ready", "error"]
+    assert words["StageState"]["enum"] == ["waiting", "active", "done", "failed", "skipped"]
+    assert words["Health"]["enum"] == ["live", "slow", "stalled", "lost"]
+
+
+def test_moments_are_rfc_3339_in_utc_whatever_their_zone() -> None:
+    tokyo = T0.astimezone(timezone(timedelta(hours=9)))
+    assert shown(with_run(updated_at=tokyo))["updated_at"] == "2026-03-01T12:00:00.123Z"
+
+
+def test_a_moment_on_the_full_second_has_the_same_form() -> None:
+    assert shown(with_run(updated_at=T0.replace(microsecond=0)))["updated_at"] == "2026-03-01T12:00:00.000Z"
+
+
+def test_silence_goes_from_live_over_slow_and_stalled_to_lost_and_back() -> None:
+    words = [shown(FACTS, at(4 + silence))["health"] for silence in (0, 15, 16, 60, 61, 120, 121, 1_000_000)]
+    assert words == ["live", "live", "slow", "slow", "stalled", "stalled", "lost", "lost"]
+    back = with_run(heartbeat_at=at(1_000_004), progressed_at=at(1_000_004))
+    assert shown(back, at(1_000_005))["health"] == "live"
+
+
+def test_a_reporter_that_lives_and_does_not_count_is_stalled_and_never_lost() -> None:
+    assert shown(with_run(heartbeat_at=at(9_999)), at(10_000))["health"] == "stalled"
+
+
+def test_silence_changes_nothing_but_health_and_time_left() -> None:
+    now, later = shown(FACTS, at(5)), shown(FACTS, at(5_000))
+    assert {key for key in KEYS if now[key] != later[key]} == {"health", "eta_seconds"}
+    assert later["eta_seconds"] is None
+
+
+def test_a_paused_run_is_not_called_slow_and_has_no_time_left() -> None:
+    progress = shown(with_run(paused=True), at(50_000))
+    assert (progress["paused"], progress["health"], progress["eta_seconds"]) == (True, "live", None)
+
+
+def test_a_run_of_which_nothing_was_heard_yet_is_measured_from_its_last_change() -> None:
+    assert shown(with_run(heartbeat_at=None, progressed_at=None), at(4 + 130))["health"] == "lost"
+
+
+def test_a_pending_run_has_no_health() -> None:
+    assert shown(with_run(state=State.PENDING), at(10_000))["health"] is None
+
+
+def test_the_stage_shown_is_the_active_one() -> None:
+    begun_later = replace(EMBED, state=StageState.DONE, started_at=at(3), finished_at=at(4))
+    assert shown(with_run(stages=(INDEX, begun_later)))["stage"]["name"] == "index"
+
+
+def test_without_an_active_stage_the_one_that_began_last_is_shown_whatever_its_position() -> None:
+    first = replace(INDEX, state=StageState.DONE, started_at=at(3), finished_at=at(4))
+    second = replace(EMBED, state=StageState.DONE, started_at=at(1), finished_at=at(3))
+    assert shown(with_run(state=State.READY, stages=(first, second)))["stage"]["name"] == "index"
+
+
+def test_unknown_fields_are_refused() -> None:
+    with pytest.raises(ValidationError, match="sixth"):
+        DatasetProgress.model_validate({**shown(FACTS), "sixth": 1})
+
+
+def test_a_sixth_state_is_refused() -> None:
+    with pytest.raises(ValidationError, match="state"):
+        DatasetProgress.model_validate({**shown(FACTS), "state": "paused"})
+
+
+def test_a_snapshot_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        snapshot(FACTS, at(5)).current = 41  # type: ignore[misc]
+
+
+def test_what_was_sent_can_be_read_back() -> None:
+    sent = snapshot(FACTS, at(5)).model_dump_json()
+    assert DatasetProgress.model_validate_json(sent).model_dump_json() == sent
+
+
+def test_the_schema_says_that_moments_are_moments() -> None:
+    schema = DatasetProgress.model_json_schema(mode="serialization")
+    assert schema["properties"]["updated_at"]["format"] == "date-time"
+    assert set(schema["required"]) == set(KEYS)
+    assert CurrentStage.__name__ in schema["$defs"]

@@ -1,0 +1,194 @@
+"""Real servers for tests: PostgreSQL and Redis on free ports, each a context manager that stops what it started.
+
+A program that is missing skips the test, naming the Debian package; with ``CI=true`` it fails it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def find_program(name: str, *, package: str, folders: Sequence[Path] = ()) -> str:
+    """The path of a program. Where it is missing, the test is skipped, or fails in CI."""
+    for folder in folders:
+        if os.access(folder / name, os.X_OK):
+            return str(folder / name)
+    if found := shutil.which(name):
+        return found
+    reason = f"{name} is missing: apt-get install {package}"
+    if in_ci():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(ready: Callable[[], bool], *, seconds: float, what: str, every: float = 0.02) -> None:
+    """Return as soon as ``ready()`` is true; raise `TimeoutError` naming ``what`` after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what} after {seconds:g} s")
+        time.sleep(every)
+
+
+@contextmanager
+def running(
+    command: Sequence[str],
+    *,
+    ready: Callable[[], bool],
+    log: Path,
+    stop: signal.Signals = signal.SIGTERM,
+    seconds: float = START_SECONDS,
+    env: Mapping[str, str] | None = None,
+    **popen: Any,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is ready when the block begins and gone when it ends; its output is in ``log``.
+
+    The kernel stops it as well should this process be killed before it can.
+    """
+    if setpriv := shutil.which("setpriv"):
+        command = [setpriv, "--pdeathsig", stop.name.removeprefix("SIG"), *command]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=env, **popen
+        )
+
+    def ready_or_dead() -> bool:
+        if process.poll() is not None:
+            raise RuntimeError(f"{command[0]} ended with {process.returncode}:\n{log.read_text(errors='replace')}")
+        return ready()
+
+    try:
+        wait_until(ready_or_dead, seconds=seconds, what=f"{' '.join(command)} was not ready; see {log}")
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.send_signal(stop)
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class PostgreSQL:
+    host: str
+    port: int
+    user: str = "postgres"
+    database: str = "postgres"
+
+    @property
+    def url(self) -> str:
+        """For ``DATABASE_URL``."""
+        return f"postgres://{self.user}@{self.host}:{self.port}/{self.database}"
+
+    def answers(self) -> bool:
+        try:
+            with psycopg.connect(self.url, connect_timeout=2):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+
+def _postgresql_folders() -> list[Path]:
+    """Debian keeps the server's programs off the PATH, a folder for each version; the newest comes first."""
+    folders = Path("/usr/lib/postgresql").glob("*/bin")
+    return sorted(folders, key=lambda folder: [int(n) for n in folder.parent.name.split(".") if n.isdigit()])[::-1]
+
+
+@contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server with an empty data folder. Nothing is synced to the disk: it lives as long as the block."""
+    folders = _postgresql_folders()
+    initdb = find_program("initdb", package="postgresql", folders=folders)
+    server = find_program("postgres", package="postgresql", folders=folders)
+    # /tmp by name: the folder has to be open to another user, and a socket's path has to be short.
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    popen: dict[str, Any] = {"cwd": folder}
+    try:
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            account = pwd.getpwnam("postgres")
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            popen |= {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+        data = folder / "data"
+        options = [
+            "--auth=trust",
+            "--username=postgres",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--no-instructions",
+        ]
+        subprocess.run([initdb, "-D", str(data), *options], check=True, capture_output=True, **popen)
+        where = PostgreSQL("127.0.0.1", free_port())
+        settings = {
+            "listen_addresses": where.host, "port": where.port, "unix_socket_directories": folder, "fsync": "off",
+            "synchronous_commit": "off", "full_page_writes": "off", "max_connections": 100,
+        }  # fmt: skip
+        command = [server, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+        # SIGINT is PostgreSQL's fast shutdown: clients are sent away.
+        with running(command, ready=where.answers, log=folder / "log", stop=signal.SIGINT, **popen):
+            yield where
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Redis:
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        """For ``REDIS_URL``."""
+        return f"redis://{self.host}:{self.port}/0"
+
+    def answers(self) -> bool:
+        try:
+            with socket.create_connection((self.host, self.port), timeout=2) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(16) == b"+PONG\r\n"
+        except OSError:
+            return False
+
+
+@contextmanager
+def redis(port: int | None = None) -> Iterator[Redis]:
+    """A Redis server that keeps nothing. Name the ``port`` to start one again where it was."""
+    server = find_program("redis-server", package="redis-server")
+    where = Redis("127.0.0.1", port or free_port())
+    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
+        options = {"port": where.port, "bind": where.host, "save": "", "appendonly": "no", "dir": folder}
+        command = [server, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
+        with running(command, ready=where.answers, log=Path(folder, "log")):
+            yield where

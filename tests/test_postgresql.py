@@ -1,0 +1,30 @@
+"""The suite of the domain, all of it, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+from . import services
+
+ROOT = Path(__file__).parent.parent
+SUITES = ["tests/datasets", "tests/progress", "tests/api"]
+
+
+def test_the_suites_of_the_domain_pass_on_postgresql(postgresql: services.PostgreSQL, tmp_path: Path) -> None:
+    result = tmp_path / "result.xml"
+    # Its own DATA_DIR is made by `tests.environment`, as for every session.
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *SUITES, "-q", "-p", "no:cacheprovider", f"--junitxml={result}"],
+        cwd=ROOT, env={**os.environ, "DATABASE_URL": postgresql.url}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout[-20_000:] + run.stderr[-5_000:]
+    counts = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for suite in ElementTree.parse(result).iter("testsuite"):
+        for name in counts:
+            counts[name] += int(suite.get(name, 0))
+    assert counts.pop("tests") > 0
+    assert set(counts.values()) == {0}, counts
