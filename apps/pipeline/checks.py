@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning
+from django.core import checks
+from django.core.checks import CheckMessage, Error
 
 from .embedders import load_embedder
 
@@ -30,7 +31,7 @@ def _complaints() -> Iterator[CheckMessage]:
         if not Path(root).is_absolute():
             yield Error(f"IMPORT_ROOTS has {root!r}, which is no absolute path.", id="pipeline.E002")
         elif not Path(root).is_dir():
-            yield Warning(
+            yield checks.Warning(
                 f"IMPORT_ROOTS has {root!r}, which is no folder here.",
                 hint="Nothing can be imported from it until it is mounted.",
                 id="pipeline.W001",

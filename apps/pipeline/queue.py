@@ -45,7 +45,7 @@ def sweep() -> int:
     )
     swept = 0
     for job in orphans:
-        task = DBTaskResult.objects.filter(pk=job.task_id or None).first()
+        task = DBTaskResult.objects.filter(pk=job.task_id).first() if job.task_id else None
         if task is not None and _will_claim(task):
             continue
         with transaction.atomic():
@@ -57,9 +57,9 @@ def sweep() -> int:
     return swept
 
 
-def _will_claim(task: DBTaskResult) -> bool:
+def _will_claim(task: DBTaskResult[..., object]) -> bool:
     """Whether a task waits in the queue, or was taken a moment ago and is about to claim its job."""
     if task.status == TaskResultStatus.READY:
         return True
     lease = timedelta(seconds=settings.LEASE_SECONDS)
-    return task.status == TaskResultStatus.RUNNING and timezone.now() - task.started_at < lease
+    return bool(task.status == TaskResultStatus.RUNNING and timezone.now() - task.started_at < lease)

@@ -148,7 +148,7 @@ def test_unknown_embedder_is_an_error_that_says_so(folder: Path, settings: Setti
 
 def test_second_run_reads_only_what_changed(folder: Path) -> None:
     images = make_images(folder, 40)
-    first, _ = process(folder)
+    process(folder)
     before = {sample.path: sample for sample in Sample.objects.all()}
     images[0].unlink()
     make_images(folder / "changed", 1, seed=9)[0].rename(images[1])
@@ -290,7 +290,7 @@ def test_process_that_dies_under_a_chunk_loses_nothing(folder: Path, on_change: 
     def kill(shown: DatasetProgress) -> None:
         if shown.state == "indexing" and shown.current == 32 and not killed:
             for process in psutil.Process().children(recursive=True):
-                if "forkserver" in " ".join(process.cmdline()) and process.parent().pid != os.getpid():
+                if process.ppid() != os.getpid() and "forkserver" in " ".join(process.cmdline()):
                     killed.append(process.pid)
                     process.send_signal(signal.SIGKILL)
 

@@ -1,0 +1,195 @@
+"""Finding the image files of a folder, and reaching them again later without leaving it.
+
+Nothing here decodes an image. Only the standard library is imported, so that pool processes start fast.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+SNIFF_BYTES = 32
+"""How much of a file's beginning `looks_like_image` needs."""
+
+_SIGNATURES = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\x00",  # TIFF, little endian
+    b"MM\x00*",  # TIFF, big endian
+    b"II+\x00",  # BigTIFF
+    b"MM\x00+",
+)
+# The sizes a BMP's second header can have; two letters alone would take "BMW prices.txt" for an image.
+_BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+_LEAVES = "a link that leads outside the folder is not followed"
+_DANGLES = "a link that leads nowhere"
+_BAD_NAME = "the name is not valid UTF-8: rename it"
+
+
+class FoundFile(NamedTuple):
+    """A candidate. `path` is relative to the root with POSIX separators, `size` is in bytes."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+class Unreadable(NamedTuple):
+    """A file or a directory that cannot be taken in; `path` is valid Unicode even where the file's name is not."""
+
+    path: str
+    reason: str
+
+
+class OutsideRoot(ValueError):
+    """A path that is not, or is no longer, inside the scanned folder."""
+
+
+def scan(root: Path) -> Iterator[FoundFile | Unreadable]:
+    """Yield the image files below `root`, recursively, always in the same order for the same tree.
+
+    The files of a directory come before its subdirectories, each sorted by name, so that no more is held in memory
+    than the names of one directory and of the siblings of its parents.
+
+    A file is a candidate when its name ends like an image's (if the content is not an image, indexing tells why, which
+    is better than a file that silently never appears) or when its content begins like one. Hidden names, and whatever
+    is neither a regular file nor a directory, are passed over. Links to directories are never followed: those that
+    stay inside would repeat or loop, and those that leave are reported. Links to files are followed where the target
+    is inside the root. What vanishes while the scan runs is left out.
+
+    Raises `OSError` where the root itself cannot be listed; anything below it that cannot becomes an `Unreadable`.
+    """
+    real_root = os.path.realpath(root)
+    names = _list(real_root)
+    # A stack instead of recursion: the depth of a tree is not ours to choose.
+    waiting: list[str] = []
+    directory = ""
+    while True:
+        files, subdirectories = names
+        for name in files:
+            found = _examine(real_root, directory + name, name)
+            if found is not None:
+                yield found
+        waiting.extend(f"{directory}{name}/" for name in reversed(subdirectories))
+        while waiting:
+            directory = waiting.pop()
+            if not _is_text(directory):
+                yield Unreadable(_repaired(directory[:-1]), _BAD_NAME)
+                continue
+            try:
+                names = _list(f"{real_root}/{directory}")
+            except OSError as error:
+                if error.errno not in _GONE:
+                    yield Unreadable(directory[:-1], _reason(error))
+                continue
+            break
+        else:
+            return
+
+
+def resolve_inside(root: Path, relative: str) -> Path:
+    """Return the real path, links resolved, of the file that a scan of `root` called `relative`.
+
+    Raises `OutsideRoot` where `relative` is absolute, is empty, goes upwards, or leads out of the root through a link.
+    The file need not exist. The result holds for the moment of the call, so call it again before each reading.
+    """
+    return Path(real_path_inside(os.path.realpath(root), relative))
+
+
+def real_path_inside(real_root: str, relative: str) -> str:
+    """Do the work of `resolve_inside` for many files of a root that `os.path.realpath` was already applied to."""
+    parts = PurePosixPath(relative).parts
+    if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
+        raise OutsideRoot(f"not a path inside the folder: {relative!r}")
+    real = os.path.realpath(f"{real_root}/{relative}")
+    if not _is_inside(real_root, real):
+        raise OutsideRoot(f"a link leads outside the folder: {relative!r}")
+    return real
+
+
+def looks_like_image(head: bytes) -> bool:
+    """Tell whether a file that begins with `head` (`SNIFF_BYTES` of it) is JPEG, PNG, WebP, GIF, BMP or TIFF."""
+    if head.startswith(_SIGNATURES):
+        return True
+    if head.startswith(b"BM"):
+        return int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES
+    return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+def _list(directory: str) -> tuple[list[str], list[str]]:
+    """Return the sorted names of what may be files and of the subdirectories; hidden ones are left out."""
+    files: list[str] = []
+    subdirectories: list[str] = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            # Links are sorted among the files: deciding what they lead to needs the root.
+            if entry.is_dir(follow_symlinks=False):
+                subdirectories.append(entry.name)
+            elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                files.append(entry.name)
+    files.sort()
+    subdirectories.sort()
+    return files, subdirectories
+
+
+def _examine(real_root: str, relative: str, name: str) -> FoundFile | Unreadable | None:
+    """Return what is to be said of one directory entry that is a regular file or a link, or None if nothing."""
+    full = f"{real_root}/{relative}"
+    named_like_image = PurePosixPath(name).suffix.lower() in EXTENSIONS
+    try:
+        status = os.lstat(full)
+        if stat.S_ISLNK(status.st_mode):
+            full = os.path.realpath(full)
+            if full == real_root:
+                return None
+            if not _is_inside(real_root, full):
+                # What is outside is not opened, but a folder that is full of links must not just seem empty.
+                told = named_like_image or Path(full).is_dir()
+                return Unreadable(_repaired(relative), _LEAVES) if told else None
+            try:
+                status = Path(full).stat()
+            except FileNotFoundError:
+                return Unreadable(_repaired(relative), _DANGLES) if named_like_image else None
+        if not stat.S_ISREG(status.st_mode) or not (named_like_image or looks_like_image(_head(full))):
+            return None
+    except OSError as error:
+        return None if error.errno in _GONE else Unreadable(_repaired(relative), _reason(error))
+    if not _is_text(relative):
+        return Unreadable(_repaired(relative), _BAD_NAME)
+    return FoundFile(relative, status.st_size, status.st_mtime_ns)
+
+
+def _head(path: str) -> bytes:
+    # Without O_NONBLOCK, a pipe put in the file's place since it was looked at would stop the scan for ever.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    try:
+        return os.read(descriptor, SNIFF_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    finally:
+        os.close(descriptor)
+
+
+def _is_inside(real_root: str, real: str) -> bool:
+    return real.startswith(real_root.rstrip("/") + "/")
+
+
+def _is_text(path: str) -> bool:
+    # Bytes that are not UTF-8 arrive as lone surrogates, which neither a database nor JSON takes.
+    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _repaired(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _reason(error: OSError) -> str:
+    return "permission denied" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
