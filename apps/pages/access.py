@@ -1,0 +1,47 @@
+"""Who may: a dataset that one may not see is a dataset that is not there, and steering is for its owner and staff."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Concatenate
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
+
+from apps.datasets.models import Dataset
+
+
+def visible_dataset(request: HttpRequest, key: str) -> Dataset:
+    """The dataset ``key``, if whoever asks may see it. Raises `Http404`, the same for unknown and invisible."""
+    return get_object_or_404(Dataset.objects.visible_to(request.user), key=key)
+
+
+def may_steer(user: AbstractBaseUser | AnonymousUser, dataset: Dataset) -> bool:
+    """Whether ``user`` may process, pause, cancel and delete ``dataset``."""
+    if user.is_anonymous:
+        return False
+    return bool(getattr(user, "is_staff", False)) or dataset.owner_id == user.pk
+
+
+def steering[**P](
+    view: Callable[Concatenate[HttpRequest, Dataset, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, str, P], HttpResponseBase]:
+    """Give ``view`` the dataset in place of its key, if whoever asks may steer it.
+
+    404 where it may not be seen, the login page for those who are not logged in, 403 for all others.
+    """
+
+    @wraps(view)
+    def guarded(request: HttpRequest, key: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        dataset = visible_dataset(request, key)
+        if request.user.is_anonymous:
+            return redirect_to_login(dataset.get_absolute_url())
+        if not may_steer(request.user, dataset):
+            raise PermissionDenied
+        return view(request, dataset, *args, **kwargs)
+
+    return guarded

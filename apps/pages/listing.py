@@ -1,0 +1,137 @@
+"""The list of datasets: which ones, in which order, and what stands beside each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.paginator import Page, Paginator
+from django.db.models import Case, Count, F, IntegerField, Q, Value, When
+from django.db.models.functions import Coalesce, Lower, NullIf
+from django.http import QueryDict
+from django.utils.http import urlencode
+
+from apps.datasets.models import Dataset, DatasetQuerySet, Sample
+from apps.progress.selectors import progress_of_many
+from apps.progress.snapshot import DatasetProgress
+from apps.progress.transitions import UNFINISHED, State
+
+PAGE_SIZE: Final = 50
+SORTS: Final = {"updated": "Last change", "name": "Name", "state": "State", "created": "Newest"}
+# What is under way comes first, what is done last.
+_STATE_ORDER: Final = (State.INDEXING, State.EMBEDDING, State.PENDING, State.ERROR, State.READY)
+
+
+@dataclass(frozen=True, slots=True)
+class ListQuery:
+    """What is asked for: a search in names and ids, a state or all of them, an order. Garbage asks for nothing."""
+
+    text: str
+    state: State | None
+    sort: str
+
+    @classmethod
+    def parse(cls, params: QueryDict) -> ListQuery:
+        state = params.get("state", "")
+        sort = params.get("sort", "")
+        return cls(
+            text=params.get("q", "").replace("\0", "").strip()[:200],
+            state=State(state) if state in list(State) else None,
+            sort=sort if sort in SORTS else "updated",
+        )
+
+    @property
+    def is_narrowed(self) -> bool:
+        return bool(self.text or self.state)
+
+    def address(self, page: int = 1) -> str:
+        """The query string of this list at ``page``, without what is the default; empty where everything is."""
+        params = {"q": self.text, "state": self.state or "", "sort": "" if self.sort == "updated" else self.sort}
+        kept = {name: value for name, value in params.items() if value}
+        if page > 1:
+            kept["page"] = str(page)
+        return f"?{urlencode(kept)}" if kept else "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``samples`` is None while a run is on its way: its bar counts them."""
+
+    dataset: Dataset
+    progress: DatasetProgress
+    samples: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PageLink:
+    """One place of the row of page numbers; ``address`` is empty for a gap in it."""
+
+    label: str
+    address: str
+    is_current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    page: Page[Dataset]
+    rows: tuple[Row, ...]
+    query: ListQuery
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether a run of any of the datasets shown is unfinished, so that the rows are worth asking for again."""
+        return any(row.progress.run and not row.progress.is_finished for row in self.rows)
+
+    @property
+    def address(self) -> str:
+        """Where the same rows are asked for again."""
+        return self.query.address(self.page.number)
+
+    @property
+    def links(self) -> list[PageLink]:
+        """The row of page numbers; empty where there is one page."""
+        pages = self.page.paginator
+        if pages.num_pages < 2:
+            return []
+        return [
+            PageLink(str(number), self.query.address(number), number == self.page.number)
+            if isinstance(number, int)
+            else PageLink("…", "")
+            for number in pages.get_elided_page_range(self.page.number, on_each_side=2, on_ends=1)
+        ]
+
+
+def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> DatasetQuerySet:
+    datasets = Dataset.objects.visible_to(user).annotate(
+        state=Coalesce("head__run__state", Value(State.PENDING.value)),
+        sort_name=Lower(Coalesce(NullIf("name", Value("")), "key")),
+    )
+    if query.text:
+        datasets = datasets.filter(Q(key__icontains=query.text) | Q(name__icontains=query.text))
+    if query.state:
+        datasets = datasets.filter(state=query.state.value)
+    match query.sort:
+        case "name":
+            return datasets.order_by("sort_name", "pk")
+        case "state":
+            order = [When(state=state.value, then=place) for place, state in enumerate(_STATE_ORDER)]
+            return datasets.order_by(Case(*order, output_field=IntegerField()), "sort_name", "pk")
+        case "created":
+            return datasets.order_by("-created_at", "-pk")
+    return datasets.order_by(Coalesce(F("head__run__updated_at"), F("created_at")).desc(), "-pk")
+
+
+def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page_number: str | None) -> Listing:
+    """One page of the datasets that ``user`` may see. Four queries, however many datasets there are."""
+    page = Paginator(_selected(user, query), PAGE_SIZE).get_page(page_number)
+    datasets = list(page.object_list)
+    progress = progress_of_many(dataset.pk for dataset in datasets)
+    still = [pk for pk, shown in progress.items() if State(shown.state) not in UNFINISHED or shown.run is None]
+    counts = dict(Sample.objects.filter(dataset__in=still).values_list("dataset_id").annotate(Count("pk")))
+    rows = tuple(
+        Row(dataset, progress[dataset.pk], counts.get(dataset.pk, 0) if dataset.pk in still else None)
+        for dataset in datasets
+        if dataset.pk in progress  # one may have been deleted between the two queries
+    )
+    return Listing(page, rows, query)

@@ -1,0 +1,94 @@
+"""The live panel of a dataset's page as a value: stages and facts. Made anew for every push."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from apps.progress.snapshot import DatasetProgress, StageProgress
+
+from . import words
+from .components import Bar, bar_of_stage, is_still
+
+
+@dataclass(frozen=True, slots=True)
+class StageRow:
+    stage: StageProgress
+    bar: Bar
+    word: str
+    count: str
+    time: str
+
+    @property
+    def value_text(self) -> str:
+        """What a screen reader says of the stage's bar."""
+        return f"{self.word}, {self.count} {self.stage.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    progress: DatasetProgress
+    stages: tuple[StageRow, ...]
+    facts: tuple[Fact, ...]
+
+    @property
+    def phase(self) -> str:
+        """What the rest of the page depends on: where it changes, the page's other parts are fetched anew."""
+        return phase(self.progress)
+
+
+def phase(progress: DatasetProgress) -> str:
+    """A word that changes with the run, its state, and whether it is paused; not with counts."""
+    return f"{progress.run or 0}-{progress.state}{'-paused' if progress.paused else ''}"
+
+
+def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:
+    if stage.total:
+        count = f"{stage.current:,} / {stage.total:,}"
+    else:
+        count = f"{stage.current:,}" if stage.current else "–"
+    if stage.started_at is None:
+        time = "–"
+    else:
+        time = words.clock(((stage.finished_at or now) - stage.started_at).total_seconds())
+    is_left_out = stage.state == "waiting" and progress.is_finished
+    return StageRow(
+        stage=stage,
+        bar=bar_of_stage(stage, still=is_still(progress)),
+        word="Not begun" if is_left_out else stage.state.capitalize(),
+        count=count,
+        time=time,
+    )
+
+
+def _facts(progress: DatasetProgress) -> list[Fact]:
+    if progress.run is None:
+        return []
+    facts = [Fact("Run", f"{progress.run}")]
+    if progress.percent is not None:
+        facts.append(Fact("Whole run", f"{progress.percent:.1f}%"))
+    if progress.is_working:
+        unit = progress.stage.unit if progress.stage else "items"
+        facts.append(Fact("Rate", words.rate(progress.rate, unit) if progress.rate else "–"))
+        facts.append(Fact("Time left", words.time_left(progress.eta_seconds) if progress.eta_seconds else "–"))
+    elif (seconds := words.took(progress)) is not None:
+        facts.append(Fact("Took", words.clock(seconds)))
+    facts.append(Fact("Could not be read", f"{progress.failed:,}"))
+    if progress.skipped:
+        facts.append(Fact("Left as they were", f"{progress.skipped:,}"))
+    return facts
+
+
+def panel_of(progress: DatasetProgress, now: datetime) -> Panel:
+    """The panel of ``progress`` as it is worded at ``now``."""
+    return Panel(
+        progress=progress,
+        stages=tuple(_stage_row(progress, stage, now) for stage in progress.stages),
+        facts=tuple(_facts(progress)),
+    )

@@ -1,0 +1,100 @@
+"""The two progress components, and the parts of pages that are built from them.
+
+``{% dataset_progress progress %}`` or ``{% dataset_progress state="indexing" current=45 total=100 %}``; the same with
+``dataset_progress_compact``. They need no request and no context, so they can be rendered anywhere.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from apps.progress.snapshot import DatasetProgress
+
+from .. import words
+from ..components import Bar, bar_of, bar_of_props
+from ..panel import panel_of
+
+register = template.Library()
+
+
+def _bar(progress: DatasetProgress | None, props: dict[str, Any]) -> Bar:
+    try:
+        if isinstance(progress, DatasetProgress):
+            if unknown := set(props) - {"class"}:
+                raise ValueError(f"A DatasetProgress is given, so {', '.join(sorted(unknown))} cannot be.")
+            return bar_of(progress, str(props.get("class") or ""))
+        if progress not in (None, ""):
+            raise ValueError(f"{progress!r} is no DatasetProgress.")
+        return bar_of_props(props)
+    except ValueError as error:
+        raise template.TemplateSyntaxError(str(error)) from error
+
+
+@register.inclusion_tag("components/dataset_progress.html")
+def dataset_progress(progress: DatasetProgress | None = None, **props: Any) -> dict[str, Any]:
+    """The bar with its label, counter, message and error."""
+    return {"bar": _bar(progress, props)}
+
+
+@register.inclusion_tag("components/dataset_progress_compact.html")
+def dataset_progress_compact(progress: DatasetProgress | None = None, **props: Any) -> dict[str, Any]:
+    """The small bar: label and percentage."""
+    return {"bar": _bar(progress, props)}
+
+
+@register.inclusion_tag("components/panel.html")
+def dataset_panel(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
+    """The live panel of a dataset's page; with ``oob`` as a fragment that finds its place by itself."""
+    return {"panel": panel_of(progress, timezone.now()), "oob": oob}
+
+
+@register.inclusion_tag("components/progress_header.html")
+def progress_header(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
+    """The header's element: it polls until the dataset is ready or in error."""
+    return {"progress": progress, "oob": oob}
+
+
+@register.simple_tag
+def moment(value: datetime | None) -> SafeString | str:
+    """A time as how long ago it was, with the exact one in the tooltip."""
+    if value is None:
+        return "–"
+    local = timezone.localtime(value)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(timespec="seconds"),
+        words.exact(local),
+        words.relative(local, timezone.now()),
+    )
+
+
+@register.filter
+def sentence(progress: DatasetProgress) -> SafeString:
+    """How a dataset fares, in one line. A length of silence in it is an element, which the script keeps true."""
+    before, mark, after = words.sentence(progress, silence="\0").partition("\0")
+    if not mark:
+        return format_html("{}", before)
+    return format_html(
+        '{}<time datetime="{}" data-elapsed>{}</time>{}',
+        before,
+        progress.updated_at.isoformat(timespec="seconds"),
+        words.duration((timezone.now() - progress.updated_at).total_seconds()),
+        after,
+    )
+
+
+@register.filter
+def file_size(count: int) -> str:
+    return words.size(count)
+
+
+@register.simple_tag
+def count(number: int, noun: str) -> str:
+    """A number and its noun, which comes in the plural."""
+    return words.plural(number, noun)

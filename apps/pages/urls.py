@@ -1,0 +1,39 @@
+"""The addresses of the pages."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path, register_converter
+from django.urls.converters import StringConverter
+
+from apps.datasets.models import KEY_PATTERN
+
+from .views import datasets, partials, samples, steering
+
+
+class KeyConverter(StringConverter):
+    """A dataset's id in an address: what could not be one is no address of ours."""
+
+    regex = KEY_PATTERN
+
+
+register_converter(KeyConverter, "dataset_key")
+
+DATASET = "datasets/<dataset_key:key>/"
+SAMPLE = DATASET + "samples/<int:pk>/"
+
+urlpatterns = [
+    path("", datasets.index, name="datasets"),
+    path("new/", datasets.new, name="dataset-new"),
+    path(DATASET, datasets.detail, name="dataset"),
+    path(DATASET + "progress/header/", partials.header, name="progress-header"),
+    path(DATASET + "progress/bar/", partials.bar, name="progress-bar"),
+    path(DATASET + "process/", steering.process, name="dataset-process"),
+    path(DATASET + "control/", steering.control, name="dataset-control"),
+    path(DATASET + "delete/", steering.delete, name="dataset-delete"),
+    path(SAMPLE, samples.detail, name="sample"),
+    path(SAMPLE + "thumbnail/", samples.thumbnail, name="sample-thumbnail"),
+    path(SAMPLE + "original/", samples.original, name="sample-original"),
+    path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+]

@@ -1,0 +1,97 @@
+"""The list of datasets, a dataset, and a new one."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required, permission_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from apps.datasets.models import Sample
+from apps.pipeline.folders import FolderRefused
+from apps.pipeline.services import create_dataset, has_source
+from apps.progress.models import ItemFailure, Run, Transition
+from apps.progress.selectors import progress_of
+from apps.progress.transitions import State
+
+from ..access import may_steer, visible_dataset
+from ..cursor import cursor_page, parse_cursor
+from ..forms import NewDatasetForm
+from ..listing import SORTS, ListQuery, list_datasets
+from ..panel import phase
+
+GALLERY_SIZE: Final = 60
+FAILURES_SIZE: Final = 20
+HISTORY_SIZE: Final = 20
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """The list; only its rows where the page itself asks for them again."""
+    query = ListQuery.parse(request.GET)
+    listing = list_datasets(request.user, query, request.GET.get("page"))
+    template = "pages/datasets.html#rows" if request.headers.get("HX-Request") else "pages/datasets.html"
+    context = {"listing": listing, "query": query, "states": list(State), "sorts": SORTS}
+    response = render(request, template, context)
+    response.headers["Vary"] = "HX-Request, Cookie"
+    return response
+
+
+@require_safe
+def detail(request: HttpRequest, key: str) -> HttpResponse:
+    """One dataset: its live panel, what may be done, failures, samples and history."""
+    dataset = visible_dataset(request, key)
+    progress = progress_of(dataset.pk)
+    runs = list(Run.objects.filter(dataset=dataset).order_by("-number")[:HISTORY_SIZE])
+    latest = runs[0] if runs else None
+    params = request.GET
+    context = {
+        "dataset": dataset,
+        "progress": progress,
+        "phase": phase(progress),
+        "runs": runs,
+        "latest": latest,
+        "may_steer": may_steer(request.user, dataset),
+        "has_source": has_source(dataset),
+        "failures": cursor_page(
+            ItemFailure.objects.filter(run=latest), FAILURES_SIZE,
+            after=parse_cursor(params.get("failures_after")), before=parse_cursor(params.get("failures_before")),
+        ),
+        "samples": cursor_page(
+            Sample.objects.filter(dataset=dataset), GALLERY_SIZE,
+            after=parse_cursor(params.get("after")), before=parse_cursor(params.get("before")),
+        ),
+        "sample_count": Sample.objects.filter(dataset=dataset).count(),
+        "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
+        "poll_milliseconds": round(settings.BAR_POLL_SECONDS * 1000),
+    }  # fmt: skip
+    return render(request, "pages/dataset.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+@permission_required("datasets.add_dataset", raise_exception=True)
+def new(request: HttpRequest) -> HttpResponse:
+    """The form of a new dataset; where it is filled in well, the dataset, with its first run queued."""
+    form = NewDatasetForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            dataset = create_dataset(
+                owner=request.user, key=data["key"], name=data["name"], folder=data["folder"],
+                visibility=data["visibility"],
+            )  # fmt: skip
+        except FolderRefused as refusal:
+            form.add_error("folder", str(refusal))
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            messages.success(request, f"{dataset} is queued.")
+            return redirect(dataset)
+    status = 422 if form.is_bound else 200
+    return render(request, "pages/dataset_new.html", {"form": form, "roots": settings.IMPORT_ROOTS}, status=status)

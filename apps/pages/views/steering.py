@@ -1,0 +1,77 @@
+"""What the owner of a dataset, or staff, may do to it. Each answers with the dataset's page and a line that says what
+came of it; a race that is lost is told, and is no error."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from apps.datasets.models import Dataset, Sample
+from apps.pipeline.services import NoSource, delete_dataset, queue_run
+from apps.progress.errors import RunFinished, RunUnfinished
+from apps.progress.models import Run
+from apps.progress.selectors import progress_of
+from apps.progress.services import request_cancel, request_pause, request_resume
+
+from ..access import steering
+
+ACTIONS = {
+    "pause": (request_pause, "Pausing: the worker stops after what it has in hand."),
+    "resume": (request_resume, "The run goes on."),
+    "cancel": (request_cancel, "Cancelling: what is done so far stays."),
+}
+
+
+@require_POST
+@steering
+def process(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Queue another run over the dataset's folder."""
+    try:
+        run = queue_run(dataset)
+    except RunUnfinished:
+        messages.warning(request, "A run is under way already.")
+    except NoSource as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"Run {run.number} is queued.")
+    return redirect(dataset)
+
+
+@require_POST
+@steering
+def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Pause, resume or cancel the unfinished run."""
+    action = ACTIONS.get(request.POST.get("action", ""))
+    if action is None:
+        return HttpResponse("Unknown action: it is one of pause, resume, cancel.", status=400, content_type="text/plain")
+    ask, done = action
+    run = Run.objects.filter(dataset=dataset).unfinished().first()
+    try:
+        asked = ask(run.pk, str(request.user)) if run is not None else False
+    except RunFinished:
+        asked = False
+    if asked:
+        messages.success(request, done)
+    else:
+        messages.warning(request, "Nothing to do: the run is over, or was asked already.")
+    return redirect(dataset)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@steering
+def delete(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Say what goes and what stays; on POST, do it."""
+    if request.method == "POST":
+        title = str(dataset)
+        delete_dataset(dataset)
+        messages.success(request, f"{title} is deleted.")
+        return redirect("datasets")
+    context = {
+        "dataset": dataset,
+        "progress": progress_of(dataset.pk),
+        "sample_count": Sample.objects.filter(dataset=dataset).count(),
+        "run_count": Run.objects.filter(dataset=dataset).count(),
+    }
+    return render(request, "pages/dataset_delete.html", context)

@@ -1,0 +1,166 @@
+"""Plain words for numbers and states: durations, times, and the one line that says how a dataset fares. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from apps.progress.snapshot import DatasetProgress, Eta
+from apps.progress.transitions import State
+
+from .components import stage_label
+
+MINUTE: Final = 60
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+
+
+def plural(count: int, noun: str) -> str:
+    """``3 files``, ``1 file``, ``12,000 files``: ``noun`` comes in the plural and loses its s for one."""
+    if count == 1:
+        noun = noun.removesuffix("s")
+    return f"{count:,} {noun}"
+
+
+def duration(seconds: float) -> str:
+    """A length of time with its largest unit, and the next below where the first is small: ``1 hour 20 minutes``."""
+    whole = max(round(seconds), 0)
+    if whole < MINUTE:
+        return plural(whole, "seconds")
+    if whole < HOUR:
+        return plural(whole // MINUTE, "minutes")
+    large, small, unit, sub = (HOUR, MINUTE, "hours", "minutes") if whole < DAY else (DAY, HOUR, "days", "hours")
+    rest = whole % large // small
+    return plural(whole // large, unit) + (f" {plural(rest, sub)}" if rest else "")
+
+
+def clock(seconds: float) -> str:
+    """A length of time as figures: ``0:45``, ``12:03``, ``3:20:07``."""
+    whole = max(round(seconds), 0)
+    hours, rest = divmod(whole, HOUR)
+    minutes, rest = divmod(rest, MINUTE)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def relative(moment: datetime, now: datetime) -> str:
+    """How long ago, in one unit: ``just now``, ``3 minutes ago``; the date itself after four weeks."""
+    seconds = (now - moment).total_seconds()
+    if seconds < 10:
+        return "just now"
+    if seconds >= 28 * DAY:
+        return f"{moment:%-d %b %Y}"
+    for size, unit in ((DAY, "days"), (HOUR, "hours"), (MINUTE, "minutes"), (1, "seconds")):
+        if seconds >= size:
+            return f"{plural(int(seconds // size), unit)} ago"
+    return "just now"
+
+
+def exact(moment: datetime) -> str:
+    """A time to the second, with its zone: what stands in the tooltip of a relative one."""
+    return f"{moment:%-d %B %Y, %H:%M:%S %Z}".strip()
+
+
+def _range(low: float, high: float) -> str:
+    """A range of seconds in the unit that suits its upper end: ``about 4 minutes``, ``3 to 5 minutes``."""
+    size, unit = (MINUTE, "minutes") if high < 90 * MINUTE else (HOUR, "hours") if high < 2 * DAY else (DAY, "days")
+    first, last = max(round(low / size), 1), max(round(high / size), 1)
+    return f"about {plural(last, unit)}" if first == last else f"{first} to {plural(last, unit)}"
+
+
+def time_left(eta: Eta) -> str:
+    """The estimate in words, no more precise than it is: ``less than a minute``, ``3 to 5 minutes``."""
+    return "less than a minute" if eta.high < 50 else _range(eta.low, eta.high)
+
+
+def rate(per_second: float, unit: str) -> str:
+    """Items a second; a minute or an hour where it is slower than one."""
+    for factor, word in ((1, "s"), (MINUTE, "min"), (HOUR, "h")):
+        value = per_second * factor
+        if value >= 1 or word == "h":
+            return f"{value:,.0f} {unit}/{word}" if value >= 100 else f"{value:.1f} {unit}/{word}"
+    raise AssertionError("the last unit takes all")
+
+
+def size(count: int) -> str:
+    """A number of bytes in the unit that leaves one to three digits before the point."""
+    value = float(count)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def _unit(progress: DatasetProgress) -> str:
+    return progress.stage.unit if progress.stage else "items"
+
+
+def _could_not(progress: DatasetProgress) -> str:
+    # Failures are mostly met in the first stage, which counts what there was to read.
+    unit = progress.stages[0].unit if progress.stages else "items"
+    return f"{plural(progress.failed, unit)} could not be read" if progress.failed else ""
+
+
+def _count(progress: DatasetProgress) -> str:
+    if not progress.total:
+        return ""
+    return f"{progress.current:,} of {plural(progress.total, _unit(progress))}"
+
+
+def _sentence_case(label: str) -> str:
+    return label[:1] + label[1:].lower() if label.istitle() else label
+
+
+def _working(progress: DatasetProgress, silence: str) -> list[str]:
+    if progress.paused:
+        return ["Paused", f"at {_count(progress)}" if progress.total else ""]
+    label = _sentence_case(stage_label(progress.stage)) if progress.stage else "Working"
+    match progress.health:
+        case "lost":
+            return [f"Nothing heard from the worker for {silence}", "goes on as soon as one reports"]
+        case "stalled":
+            return [label, f"no progress for {silence}, the worker is alive"]
+        case "slow":
+            return [label, f"slower than usual, no progress for {silence}"]
+    if progress.eta_seconds:
+        return [label, f"{time_left(progress.eta_seconds)} left"]
+    return [label, _count(progress)]
+
+
+def took(progress: DatasetProgress) -> float | None:
+    """Seconds from the start of the first stage to the end of the last; None where the run has no such times."""
+    started = [stage.started_at for stage in progress.stages if stage.started_at]
+    ended = [stage.finished_at for stage in progress.stages if stage.finished_at]
+    if not started or not ended or not progress.is_finished:
+        return None
+    return (max(ended) - min(started)) / timedelta(seconds=1)
+
+
+def sentence(progress: DatasetProgress, silence: str) -> str:
+    """One line of plain words for any state: facts with commas between.
+
+    ``silence`` is for how long nothing has changed, in words; it is used where that is worth telling.
+    """
+    if progress.run is None:
+        return "Nothing has been processed yet"
+    match State(progress.state):
+        case State.PENDING:
+            parts = ["Paused before it began" if progress.paused else "Queued, waiting for a worker"]
+        case State.READY:
+            seconds = took(progress)
+            unit = _unit(progress)
+            parts = [
+                f"Ready, {plural(progress.total, unit)}" if progress.total else "Ready",
+                f"done in {duration(seconds)}" if seconds is not None else "",
+            ]
+        case State.ERROR:
+            verb = "Cancelled" if progress.cancelled else "Stopped"
+            label = _sentence_case(stage_label(progress.stage)).lower() if progress.stage else ""
+            count = _count(progress)
+            parts = [
+                f"{verb} while {label}" if label else f"{verb} before it began",
+                f"after {count}" if count else "",
+            ]
+        case _:
+            parts = _working(progress, silence)
+    return ", ".join(part for part in [*parts, _could_not(progress)] if part)

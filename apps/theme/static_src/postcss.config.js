@@ -1,0 +1,6 @@
+module.exports = {
+  plugins: {
+    "postcss-nested": {},
+    "@tailwindcss/postcss": {},
+  },
+};

@@ -1,0 +1,255 @@
+"""The list and the page of a dataset: what they show, to whom, and with how many queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from apps.datasets.models import Dataset, Sample
+from apps.progress import services
+from apps.progress.models import Run
+
+RunIn = Callable[..., Run]
+SamplesIn = Callable[..., list[Sample]]
+AsUser = Callable[[User | None], Client]
+STATES = ["pending", "indexing", "embedding", "ready", "error"]
+
+
+def many(owner: User, run_in: RunIn, number: int, prefix: str = "set") -> list[Dataset]:
+    datasets = [
+        Dataset.objects.create(key=f"{prefix}-{i:03}", visibility="public", owner=owner) for i in range(number)
+    ]
+    for i, dataset in enumerate(datasets):
+        run_in(dataset, STATES[i % len(STATES)])
+    return datasets
+
+
+def rows(html: str) -> list[str]:
+    """The ids of the datasets listed, in order."""
+    return [part.split('"')[0] for part in html.split('<a id="dataset-')[1:]]
+
+
+def test_an_empty_list_says_what_to_do(client: Client, db: None) -> None:
+    html = client.get("/").text
+    assert "No datasets yet" in html
+    assert "manage.py process PATH --dataset ID --wait" in html
+    assert "make demo" in html
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_each_state_has_its_bar_in_the_list(client: Client, public: Dataset, run_in: RunIn, state: str) -> None:
+    run_in(public, state)
+    html = client.get("/").text
+    assert f'data-state="{state}"' in html
+    assert "Open &lt;one&gt;" in html
+    moving = state not in ("ready", "error")
+    assert ('hx-trigger="every 3s"' in html) is moving
+    assert ('http-equiv="refresh"' in html) is moving
+
+
+def test_the_list_shows_what_one_may_see(
+    as_user: AsUser, public: Dataset, private: Dataset, owner: User, stranger: User, staff: User
+) -> None:
+    assert rows(as_user(None).get("/").text) == [public.key]
+    assert rows(as_user(stranger).get("/").text) == [public.key]
+    assert set(rows(as_user(owner).get("/").text)) == {public.key, private.key}
+    assert set(rows(as_user(staff).get("/").text)) == {public.key, private.key}
+    private.members.add(stranger)
+    assert set(rows(as_user(stranger).get("/").text)) == {public.key, private.key}
+
+
+def test_search_and_filter(client: Client, owner: User, run_in: RunIn) -> None:
+    many(owner, run_in, 5)
+    Dataset.objects.filter(key="set-003").update(name="Alpine flora")
+    assert rows(client.get("/", {"q": "ALPINE"}).text) == ["set-003"]
+    assert rows(client.get("/", {"q": "set-004"}).text) == ["set-004"]
+    assert rows(client.get("/", {"state": "embedding"}).text) == ["set-002"]
+    none = client.get("/", {"q": "nothing is called so"}).text
+    assert "No dataset found" in none
+    assert "Show all" in none
+
+
+def test_a_dataset_that_never_ran_is_pending(client: Client, public: Dataset) -> None:
+    assert rows(client.get("/", {"state": "pending"}).text) == [public.key]
+    assert rows(client.get("/", {"state": "ready"}).text) == []
+
+
+def test_orders(client: Client, owner: User, run_in: RunIn) -> None:
+    first, second, third = many(owner, run_in, 3)
+    Dataset.objects.filter(pk=first.pk).update(name="Zebra")
+    services.report(Run.objects.get(dataset=second).pk, current=50)
+    orders = {
+        "updated": [second.key, third.key, first.key],
+        "name": [second.key, third.key, first.key],
+        "state": [second.key, third.key, first.key],
+        "created": [third.key, second.key, first.key],
+        "garbage": [second.key, third.key, first.key],
+    }
+    for sort, keys in orders.items():
+        assert rows(client.get("/", {"sort": sort}).text) == keys, sort
+
+
+def test_pages_of_fifty(client: Client, owner: User) -> None:
+    Dataset.objects.bulk_create(Dataset(key=f"d{i:03}", visibility="public", owner=owner) for i in range(120))
+    first = client.get("/", {"sort": "name"}).text
+    assert rows(first) == [f"d{i:03}" for i in range(50)]
+    assert 'href="?sort=name&amp;page=3"' in first
+    assert rows(client.get("/", {"sort": "name", "page": 3}).text) == [f"d{i:03}" for i in range(100, 120)]
+    assert rows(client.get("/", {"sort": "name", "page": "garbage"}).text) == rows(first)
+
+
+@pytest.mark.parametrize("query", [{"q": "\0"}, {"page": "9" * 50}, {"state": "'"}, {"q": "x" * 5000}])
+def test_garbage_in_the_address_is_no_error(client: Client, public: Dataset, query: dict[str, str]) -> None:
+    assert client.get("/", query).status_code == 200
+
+
+def test_the_list_costs_the_same_however_long_it_is(
+    as_user: AsUser, owner: User, run_in: RunIn, django_assert_num_queries: Any
+) -> None:
+    many(owner, run_in, 5)
+    with django_assert_num_queries(4):
+        as_user(None).get("/")
+    many(owner, run_in, 20, prefix="more")
+    with django_assert_num_queries(4):
+        as_user(None).get("/")
+
+
+def test_the_rows_alone_are_given_to_who_asks_for_them(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run_in(public, "indexing")
+    html = client.get("/", headers={"HX-Request": "true"}).text
+    assert html.strip().startswith('<div id="rows"')
+    assert "<html" not in html
+    assert rows(html) == [public.key]
+
+
+@pytest.mark.parametrize("state", [None, *STATES])
+def test_the_page_of_each_state(client: Client, public: Dataset, run_in: RunIn, state: str | None) -> None:
+    if state:
+        run_in(public, state)
+    html = client.get(public.get_absolute_url()).text
+    assert 'id="dataset-live"' in html
+    assert 'id="progress-header"' in html
+    assert f'ws-connect="/datasets/{public.key}/progress/live/"' in html
+    assert "data-sentence" in html
+    moving = state in ("pending", "indexing", "embedding")
+    assert ('http-equiv="refresh"' in html) is moving
+    assert "The folder &lt;b&gt;went&lt;/b&gt; away." in html or state != "error"
+
+
+def test_who_may_see_the_page(
+    as_user: AsUser, public: Dataset, private: Dataset, owner: User, stranger: User, staff: User
+) -> None:
+    for user, status in ((None, 404), (stranger, 404), (owner, 200), (staff, 200)):
+        assert as_user(user).get(private.get_absolute_url()).status_code == status
+    invisible = as_user(stranger).get(private.get_absolute_url()).text
+    unknown = as_user(stranger).get("/datasets/no-such/").text
+    assert private.title not in invisible
+    assert "Not found" in invisible
+    assert "Not found" in unknown
+
+
+def test_controls_are_for_those_who_may_steer(
+    as_user: AsUser, public: Dataset, run_in: RunIn, owner: User, stranger: User, staff: User
+) -> None:
+    run_in(public, "indexing")
+    for user, sees in ((None, False), (stranger, False), (owner, True), (staff, True)):
+        html = as_user(user).get(public.get_absolute_url()).text
+        assert ("Cancel run" in html) is sees
+        assert ("Delete…" in html) is sees
+
+
+def test_the_page_costs_the_same_however_much_there_is(
+    client: Client, public: Dataset, run_in: RunIn, samples_in: SamplesIn, django_assert_num_queries: Any
+) -> None:
+    run = run_in(public, "indexing")
+    with django_assert_num_queries(8):
+        client.get(public.get_absolute_url())
+    samples_in(public, 200)
+    services.record_failures(run.pk, "index", [(f"{i}.jpg", "truncated") for i in range(200)])
+    with django_assert_num_queries(8):
+        client.get(public.get_absolute_url())
+
+
+def gallery(html: str) -> list[str]:
+    return [part.split('"')[0] for part in html.split('decoding="async" alt="')[1:]]
+
+
+def link(html: str, rel: str) -> str:
+    return html.split(f'" rel="{rel}">')[-2].rsplit('href="', 1)[1].split("#")[0]
+
+
+def test_the_gallery_goes_forth_and_back(client: Client, public: Dataset, samples_in: SamplesIn) -> None:
+    samples_in(public, 150)
+    address = public.get_absolute_url()
+    paths = [f"{public.key}/{i:05}.jpg" for i in range(150)]
+    first = client.get(address).text
+    assert gallery(first) == paths[:60]
+    assert 'rel="prev"' not in first
+    second = client.get(address + link(first, "next")).text
+    assert gallery(second) == paths[60:120]
+    third = client.get(address + link(second, "next")).text
+    assert gallery(third) == paths[120:]
+    assert 'rel="next"' not in third
+    back = client.get(address + link(third, "prev")).text
+    assert gallery(back) == paths[60:120]
+    start = client.get(address + link(back, "prev")).text
+    assert gallery(start) == paths[:60]
+    assert 'rel="prev"' not in start
+
+
+@pytest.mark.parametrize("query", ["?after=x", "?after=-1", "?before=0", "?after=" + "9" * 40, "?failures_after=²"])
+def test_a_cursor_that_is_none_is_no_error(
+    client: Client, public: Dataset, samples_in: SamplesIn, query: str
+) -> None:
+    samples_in(public, 3)
+    assert client.get(public.get_absolute_url() + query).status_code == 200
+
+
+def test_a_thumbnail_has_its_place_before_it_is_there(client: Client, public: Dataset, samples_in: SamplesIn) -> None:
+    (sample,) = samples_in(public, 1)
+    html = client.get(public.get_absolute_url()).text
+    address = reverse("sample-thumbnail", args=[public.key, sample.pk])
+    assert f'src="{address}?h={sample.sha256[:16]}" width="256" height="192" loading="lazy"' in html
+
+
+def test_failures_are_listed_twenty_at_a_time(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run = run_in(public, "indexing")
+    services.record_failures(run.pk, "index", [(f"bad-{i:03}<i>.jpg", "truncated") for i in range(45)])
+    html = client.get(public.get_absolute_url()).text
+    assert html.count("&lt;i&gt;.jpg") == 20
+    assert "bad-000" in html
+    second = client.get(public.get_absolute_url() + link(html, "next")).text
+    assert "bad-020" in second
+    assert "bad-019" not in second
+
+
+def test_the_failures_of_a_run_that_is_not_the_latest_are_not_shown(
+    client: Client, public: Dataset, run_in: RunIn
+) -> None:
+    run = run_in(public, "indexing")
+    services.record_failures(run.pk, "index", [("old.jpg", "truncated")])
+    services.finish(run.pk)
+    run_in(public, "indexing")
+    html = client.get(public.get_absolute_url()).text
+    assert "old.jpg" not in html
+    assert "The last 2 runs" in html
+
+
+def test_every_page_has_a_strict_policy(client: Client, public: Dataset) -> None:
+    response = client.get(public.get_absolute_url())
+    policy = response.headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "style=" not in response.text
+    assert " onclick" not in response.text
+    nonce = policy.split("'nonce-")[1].split("'")[0]
+    assert response.text.count("<script") == response.text.count(f'nonce="{nonce}"')
+
+
+def test_an_address_that_no_dataset_can_have(client: Client, db: None) -> None:
+    for key in (".hidden", "a b", "a%2Fb", "x" * 129, "-x", "a%00"):
+        assert client.get(f"/datasets/{key}/").status_code == 404

@@ -1,0 +1,155 @@
+"""The header partial and the bar partial: when they poll, when they are still, what an unchanged version costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.template.loader import render_to_string
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from apps.datasets.models import Dataset
+from apps.progress import services
+from apps.progress.models import Run
+from apps.progress.selectors import progress_of
+
+RunIn = Callable[..., Run]
+
+
+def header(key: str) -> str:
+    return reverse("progress-header", args=[key])
+
+
+def bar(key: str) -> str:
+    return reverse("progress-bar", args=[key])
+
+
+def version(dataset: Dataset) -> int:
+    return progress_of(dataset.pk).version
+
+
+@pytest.mark.parametrize("state", ["pending", "indexing", "embedding"])
+def test_the_header_polls_while_unfinished(client: Client, public: Dataset, run_in: RunIn, state: str) -> None:
+    run_in(public, state)
+    html = client.get(header(public.key)).text
+    assert 'hx-trigger="every 3s"' in html
+    assert f'hx-get="{header(public.key)}?v={version(public)}"' in html
+    assert 'hx-swap="outerHTML"' in html
+    assert ("dataset-progress-compact" in html) is (state != "pending")
+
+
+def test_the_header_of_a_dataset_that_never_ran_is_empty_and_polls(client: Client, public: Dataset) -> None:
+    html = client.get(header(public.key)).text
+    assert 'hx-trigger="every 3s"' in html
+    assert "dataset-progress-compact" not in html
+
+
+@pytest.mark.parametrize("state", ["ready", "error"])
+def test_the_header_stops_polling_when_finished(client: Client, public: Dataset, run_in: RunIn, state: str) -> None:
+    run_in(public, state)
+    html = client.get(header(public.key)).text
+    assert 'id="progress-header"' in html
+    assert "hx-trigger" not in html
+    assert "hx-get" not in html
+    assert ("dataset-progress-compact" in html) is (state == "error")
+
+
+def test_an_unchanged_version_is_answered_by_one_query_and_no_rendering(
+    client: Client, public: Dataset, run_in: RunIn, django_assert_num_queries: Any
+) -> None:
+    run_in(public, "indexing")
+    same = version(public)
+    for address in (header(public.key), bar(public.key)):
+        with django_assert_num_queries(1):
+            response = client.get(address, {"v": same})
+        assert response.status_code == 204
+        assert response.content == b""
+        assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_another_version_is_rendered(
+    client: Client, public: Dataset, run_in: RunIn, django_assert_num_queries: Any
+) -> None:
+    run = run_in(public, "indexing")
+    old = version(public)
+    services.report(run.pk, current=46)
+    for address, v in ((header(public.key), old), (bar(public.key), old), (bar(public.key), "garbage")):
+        with django_assert_num_queries(2):
+            response = client.get(address, {"v": v})
+        assert response.status_code == 200
+        assert f'data-version="{old + 1}"' in response.text
+        assert "46%" in response.text
+
+
+def test_the_bar_is_the_whole_panel(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run_in(public, "embedding")
+    html = client.get(bar(public.key)).text
+    assert 'id="dataset-live"' in html
+    assert "hx-swap-oob" not in html
+    assert "45% (45/100)" in html
+    assert "Generating embeddings, 45 of 100 samples" in html
+
+
+def test_health_that_changed_by_itself_is_rendered(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run = run_in(public, "indexing")
+    query = {"v": version(public), "health": "live"}
+    assert client.get(bar(public.key), query).status_code == 204
+    long_ago = timezone.now() - timedelta(minutes=3)
+    Run.objects.filter(pk=run.pk).update(progressed_at=long_ago, updated_at=long_ago)
+    response = client.get(bar(public.key), query)
+    assert response.status_code == 200
+    assert 'data-health="stalled"' in response.text
+    assert ">3 minutes</time>" in response.text
+    # For how long changes from one look to the next.
+    assert client.get(bar(public.key), {"v": version(public), "health": "stalled"}).status_code == 200
+
+
+def test_a_new_run_brings_the_header_back(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run_in(public, "ready")
+    old = progress_of(public.pk)
+    query = {"v": old.version, "run": old.run or 0, "health": ""}
+    assert client.get(bar(public.key), query).status_code == 204
+    run_in(public, "pending")
+    html = client.get(bar(public.key), query).text
+    assert 'id="progress-header"' in html
+    assert 'hx-swap-oob="true"' in html
+    assert 'hx-trigger="every 3s"' in html
+    query["run"] = 2
+    assert 'id="progress-header"' not in client.get(bar(public.key), query).text
+
+
+def test_what_is_pushed_finds_its_place_by_itself(public: Dataset, run_in: RunIn) -> None:
+    run_in(public, "indexing")
+    progress = progress_of(public.pk)
+    html = render_to_string("components/live.html", {"progress": progress})
+    assert html.count('hx-swap-oob="true"') == 1
+    assert 'id="dataset-live"' in html
+    new_run = render_to_string("components/live_new_run.html", {"progress": progress})
+    assert 'id="progress-header"' in new_run
+    assert 'hx-swap-oob="true"' in new_run
+
+
+@pytest.mark.parametrize("address", [header, bar])
+def test_an_invisible_dataset_is_an_unknown_one(
+    as_user: Callable[[User | None], Client],
+    private: Dataset,
+    stranger: User,
+    owner: User,
+    staff: User,
+    address: Callable[[str], str],
+) -> None:
+    assert as_user(None).get(address(private.key)).status_code == 404
+    assert as_user(stranger).get(address(private.key)).status_code == 404
+    assert as_user(stranger).get(address("no-such-dataset")).status_code == 404
+    assert as_user(owner).get(address(private.key)).status_code == 200
+    assert as_user(staff).get(address(private.key)).status_code == 200
+
+
+def test_partials_are_read_only(client: Client, public: Dataset) -> None:
+    assert client.post(header(public.key)).status_code == 405
+    assert client.post(bar(public.key)).status_code == 405

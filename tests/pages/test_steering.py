@@ -1,0 +1,186 @@
+"""Process, pause, resume, cancel, delete, make: who may, and what comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from apps.datasets.models import Dataset, Sample
+from apps.pipeline.models import Source
+from apps.progress.models import Run
+
+RunIn = Callable[..., Run]
+SamplesIn = Callable[..., list[Sample]]
+AsUser = Callable[[User | None], Client]
+VERBS = ["dataset-process", "dataset-control", "dataset-delete"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, settings: Any) -> Path:
+    """A folder under the one that may be imported from."""
+    settings.IMPORT_ROOTS = [str(tmp_path / "images")]
+    inside = tmp_path / "images" / "birds"
+    inside.mkdir(parents=True)
+    return inside
+
+
+@pytest.fixture
+def maker(owner: User) -> User:
+    owner.user_permissions.add(Permission.objects.get(codename="add_dataset"))
+    return owner
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_who_may_steer(
+    as_user: AsUser, public: Dataset, private: Dataset, stranger: User, run_in: RunIn, verb: str
+) -> None:
+    run_in(public, "indexing")
+    to_public, to_private = reverse(verb, args=[public.key]), reverse(verb, args=[private.key])
+    login = as_user(None).post(to_public, {"action": "cancel"})
+    assert login.status_code == 302
+    assert login.headers["Location"] == f"{reverse('login')}?next={public.get_absolute_url()}"
+    assert as_user(stranger).post(to_public, {"action": "cancel"}).status_code == 403
+    for user in (None, stranger):
+        assert as_user(user).post(to_private, {"action": "cancel"}).status_code == 404
+        assert as_user(user).post(reverse(verb, args=["no-such"])).status_code == 404
+    assert Dataset.objects.count() == 2
+    assert Run.objects.get().control == "run"
+
+
+@pytest.mark.parametrize("verb", ["dataset-process", "dataset-control"])
+def test_steering_is_never_a_get(as_user: AsUser, public: Dataset, owner: User, verb: str) -> None:
+    assert as_user(owner).get(reverse(verb, args=[public.key])).status_code == 405
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_form_without_its_token_changes_nothing(public: Dataset, owner: User, verb: str) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(owner)
+    response = client.post(reverse(verb, args=[public.key]), {"action": "cancel"})
+    assert response.status_code == 403
+    assert "This page was too old" in response.text
+    assert Dataset.objects.filter(pk=public.pk).exists()
+
+
+def test_pause_resume_cancel(as_user: AsUser, public: Dataset, staff: User, run_in: RunIn) -> None:
+    run = run_in(public, "indexing")
+    client = as_user(staff)
+    address = reverse("dataset-control", args=[public.key])
+    for action, control, button in (("pause", "pause", "Resume"), ("resume", "run", "Pause"), ("cancel", "cancel", "")):
+        response = client.post(address, {"action": action}, follow=True)
+        assert response.redirect_chain == [(public.get_absolute_url(), 302)]
+        run.refresh_from_db()
+        assert run.control == control
+        assert f">{button}</button>" in response.text or not button
+    assert "Cancelling, as soon as the worker reports" in response.text
+    again = client.post(address, {"action": "cancel"}, follow=True)
+    assert "Nothing to do" in again.text
+
+
+def test_control_of_what_is_over_and_of_what_is_unknown(
+    as_user: AsUser, public: Dataset, owner: User, run_in: RunIn
+) -> None:
+    run_in(public, "ready")
+    address = reverse("dataset-control", args=[public.key])
+    assert "Nothing to do" in as_user(owner).post(address, {"action": "pause"}, follow=True).text
+    assert as_user(owner).post(address, {"action": "explode"}).status_code == 400
+    assert as_user(owner).post(address).status_code == 400
+
+
+def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: RunIn, folder: Path) -> None:
+    address = reverse("dataset-process", args=[public.key])
+    client = as_user(owner)
+    assert "was not made of a folder" in client.post(address, follow=True).text
+    Source.objects.create(dataset=public, folder=str(folder))
+    assert "Run 1 is queued." in client.post(address, follow=True).text
+    assert "under way already" in client.post(address, follow=True).text
+    assert Run.objects.get().state == "pending"
+
+
+def test_delete_says_first_what_goes(
+    as_user: AsUser, public: Dataset, owner: User, run_in: RunIn, samples_in: SamplesIn
+) -> None:
+    run_in(public, "indexing")
+    samples_in(public, 3)
+    client = as_user(owner)
+    address = reverse("dataset-delete", args=[public.key])
+    html = client.get(address).text
+    assert "3 samples" in html
+    assert "The files in its folder, as they are" in html
+    assert "Run 1 is unfinished" in html
+    assert Dataset.objects.filter(pk=public.pk).exists()
+    response = client.post(address, follow=True)
+    assert response.redirect_chain == [("/", 302)]
+    assert "Open &lt;one&gt; is deleted." in response.text
+    assert not Dataset.objects.filter(pk=public.pk).exists()
+    assert not Sample.objects.exists()
+
+
+def test_who_may_make_a_dataset(as_user: AsUser, stranger: User, maker: User) -> None:
+    address = reverse("dataset-new")
+    assert as_user(None).get(address).headers["Location"] == f"{reverse('login')}?next={address}"
+    assert as_user(stranger).get(address).status_code == 403
+    assert as_user(stranger).post(address).status_code == 403
+    assert as_user(maker).get(address).status_code == 200
+    assert "New dataset" not in as_user(stranger).get("/").text
+
+
+def test_make_a_dataset(as_user: AsUser, maker: User, folder: Path) -> None:
+    client = as_user(maker)
+    assert str(folder.parent) in client.get(reverse("dataset-new")).text
+    fields = {"key": "birds", "name": "Birds", "folder": str(folder), "visibility": "private"}
+    response = client.post(reverse("dataset-new"), fields, follow=True)
+    assert response.redirect_chain == [("/datasets/birds/", 302)]
+    dataset = Dataset.objects.get(key="birds")
+    assert (dataset.name, dataset.visibility, dataset.owner_id) == ("Birds", "private", maker.pk)
+    assert Run.objects.get(dataset=dataset).state == "pending"
+    assert Source.objects.get(dataset=dataset).folder == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "message"),
+    [
+        ({"key": ""}, "key", "This field is required."),
+        ({"key": "a/b"}, "key", "Use letters, digits, dots"),
+        ({"key": "open-1"}, "key", "already exists"),
+        ({"folder": ""}, "folder", "This field is required."),
+        ({"folder": "relative"}, "folder", "absolute path"),
+        ({"folder": "/etc"}, "folder", "Choose a folder under"),
+        ({"folder": "{folder}/../../.."}, "folder", "Choose a folder under"),
+        ({"folder": "{folder}/missing"}, "folder", "There is no folder"),
+        ({"folder": "{folder}\0"}, "folder", "Null characters"),
+        ({"visibility": "secret"}, "visibility", "Select a valid choice"),
+    ],
+)
+def test_a_mistake_is_told_beside_its_field(
+    as_user: AsUser, maker: User, public: Dataset, folder: Path, changes: dict[str, str], field: str, message: str
+) -> None:
+    fields = {"key": "birds", "name": "Birds", "folder": "{folder}", "visibility": "public", **changes}
+    fields["folder"] = fields["folder"].replace("{folder}", str(folder))
+    response = as_user(maker).post(reverse("dataset-new"), fields)
+    assert response.status_code == 422
+    errors = response.text.split(f'id="id_{field}_error"')[-1].split("</div>")[0]
+    assert message in errors
+    assert 'value="Birds"' in response.text
+    assert Dataset.objects.count() == 1
+
+
+def test_without_import_roots_the_page_says_how_to_set_them(as_user: AsUser, maker: User, settings: Any) -> None:
+    settings.IMPORT_ROOTS = []
+    html = as_user(maker).get(reverse("dataset-new")).text
+    assert "IMPORT_ROOTS=" in html
+    assert "manage.py process PATH --dataset ID" in html
+
+
+def test_sign_in_and_out(client: Client, owner: User) -> None:
+    response = client.post(reverse("login"), {"username": "olga", "password": "wrong"})
+    assert "Please enter a correct username and password" in response.text
+    response = client.post(reverse("login") + "?next=/", {"username": "olga", "password": "olga"}, follow=True)
+    assert "Sign out" in response.text
+    assert "Sign in" in client.post(reverse("logout"), follow=True).text

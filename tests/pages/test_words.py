@@ -1,0 +1,108 @@
+"""Plain words for states, times and numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from apps.pages import words
+from apps.progress.snapshot import CurrentStage, DatasetProgress, Eta, StageProgress
+
+from .test_components import progress
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+EMBED = CurrentStage(name="embed", label="", counts_as="embedding", current=45, total=100, unit="samples")
+
+
+def stage(**changes: Any) -> StageProgress:
+    fields: dict[str, Any] = {
+        "name": "index", "label": "", "counts_as": "indexing", "current": 100, "total": 100, "unit": "files",
+        "state": "done", "started_at": NOW, "finished_at": NOW + timedelta(minutes=4), **changes,
+    }  # fmt: skip
+    return StageProgress(**fields)
+
+
+@pytest.mark.parametrize(
+    ("shown", "line"),
+    [
+        (progress(state="pending", run=None, total=0), "Nothing has been processed yet"),
+        (progress(state="pending", total=0), "Queued, waiting for a worker"),
+        (progress(state="embedding", stage=EMBED, health="live"), "Generating embeddings, 45 of 100 samples"),
+        (
+            progress(
+                state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250), failed=12,
+                stages=(stage(),),
+            ),
+            "Generating embeddings, about 4 minutes left, 12 files could not be read",
+        ),
+        (
+            progress(state="embedding", stage=EMBED, health="slow"),
+            "Generating embeddings, slower than usual, no progress for 3 minutes",
+        ),
+        (
+            progress(state="embedding", stage=EMBED, health="stalled"),
+            "Generating embeddings, no progress for 3 minutes, the worker is alive",
+        ),
+        (
+            progress(state="embedding", stage=EMBED, health="lost"),
+            "Nothing heard from the worker for 3 minutes, goes on as soon as one reports",
+        ),
+        (progress(state="embedding", stage=EMBED, paused=True), "Paused, at 45 of 100 samples"),
+        (
+            progress(state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1),
+            "Ready, 100 samples, done in 4 minutes, 1 file could not be read",
+        ),
+        (progress(state="error", stage=EMBED), "Stopped while generating embeddings, after 45 of 100 samples"),
+        (progress(state="error", cancelled=True, total=0), "Cancelled before it began"),
+    ],
+)  # fmt: skip
+def test_one_line_for_every_state(shown: DatasetProgress, line: str) -> None:
+    assert words.sentence(shown, silence="3 minutes") == line
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (5, 40, "less than a minute"), (55, 65, "about 1 minute"), (230, 250, "about 4 minutes"),
+        (170, 310, "3 to 5 minutes"), (6000, 8000, "about 2 hours"), (6000, 11000, "2 to 3 hours"),
+        (200_000, 300_000, "2 to 3 days"),
+    ],
+)  # fmt: skip
+def test_time_left(low: float, high: float, text: str) -> None:
+    assert words.time_left(Eta(low=low, high=high)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "just now"), (9, "just now"), (59, "59 seconds ago"), (60, "1 minute ago"), (7300, "2 hours ago"),
+     (90_000, "1 day ago"), (30 * 86400, "2 Feb 2026"), (-5, "just now")],
+)  # fmt: skip
+def test_how_long_ago(seconds: int, text: str) -> None:
+    assert words.relative(NOW - timedelta(seconds=seconds), NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text", "figures"),
+    [(1, "1 second", "0:01"), (59.6, "1 minute", "1:00"), (3600, "1 hour", "1:00:00"),
+     (4800, "1 hour 20 minutes", "1:20:00"), (90_000, "1 day 1 hour", "25:00:00")],
+)  # fmt: skip
+def test_durations(seconds: float, text: str, figures: str) -> None:
+    assert words.duration(seconds) == text
+    assert words.clock(seconds) == figures
+
+
+@pytest.mark.parametrize(
+    ("per_second", "text"),
+    [(235.4, "235 files/s"), (4.55, "4.5 files/s"), (0.5, "30.0 files/min"), (0.001, "3.6 files/h")],
+)
+def test_rates(per_second: float, text: str) -> None:
+    assert words.rate(per_second, "files") == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (22_900, "22.9 kB"), (5 * 10**12, "5.0 TB")]
+)
+def test_sizes(count: int, text: str) -> None:
+    assert words.size(count) == text
