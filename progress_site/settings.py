@@ -34,9 +34,9 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = env.bool("DEBUG", False)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-ALLOWED_ORIGINS = env.list("ALLOWED_ORIGINS", [])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", [])
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", [])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 
 # --- Applications ---------------------------------------------------------------------------------------------------
 
@@ -178,7 +178,7 @@ LOGGING = {
 # --- This product ---------------------------------------------------------------------------------------------------
 
 # Folders under which datasets may be created in the browser. Empty: nowhere. The command line is not bound by it.
-IMPORT_ROOTS = env.list("IMPORT_ROOTS", [])
+IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [])
 # Dotted path of a class with `name`, `dimensions` and `embed(images) -> float32 array`: apps/pipeline/embedders.py.
 EMBEDDER = env.str("EMBEDDER", "apps.pipeline.embedders.ColourLayout")
 # Images of more pixels than this are refused before they are decoded.

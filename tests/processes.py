@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from django.conf import settings
@@ -59,6 +60,13 @@ def answers(port: int) -> bool:
     return True
 
 
+@cache
+def collect_static() -> None:
+    """The static files as a page in production names them."""
+    command = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
+    subprocess.run(command, cwd=ROOT, env=environment(), check=True)
+
+
 @contextmanager
 def web_server(log: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
     """Daphne, ready to answer."""
@@ -72,8 +80,11 @@ def web_server(log: Path, env: Mapping[str, str] | None = None) -> Iterator[Serv
 def worker(log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """A worker, in a process group of its own."""
     command = [sys.executable, "manage.py", "worker"]
-    options = {"log": log, "env": environment(env), "cwd": ROOT, "start_new_session": True}
-    with running(command, ready=lambda: "Starting worker" in log.read_text(), **options) as process:
+
+    def started() -> bool:
+        return "Starting worker" in log.read_text()
+
+    with running(command, ready=started, log=log, env=environment(env), cwd=ROOT, start_new_session=True) as process:
         yield process
 
 

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 from weakref import WeakKeyDictionary
@@ -128,20 +129,17 @@ class Hub:
             await asyncio.sleep(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
             if not self._rung:
                 self._bell.clear()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._bell.wait(), max(0.0, next_look - time.monotonic()))
-                except TimeoutError:
-                    pass
 
     async def _look(self) -> None:
         """Ring for every watched dataset whose version, or health, is no longer what was shown."""
         versions = await self._read(versions_of, list(self._watched))
         now = timezone.now()
         for dataset_pk, watched in self._watched.items():
-            facts = watched.facts
-            if versions.get(dataset_pk, -1) != watched.version:
-                self._rung.add(dataset_pk)
-            elif facts is not None and facts.run is not None and health_of(facts.run, now) != watched.health:
+            run = watched.facts.run if watched.facts else None
+            stale = versions.get(dataset_pk, -1) != watched.version
+            if stale or (run is not None and health_of(run, now) != watched.health):
                 self._rung.add(dataset_pk)
 
     async def _flush(self) -> None:

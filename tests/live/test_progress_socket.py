@@ -11,6 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from websockets.exceptions import ConnectionClosedError, InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from apps.datasets.models import Dataset
 from apps.progress import services
@@ -180,7 +181,7 @@ def test_unknown_host_is_refused(server: Server, dataset: Dataset) -> None:
     url = f"ws://rebound.example:{server.port}/api/datasets/cats/progress/ws"
     with (
         pytest.raises(InvalidStatus) as refused,
-        connect(url, sock=there, origin=f"http://rebound.example:{server.port}"),
+        connect(url, sock=there, origin=Origin(f"http://rebound.example:{server.port}")),
     ):
         pass
     assert refused.value.response.status_code == 403

@@ -1,0 +1,161 @@
+"""`make bench-pipeline`: a whole run of the pipeline beside a bare loop over the same images.
+
+The peer is the loop that one would write: one process, Pillow's draft decode, a resize, the same descriptor, and no
+database, hash, thumbnail, resume or page. Its ratio says what all of that costs, and what the cores give back.
+Memory is that of the worker and its processes at its highest, over 50,000 images less over 1,000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+REPEATS = int(os.environ.get("REPEATS", "3"))
+IMAGES = int(os.environ.get("IMAGES", "2000"))
+MANY = int(os.environ.get("MANY", "50000"))
+FEW = 1000
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="bench-pipeline-") as name, _site(Path(name)):
+        folder = Path(name, "images")
+        _photographs(folder / "photographs", IMAGES)
+        ours, loop = [], []
+        for repeat in range(REPEATS):
+            loop.append(IMAGES / _seconds(lambda: _bare_loop(folder / "photographs")))
+            ours.append(IMAGES / _seconds(lambda: _run(folder / "photographs", f"bench-{repeat}")))  # noqa: B023
+        _photographs(folder / "few", FEW, size=(160, 120))
+        _links(folder / "few", folder / "many", MANY)
+        few = _peak_mb(lambda: _run(folder / "few", "few"))
+        many = _peak_mb(lambda: _run(folder / "many", "many"))
+    _report(statistics.median(ours), statistics.median(loop), few, many)
+
+
+@contextmanager
+def _site(data_dir: Path) -> Iterator[None]:
+    """A site of its own, on SQLite as `make demo` has it."""
+    os.environ |= {"DATA_DIR": str(data_dir), "SECRET_KEY": "bench", "DJANGO_SETTINGS_MODULE": "progress_site.settings"}
+    os.environ["LOG_LEVEL"] = "WARNING"
+    os.environ.pop("DATABASE_URL", None)
+    import django
+    from django.core.management import call_command
+
+    django.setup()
+    call_command("migrate", verbosity=0)
+    yield
+
+
+def _photographs(folder: Path, count: int, size: tuple[int, int] = (800, 600)) -> None:
+    """JPEGs of quality 90 with the large shapes and the fine grain of photographs, each different."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    grain = random.normal(0, 5, (size[1] + 64, size[0] + 64, 1))
+    for number in range(count):
+        shapes = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        y, x = random.integers(0, 64, 2)
+        pixels = np.asarray(shapes) + grain[y : y + size[1], x : x + size[0]]
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
+
+
+def _links(source: Path, folder: Path, count: int) -> None:
+    """``count`` files that are links to those of ``source``: as many to read, and little to store."""
+    folder.mkdir()
+    originals = sorted(source.iterdir())
+    for number in range(count):
+        os.link(originals[number % len(originals)], folder / f"{number:06}.jpg")
+
+
+def _bare_loop(folder: Path) -> None:
+    from apps.pipeline.embedders import ColourLayout
+
+    embedder = ColourLayout()
+    vectors = []
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as image:
+            image.draft("RGB", (256, 256))
+            image.thumbnail((256, 256))
+            vectors.append(embedder.embed([image.convert("RGB")])[0])
+    np.stack(vectors)
+
+
+def _run(folder: Path, key: str) -> None:
+    """A run from queued to ready, with its processes started and stopped."""
+    from apps.pipeline.runner import Outcome, Runner
+    from apps.pipeline.services import delete_dataset, process_folder
+
+    run = process_folder(folder, key=key)
+    outcome = Runner(run.pk).process()
+    if outcome is not Outcome.READY:
+        sys.exit(f"the run ended {outcome}")
+    delete_dataset(run.dataset)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    os.sync()
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _peak_mb(work: Callable[[], None]) -> float:
+    """The highest resident memory of this process and its children while ``work`` runs, in MB; shared pages once."""
+    over = threading.Event()
+    peak = 0.0
+
+    def sample() -> None:
+        nonlocal peak
+        me = psutil.Process()
+        while not over.wait(0.2):
+            total = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    total += process.memory_full_info().uss
+                except psutil.Error:
+                    continue
+            peak = max(peak, total / 1e6)
+
+    sampler = threading.Thread(target=sample)
+    sampler.start()
+    try:
+        work()
+    finally:
+        over.set()
+        sampler.join()
+    return peak
+
+
+def _report(ours: float, loop: float, few: float, many: float) -> None:
+    table = Table(title=f"{IMAGES} JPEGs of 800 × 600, {os.cpu_count()} cores, medians of {REPEATS}")
+    table.add_column("")
+    table.add_column("images/s", justify="right")
+    table.add_row("bare loop, one process", f"{loop:.0f}")
+    table.add_row("the whole run", f"{ours:.0f}")
+    table.add_row("ratio", f"{ours / loop:.2f}")
+    memory = Table(title="Memory of the worker and its processes at its highest")
+    memory.add_column("images")
+    memory.add_column("MB", justify="right")
+    memory.add_row(f"{FEW:,}", f"{few:.0f}")
+    memory.add_row(f"{MANY:,}", f"{many:.0f}")
+    Console().print(table, memory)
+    print(json.dumps({"ratio_vs_loop": round(ours / loop, 3), "rss_growth_mb": round(many - few, 1)}))
+
+
+if __name__ == "__main__":
+    if shutil.disk_usage(tempfile.gettempdir()).free < 2e9:
+        sys.exit("2 GB of free disk are needed.")
+    main()

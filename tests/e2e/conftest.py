@@ -1,0 +1,87 @@
+"""A real Chromium against the program's real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.processes import Server, collect_static, web_server
+from tests.services import find_program
+
+# Playwright keeps an event loop in this thread, which the ORM would take for asynchronous code.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+
+SECONDS = 1000  # milliseconds, as Playwright counts
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("google-chrome") or find_program("chromium", package="chromium")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("roots")
+    collect_static()
+    with web_server(tmp_path_factory.mktemp("daphne") / "log", env={"IMPORT_ROOTS": str(root)}) as server:
+        yield server
+
+
+class Witness:
+    """What a page did that it should not: foreign requests, refused scripts and styles, errors, server errors."""
+
+    def __init__(self, host: str) -> None:
+        self.host = host
+        self.seen: list[str] = []
+
+    def watch(self, page: Page) -> None:
+        page.on("console", lambda message: self._add(message.type == "error", f"console: {message.text}"))
+        page.on("pageerror", lambda error: self._add(True, f"error: {error}"))
+        page.on("request", lambda request: self._add(self._is_foreign(request.url), f"foreign: {request.url}"))
+        page.on("response", lambda answer: self._add(answer.status >= 500, f"{answer.status}: {answer.url}"))
+
+    def _is_foreign(self, url: str) -> bool:
+        return not url.startswith((f"http://{self.host}/", f"ws://{self.host}/", "data:", "blob:"))
+
+    def _add(self, bad: bool, what: str) -> None:
+        if bad:
+            self.seen.append(what)
+
+
+@pytest.fixture
+def witness(server: Server) -> Iterator[Witness]:
+    witness = Witness(server.host)
+    yield witness
+    assert witness.seen == []
+
+
+@pytest.fixture
+def open_page(
+    browser: Browser, server: Server, witness: Witness, transactional_db: None
+) -> Iterator[Callable[..., Page]]:
+    """Open a page of the site in a new window; options are those of a browser's context."""
+    contexts: list[BrowserContext] = []
+
+    def open_(path: str, *, sessionid: str | None = None, **options: object) -> Page:
+        context = browser.new_context(base_url=server.url, **options)  # type: ignore[arg-type]
+        contexts.append(context)
+        context.set_default_timeout(20 * SECONDS)
+        if sessionid:
+            context.add_cookies([{"name": "sessionid", "value": sessionid, "url": server.url}])
+        page = context.new_page()
+        witness.watch(page)
+        page.goto(path)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
