@@ -1,0 +1,71 @@
+"""`make shots`: the pictures of the README, of a real run in a real browser, written to docs/."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+KEY = "harbour"
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def main() -> None:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        sys.exit("Chromium is needed.")
+    with tempfile.TemporaryDirectory() as data_dir:
+        port = _free_port()
+        env = {**os.environ, "DATA_DIR": data_dir, "PORT": str(port), "DATASET": KEY, "PIPELINE_PROCESSES": "1"}
+        env.pop("SECRET_KEY", None)
+        site = subprocess.Popen([sys.executable, "-m", "progress_site.demo"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
+        try:
+            assert site.stdout is not None
+            for line in site.stdout:
+                if f"/datasets/{KEY}/".encode() in line:
+                    break
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+                page = browser.new_page(
+                    base_url=f"http://127.0.0.1:{port}",
+                    viewport={"width": 1120, "height": 720},
+                    device_scale_factor=1,
+                )
+                _take(page)
+                browser.close()
+        finally:
+            site.send_signal(signal.SIGTERM)
+            site.wait()
+
+
+def _take(page: Page) -> None:
+    page.goto(f"/datasets/{KEY}/")
+    bar = page.locator("main .dataset-progress").first
+    page.wait_for_function(
+        "() => Number(document.querySelector('main [role=progressbar]')?.getAttribute('aria-valuenow')) > 100"
+    )
+    page.screenshot(path=DOCS / "indexing.png")
+    expect(bar).to_have_attribute("data-state", "ready", timeout=300_000)
+    page.reload()
+    page.wait_for_load_state("networkidle")
+    page.screenshot(path=DOCS / "ready.png")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+if __name__ == "__main__":
+    main()
