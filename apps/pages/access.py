@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
@@ -27,21 +26,21 @@ def may_steer(user: AbstractBaseUser | AnonymousUser, dataset: Dataset) -> bool:
     return bool(getattr(user, "is_staff", False)) or dataset.owner_id == user.pk
 
 
-def steering[**P](
-    view: Callable[Concatenate[HttpRequest, Dataset, P], HttpResponseBase],
-) -> Callable[Concatenate[HttpRequest, str, P], HttpResponseBase]:
+def steering(
+    view: Callable[[HttpRequest, Dataset], HttpResponseBase],
+) -> Callable[[HttpRequest, str], HttpResponseBase]:
     """Give ``view`` the dataset in place of its key, if whoever asks may steer it.
 
     404 where it may not be seen, the login page for those who are not logged in, 403 for all others.
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, key: str, *args: Any, **kwargs: Any) -> HttpResponseBase:
+    def guarded(request: HttpRequest, key: str) -> HttpResponseBase:
         dataset = visible_dataset(request, key)
         if request.user.is_anonymous:
             return redirect_to_login(dataset.get_absolute_url())
         if not may_steer(request.user, dataset):
             raise PermissionDenied
-        return view(request, dataset, *args, **kwargs)
+        return view(request, dataset)
 
     return guarded

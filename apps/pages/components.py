@@ -103,8 +103,8 @@ def make_bar(
     """The bar of ``state`` at ``current`` of ``total``.
 
     A total of 0 while working is one that is not known yet: the bar has no percentage and says how many there are so
-    far. ``label`` stands in place of the state's own, in both components. ``still`` takes the motion from a bar that works but
-    does not move: one that is paused, or has not been heard of.
+    far. ``label`` stands in place of the state's own, in both components. ``still`` takes the motion from a bar
+    whose run works but stands: one that is paused, or has not been heard of.
     """
     look = LOOKS[state]
     working = state in WORKING

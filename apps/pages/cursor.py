@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 
 @dataclass(frozen=True, slots=True)
 class CursorPage[M: Model]:
-    """Some rows in order of id. ``next`` and ``previous`` are the cursors of the neighbours, None where there is none."""
+    """Some rows in order of id. ``next`` and ``previous`` are the cursors of its neighbours, None for none."""
 
     items: list[M]
     next: int | None

@@ -49,20 +49,16 @@ def phase(progress: DatasetProgress) -> str:
 
 
 def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:
-    if stage.total:
-        count = f"{stage.current:,} / {stage.total:,}"
-    else:
-        count = f"{stage.current:,}" if stage.current else "–"
-    if stage.started_at is None:
-        time = "–"
-    else:
+    count = f"{stage.current:,}" if stage.current or stage.total else "–"
+    time = "–"
+    if stage.started_at is not None:
         time = words.clock(((stage.finished_at or now) - stage.started_at).total_seconds())
     is_left_out = stage.state == "waiting" and progress.is_finished
     return StageRow(
         stage=stage,
         bar=bar_of_stage(stage, still=is_still(progress)),
         word="Not begun" if is_left_out else stage.state.capitalize(),
-        count=count,
+        count=f"{count} / {stage.total:,}" if stage.total else count,
         time=time,
     )
 

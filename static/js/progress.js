@@ -311,6 +311,13 @@
     if (document.hidden && elt.matches('[hx-trigger^="every"]')) event.preventDefault();
   });
 
+  document.addEventListener("htmx:responseError", (event) => {
+    const { elt, xhr } = /** @type {CustomEvent} */ (event).detail;
+    if (!GONE.has(xhr.status) || !elt.matches('[hx-trigger^="every"]')) return;
+    elt.remove(); // which ends its polling
+    link?.end();
+  });
+
   function leave() {
     link?.stop();
   }

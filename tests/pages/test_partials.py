@@ -78,7 +78,7 @@ def test_another_version_is_rendered(
     run = run_in(public, "indexing")
     old = version(public)
     services.report(run.pk, current=46)
-    for address, v in ((header(public.key), old), (bar(public.key), old), (bar(public.key), "garbage")):
+    for address, v in ((header(public.key), str(old)), (bar(public.key), str(old)), (bar(public.key), "garbage")):
         with django_assert_num_queries(2):
             response = client.get(address, {"v": v})
         assert response.status_code == 200
@@ -97,7 +97,7 @@ def test_the_bar_is_the_whole_panel(client: Client, public: Dataset, run_in: Run
 
 def test_health_that_changed_by_itself_is_rendered(client: Client, public: Dataset, run_in: RunIn) -> None:
     run = run_in(public, "indexing")
-    query = {"v": version(public), "health": "live"}
+    query: dict[str, str | int] = {"v": version(public), "health": "live"}
     assert client.get(bar(public.key), query).status_code == 204
     long_ago = timezone.now() - timedelta(minutes=3)
     Run.objects.filter(pk=run.pk).update(progressed_at=long_ago, updated_at=long_ago)
@@ -106,13 +106,14 @@ def test_health_that_changed_by_itself_is_rendered(client: Client, public: Datas
     assert 'data-health="stalled"' in response.text
     assert ">3 minutes</time>" in response.text
     # For how long changes from one look to the next.
-    assert client.get(bar(public.key), {"v": version(public), "health": "stalled"}).status_code == 200
+    query["health"] = "stalled"
+    assert client.get(bar(public.key), query).status_code == 200
 
 
 def test_a_new_run_brings_the_header_back(client: Client, public: Dataset, run_in: RunIn) -> None:
     run_in(public, "ready")
     old = progress_of(public.pk)
-    query = {"v": old.version, "run": old.run or 0, "health": ""}
+    query: dict[str, str | int] = {"v": old.version, "run": old.run or 0, "health": ""}
     assert client.get(bar(public.key), query).status_code == 204
     run_in(public, "pending")
     html = client.get(bar(public.key), query).text

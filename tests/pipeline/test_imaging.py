@@ -91,10 +91,16 @@ def test_an_orientation_that_does_not_exist_is_ignored(tmp_path: Path, value: in
     assert indexed(tmp_path, encoded(scene(), "JPEG", exif=exif)).width == 400
 
 
-def test_garbage_in_the_metadata_says_nothing_against_the_picture(tmp_path: Path) -> None:
-    garbage = b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xfe" * 50
-    content = encoded(scene(), "JPEG", exif=garbage, comment=b"c" * 60_000)
-    assert indexed(tmp_path, content).width == 400
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "garbage", [b"Exif\0\0garbage!", b"Exif\0\0II*\0", b"Exif\0\0II*\0\xff\xff\xff\xff" + b"\xfe" * 50]
+)
+def test_garbage_in_the_metadata_says_nothing_against_the_picture(tmp_path: Path, format_: str, garbage: bytes) -> None:
+    assert indexed(tmp_path, encoded(scene(), format_, exif=garbage)).width == 400
+
+
+def test_a_comment_is_not_taken_into_the_thumbnail(tmp_path: Path) -> None:
+    content = encoded(scene(), "JPEG", comment=b"c" * 60_000)
     assert "comment" not in thumbnail(tmp_path, content).info
 
 

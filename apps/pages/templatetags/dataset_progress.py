@@ -14,11 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.pages import words
+from apps.pages.components import Bar, bar_of, bar_of_props
+from apps.pages.panel import panel_of
 from apps.progress.snapshot import DatasetProgress
-
-from .. import words
-from ..components import Bar, bar_of, bar_of_props
-from ..panel import panel_of
 
 register = template.Library()
 

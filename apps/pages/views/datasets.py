@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required, permission_required
+from django.contrib.auth.models import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.datasets.models import Sample
+from apps.pages.access import may_steer, visible_dataset
+from apps.pages.cursor import cursor_page, parse_cursor
+from apps.pages.forms import NewDatasetForm
+from apps.pages.listing import SORTS, ListQuery, list_datasets
+from apps.pages.panel import phase
 from apps.pipeline.folders import FolderRefused
 from apps.pipeline.services import create_dataset, has_source
 from apps.progress.models import ItemFailure, Run, Transition
 from apps.progress.selectors import progress_of
 from apps.progress.transitions import State
-
-from ..access import may_steer, visible_dataset
-from ..cursor import cursor_page, parse_cursor
-from ..forms import NewDatasetForm
-from ..listing import SORTS, ListQuery, list_datasets
-from ..panel import phase
 
 GALLERY_SIZE: Final = 60
 FAILURES_SIZE: Final = 20
@@ -78,14 +78,17 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
 @permission_required("datasets.add_dataset", raise_exception=True)
 def new(request: HttpRequest) -> HttpResponse:
     """The form of a new dataset; where it is filled in well, the dataset, with its first run queued."""
-    form = NewDatasetForm(request.POST or None)
+    form = NewDatasetForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
             dataset = create_dataset(
-                owner=request.user, key=data["key"], name=data["name"], folder=data["folder"],
+                owner=cast("AbstractBaseUser", request.user),  # not anonymous, says the decorator
+                key=data["key"],
+                name=data["name"],
+                folder=data["folder"],
                 visibility=data["visibility"],
-            )  # fmt: skip
+            )
         except FolderRefused as refusal:
             form.add_error("folder", str(refusal))
         except ValidationError as error:

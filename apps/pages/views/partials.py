@@ -11,10 +11,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from apps.datasets.models import Dataset
+from apps.pages.panel import panel_of
 from apps.progress.selectors import progress_of
 from apps.progress.snapshot import DatasetProgress
-
-from ..panel import panel_of
 
 
 def _visible(request: HttpRequest, key: str) -> tuple[int, int]:

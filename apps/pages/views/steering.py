@@ -9,13 +9,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.datasets.models import Dataset, Sample
+from apps.pages.access import steering
 from apps.pipeline.services import NoSource, delete_dataset, queue_run
 from apps.progress.errors import RunFinished, RunUnfinished
 from apps.progress.models import Run
 from apps.progress.selectors import progress_of
 from apps.progress.services import request_cancel, request_pause, request_resume
-
-from ..access import steering
 
 ACTIONS = {
     "pause": (request_pause, "Pausing: the worker stops after what it has in hand."),
@@ -45,7 +44,9 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Pause, resume or cancel the unfinished run."""
     action = ACTIONS.get(request.POST.get("action", ""))
     if action is None:
-        return HttpResponse("Unknown action: it is one of pause, resume, cancel.", status=400, content_type="text/plain")
+        return HttpResponse(
+            "Unknown action: it is one of pause, resume, cancel.", status=400, content_type="text/plain"
+        )
     ask, done = action
     run = Run.objects.filter(dataset=dataset).unfinished().first()
     try:
