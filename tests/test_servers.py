@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import psycopg
+import pytest
 
 from . import services
 
@@ -21,3 +22,12 @@ def test_redis_answers_while_the_block_lasts_and_can_be_started_again_on_its_por
         assert again == server
         assert again.answers()
     assert not server.answers()
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_a_missing_program_skips_and_in_ci_fails(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="no-such-program is missing: apt-get install some-package"):
+        services.find_program("no-such-program", package="some-package")

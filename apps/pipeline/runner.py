@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
-from apps.datasets.models import EmbeddingBlock, Sample
+from apps.datasets.models import EmbeddingBlock
 from apps.progress import services as progress
 from apps.progress.errors import RunFinished
 from apps.progress.models import Run
@@ -129,12 +129,10 @@ class Runner:
     def _finish(self, job: Job, claim: Claim) -> None:
         with transaction.atomic():
             claim.confirm()
-            run = Run.objects.get(pk=self.run_pk)
-            samples = Sample.objects.filter(dataset=run.dataset_id).count()
-            progress.finish(self.run_pk, message=_summary(samples, run.failed))
+            progress.finish(self.run_pk)
             Chunk.objects.filter(job=job).delete()
             # Blocks that later runs have replaced to the last row.
-            EmbeddingBlock.objects.filter(dataset=run.dataset_id, samples__isnull=True).delete()
+            EmbeddingBlock.objects.filter(dataset=job.run.dataset_id, samples__isnull=True).delete()
 
 
 def _to_do(job: Job, phase: str) -> Iterator[Chunk]:
@@ -152,10 +150,3 @@ def _to_do(job: Job, phase: str) -> Iterator[Chunk]:
             return
         yield from page
         position = page[-1].position
-
-
-def _summary(samples: int, failed: int) -> str:
-    message = f"{samples:,} samples" if samples != 1 else "1 sample"
-    if failed:
-        message += f", {failed:,} {'file' if failed == 1 else 'files'} could not be read"
-    return message

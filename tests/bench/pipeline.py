@@ -66,7 +66,9 @@ def _photographs(folder: Path, count: int, size: tuple[int, int] = (800, 600)) -
     random = np.random.default_rng(0)
     grain = random.normal(0, 5, (size[1] + 64, size[0] + 64, 1))
     for number in range(count):
-        shapes = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+        shapes = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
+            size, Image.Resampling.BICUBIC
+        )
         y, x = random.integers(0, 64, 2)
         pixels = np.asarray(shapes) + grain[y : y + size[1], x : x + size[0]]
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -28,11 +29,16 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("roots")
+@pytest.fixture(scope="session")
+def import_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder under which datasets may be made in the browser."""
+    return tmp_path_factory.mktemp("import-root")
+
+
+@pytest.fixture(scope="session")
+def server(django_db_setup: None, import_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     collect_static()
-    with web_server(tmp_path_factory.mktemp("daphne") / "log", env={"IMPORT_ROOTS": str(root)}) as server:
+    with web_server(tmp_path_factory.mktemp("daphne") / "log", env={"IMPORT_ROOTS": str(import_root)}) as server:
         yield server
 
 

@@ -56,9 +56,7 @@ new MutationObserver(() => {
 """
 
 
-def test_folder_is_watched_until_it_is_ready(
-    open_page: Callable[..., Page], folder: Path, tmp_path: Path
-) -> None:
+def test_folder_is_watched_until_it_is_ready(open_page: Callable[..., Page], folder: Path, tmp_path: Path) -> None:
     queue(folder)
     page = open_page("/")
     page.context.add_init_script(RECORD)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,22 @@ from apps.pipeline.scanning import FoundFile
 MAX_PIXELS = 20_000_000
 MTIME_NS = 1_234_567_890_123_456_789
 FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+
+
+@contextmanager
+def hanging_is_failing(seconds: int = 30) -> Iterator[None]:
+    """Opening a pipe can wait for ever; a test in which that happens is to fail instead."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("hangs")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def scene(width: int = 400, height: int = 300) -> Image.Image:

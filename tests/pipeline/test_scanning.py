@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import socket
 import tempfile
 import tracemalloc
@@ -16,21 +15,15 @@ from PIL import Image
 
 from apps.pipeline.scanning import FoundFile, OutsideRoot, Unreadable, looks_like_image, resolve_inside, scan
 
+from .indexing import hanging_is_failing
+
 NOBODY = 65534
 
 
 @pytest.fixture(autouse=True)
 def _never_hangs() -> Iterator[None]:
-    """Opening a pipe waits for ever; a test in which that happens is to fail instead."""
-
-    def fail(*_: object) -> None:
-        raise TimeoutError("the scan hangs")
-
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with hanging_is_failing():
+        yield
 
 
 def encoded(format_: str = "JPEG") -> bytes:

@@ -68,5 +68,12 @@ def _watch(run: Run) -> DatasetProgress:
             time.sleep(LOOK_EVERY)
         ready = progress.state == State.READY
         bar.update(task, description="Ready" if ready else "Error", completed=int(ready), total=1)
-    console.print(progress.message if ready else progress.error, style=None if ready else "red", markup=False)
+    console.print(_summary(progress) if ready else progress.error, style=None if ready else "red", markup=False)
     return progress
+
+
+def _summary(progress: DatasetProgress) -> str:
+    said = f"{progress.total:,} {'sample' if progress.total == 1 else 'samples'}"
+    if progress.failed:
+        said += f", {progress.failed:,} {'file' if progress.failed == 1 else 'files'} could not be read"
+    return said

@@ -1,0 +1,138 @@
+"""Every page as people meet it: accessible in light and dark, on a phone, without JavaScript, by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Page, expect
+
+from apps.datasets.models import Dataset, Sample
+from apps.pipeline.runner import Outcome, Runner
+from apps.pipeline.services import process_folder
+from apps.progress import services as progress
+from apps.progress.services import StagePlan
+from apps.progress.transitions import State
+from tests.images import make_images
+
+WIDE = {"width": 1280, "height": 800}
+PHONE = {"width": 360, "height": 740}
+
+
+@pytest.fixture
+def sessionid(transactional_db: None) -> str:
+    client = Client()
+    client.force_login(User.objects.create_superuser("admin"))
+    return client.cookies["sessionid"].value
+
+
+@pytest.fixture
+def everything(transactional_db: None, tmp_path: Path) -> Sample:
+    """A dataset in every state; returns a sample of the one that is ready."""
+    make_images(tmp_path / "images", 8)
+    (tmp_path / "images" / "broken.jpg").write_text("not an image")
+    ready = process_folder(tmp_path / "images", key="ready")
+    assert Runner(ready.pk).process() is Outcome.READY
+    plan = [StagePlan("index"), StagePlan("embed", counts_as=State.EMBEDDING), StagePlan("check", label="Checking")]
+    datasets = {
+        key: Dataset.objects.create(key=key, visibility=Dataset.Visibility.PUBLIC)
+        for key in ("new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error")
+    }
+    runs = {key: progress.begin_run(dataset, plan).pk for key, dataset in datasets.items() if key != "new"}
+    for key in ("indexing", "paused", "error"):
+        progress.start_stage(runs[key], "index", total=100, message="Indexing samples... 45/100")
+        progress.report(runs[key], current=45)
+    progress.start_stage(runs["unknown"], "index")
+    progress.start_stage(runs["embedding"], "embed", total=3)
+    progress.start_stage(runs["custom"], "check", total=7)
+    progress.request_pause(runs["paused"])
+    progress.fail(runs["error"], "The disk is full.")
+    return Sample.objects.filter(dataset__key="ready")[0]
+
+
+def paths(sample: Sample) -> list[str]:
+    keys = ["new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error", "ready"]
+    return [
+        "/",
+        "/?q=nothing-like-it",
+        *(f"/datasets/{key}/" for key in keys),
+        f"/datasets/ready/samples/{sample.pk}/",
+        "/datasets/ready/delete/",
+        "/new/",
+        "/datasets/unknown-to-all/",
+        "/accounts/login/",
+    ]
+
+
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_accessible(
+    open_page: Callable[..., Page],
+    witness: object,
+    everything: Sample,
+    sessionid: str,
+    scheme: str,
+    viewport: dict[str, int],
+) -> None:
+    page = open_page("/", sessionid=sessionid, color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
+    complaints = []
+    for path in paths(everything):
+        answer = page.goto(path)
+        assert answer is not None
+        assert answer.status == (404 if "unknown-to-all" in path else 200)
+        found = Axe().run(page)
+        complaints += [f"{path}: {v['id']}: {v['nodes'][0]['html']}" for v in found.response["violations"]]
+        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        assert wider <= 0, f"{path} scrolls sideways by {wider} pixels"
+    assert complaints == []
+    witness.seen = [line for line in witness.seen if "404 (Not Found)" not in line]  # type: ignore[attr-defined]
+
+
+def test_pages_work_without_javascript(open_page: Callable[..., Page], everything: Sample, sessionid: str) -> None:
+    page = open_page("/", sessionid=sessionid, java_script_enabled=False)
+    page.get_by_role("link", name="ready", exact=True).click()
+    expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "ready")
+    page.locator("#samples a").first.click()
+    expect(page).to_have_url(lambda url: "/samples/" in url)
+    page.goto("/datasets/indexing/")
+    expect(page.locator("main .dataset-progress").first).to_contain_text("45% (45/100)")
+    assert 'http-equiv="refresh"' in page.content()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+
+
+def test_dataset_is_made_of_a_folder_in_the_browser_by_keyboard(
+    open_page: Callable[..., Page], import_root: Path, sessionid: str
+) -> None:
+    make_images(import_root / "photos", 3)
+    page = open_page("/", sessionid=sessionid)
+    page.get_by_role("link", name="New dataset").first.focus()
+    page.keyboard.press("Enter")
+    page.locator("[name=key]").focus()
+    page.keyboard.type("photos")
+    page.locator("[name=folder]").focus()
+    page.keyboard.type(str(import_root / ".." / "elsewhere"))
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_contain_text("Choose a folder under")
+    assert not Dataset.objects.exists()
+    page.locator("[name=folder]").fill(str(import_root / "photos"))
+    page.keyboard.press("Enter")
+    expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "pending")
+    run = Dataset.objects.get(key="photos").runs.get()
+    assert Runner(run.pk).process() is Outcome.READY
+    expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "ready")
+    expect(page.locator("#samples img")).to_have_count(3)
+
+
+def test_deleting_asks_first(open_page: Callable[..., Page], everything: Sample, sessionid: str) -> None:
+    page = open_page("/datasets/ready/", sessionid=sessionid)
+    page.get_by_role("link", name="Delete").click()
+    expect(page.locator("main")).to_contain_text("8")
+    assert Dataset.objects.filter(key="ready").exists()
+    page.get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(lambda url: url.endswith("/"))
+    assert not Dataset.objects.filter(key="ready").exists()
