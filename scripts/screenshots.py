@@ -29,8 +29,7 @@ def main() -> None:
         env.pop("SECRET_KEY", None)
         site = subprocess.Popen([sys.executable, "-m", "progress_site.demo"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
         try:
-            assert site.stdout is not None
-            for line in site.stdout:
+            for line in site.stdout or ():
                 if f"/datasets/{KEY}/".encode() in line:
                     break
             with sync_playwright() as playwright:

@@ -1,4 +1,4 @@
-"""Where a dataset's files are, and how far the work on them is: what a worker needs to take up a run, or take it over."""
+"""Where a dataset's files are, and how far the work on them is: what a worker needs to take up a run, or over."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -68,8 +69,7 @@ def paths(sample: Sample) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", PHONE)], ids=["light", "dark"])
 def test_every_page_is_accessible(
     open_page: Callable[..., Page],
     witness: object,
@@ -97,7 +97,7 @@ def test_pages_work_without_javascript(open_page: Callable[..., Page], everythin
     page.get_by_role("link", name="ready", exact=True).click()
     expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "ready")
     page.locator("#samples a").first.click()
-    expect(page).to_have_url(lambda url: "/samples/" in url)
+    expect(page).to_have_url(re.compile("/samples/"))
     page.goto("/datasets/indexing/")
     expect(page.locator("main .dataset-progress").first).to_contain_text("45% (45/100)")
     assert 'http-equiv="refresh"' in page.content()
@@ -134,5 +134,5 @@ def test_deleting_asks_first(open_page: Callable[..., Page], everything: Sample,
     expect(page.locator("main")).to_contain_text("8")
     assert Dataset.objects.filter(key="ready").exists()
     page.get_by_role("button", name="Delete").click()
-    expect(page).to_have_url(lambda url: url.endswith("/"))
+    expect(page).to_have_url(re.compile(r"//[^/]+/$"))
     assert not Dataset.objects.filter(key="ready").exists()
