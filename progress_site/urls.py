@@ -1,10 +1,16 @@
-"""Every address of the site."""
+"""Every address of the site, and the answers where no view gives one."""
 
 from django.contrib import admin
 from django.urls import include, path
+from django.views import defaults
+
+from apps.api.errors import json_under
 
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("apps.api.urls")),
     path("", include("apps.pages.urls")),
 ]
+# A Host header that is refused, say, is refused before there is a view.
+handler400 = json_under("/api/", 400, defaults.bad_request)
+handler500 = json_under("/api/", 500, defaults.server_error)

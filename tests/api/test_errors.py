@@ -119,3 +119,10 @@ def test_in_json_leaves_what_is_no_refusal_alone() -> None:
 
     page = HttpResponse("fine")
     assert in_json(lambda request: page)(RequestFactory().get("/")) is page
+
+
+def test_an_unknown_host_is_refused_in_json(db: None) -> None:
+    response = Client().get("/api/datasets/cats/progress", HTTP_HOST="elsewhere.example")
+    assert response.status_code == 400
+    assert response.json()["code"] == "malformed"
+    assert b"<h1>" in Client().get("/", HTTP_HOST="elsewhere.example").content

@@ -11,27 +11,18 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
 from apps.progress.models import Run
 from apps.progress.services import StagePlan
 from apps.progress.snapshot import DatasetProgress
+from tests.processes import database_url
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PROCESSES = 4
 WRITES = 2000
-
-
-def database_url() -> str:
-    """Where another process finds the database of this test."""
-    where = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{where['NAME']}"
-    password = f":{where['PASSWORD']}" if where["PASSWORD"] else ""
-    return f"postgres://{where['USER']}{password}@{where['HOST']}:{where['PORT']}/{where['NAME']}"
 
 
 def begin(key: str) -> Run:

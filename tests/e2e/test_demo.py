@@ -1,0 +1,130 @@
+"""`make demo`: what it starts, what it refuses, and that it leaves nothing running."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.images import make_images
+from tests.processes import ROOT
+from tests.services import free_port, wait_until
+
+COMMAND = [sys.executable, "-m", "progress_site.demo"]
+
+
+def environment(data_dir: Path, **values: str) -> dict[str, str]:
+    """A fresh machine's: no key, no database, no name set."""
+    ours = ("SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "IMPORT_ROOTS", "DATASET", "IMAGES", "HOST")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**kept, "DATA_DIR": str(data_dir), **values}
+
+
+@contextmanager
+def demo(log: Path, data_dir: Path, **values: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The running demo, once it has printed its address."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            COMMAND, cwd=ROOT, env=environment(data_dir, **values), stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(lambda: "Stop it with" in log.read_text() or process.poll() is not None, seconds=180, what="no demo")
+        assert process.poll() is None, log.read_text()
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def progress(port: int, key: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/datasets/{key}/progress") as answer:
+        shown: dict[str, Any] = json.load(answer)
+        return shown
+
+
+def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) -> None:
+    make_images(tmp_path / "my photos", 5)
+    port = free_port()
+    values = {"PORT": str(port), "IMAGES": str(tmp_path / "my photos")}
+    for start, stop in ((1, signal.SIGTERM), (2, signal.SIGINT)):
+        log = tmp_path / f"log-{start}"
+        with demo(log, tmp_path / "data", **values) as process:
+            printed = log.read_text()
+            assert f"http://127.0.0.1:{port}/datasets/my-photos/" in printed
+            assert ("with the password" in printed) == (start == 1)
+            wait_until(
+                lambda: (progress(port, "my-photos")["state"], progress(port, "my-photos")["run"]) == ("ready", start),  # noqa: B023
+                seconds=60,
+                what="the dataset was not ready",
+            )
+            assert progress(port, "my-photos")["total"] == 5
+            family = psutil.Process(process.pid).children(recursive=True)
+            assert len(family) >= 2
+            process.send_signal(stop)
+            assert process.wait(30) == 0
+            assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o077 == 0
+
+
+def refusal(tmp_path: Path, **values: str) -> str:
+    """What is said when the demo is not started; one line, with the exit status 2."""
+    done = subprocess.run(
+        COMMAND, cwd=ROOT, env=environment(tmp_path / "data", **values), capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr
+    [line] = done.stderr.strip().splitlines()
+    return line
+
+
+def test_a_taken_port_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert f"Port {port}" in refusal(tmp_path, PORT=str(port))
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"PORT": "eighty"}, "PORT=eighty"),
+        ({"PORT": "70000"}, "PORT=70000"),
+        ({"HOST": "no.such.host.invalid"}, "HOST=no.such.host.invalid"),
+        ({"IMAGES": "/no/such/folder"}, "IMAGES=/no/such/folder"),
+        ({"IMAGES": __file__}, "is not a folder"),
+        ({"DATASET": "../up"}, "DATASET=../up"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_line(tmp_path: Path, values: dict[str, str], told: str) -> None:
+    values = {"PORT": str(free_port()), **values}
+    if "DATASET" in values:
+        make_images(tmp_path / "images", 1)
+        values["IMAGES"] = str(tmp_path / "images")
+    assert told in refusal(tmp_path, **values)
+
+
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir(mode=0)
+    command = COMMAND
+    if os.geteuid() == 0:  # to whom every folder can be read
+        command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *COMMAND]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=environment(tmp_path / "data", PORT=str(free_port()), IMAGES=str(tmp_path / "images")),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be read" in done.stderr
