@@ -1,7 +1,7 @@
 """Every kind of pixel that Pillow can hand out, made into a small RGB picture."""
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
 BACKDROP = (128, 128, 128)
 """What shows through transparency. On mid-grey both a white and a black drawing stay visible, and stay different to an
@@ -27,8 +27,6 @@ def small_rgb(image: Image.Image, size: tuple[int, int]) -> Image.Image:
         layer = _scaled(image.convert("RGBA"), size)
         small = Image.new("RGB", size, BACKDROP)
         small.paste(layer, mask=layer.getchannel("A"))
-    elif image.mode == "LAB":
-        small = _scaled(_from_lab(image), size)
     else:
         # Ink mixes like light only after the conversion, and palette indices and single bits do not mix at all.
         small = _scaled(image if image.mode in ("RGB", "L") else image.convert("RGB"), size)
@@ -61,8 +59,3 @@ def _deep_grey(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     elif image.mode.startswith("I;16"):
         values = values / 257.0
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)

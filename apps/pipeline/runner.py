@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
 from typing import Any
 
+from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
 
 from apps.datasets.models import EmbeddingBlock
@@ -67,7 +68,7 @@ class Runner:
                 return Outcome.SUPERSEDED
             try:
                 return self._work(claim)
-            except (Superseded, RunFinished, Run.DoesNotExist):
+            except (Superseded, RunFinished, ObjectDoesNotExist):
                 drop_orphans()
                 return Outcome.SUPERSEDED
             except _Hold:
@@ -120,6 +121,8 @@ class Runner:
                     try:
                         result = future.result()
                     except BrokenProcessPool:
+                        if self.stop.is_set():  # whoever ends this process may end its children in the same breath
+                            raise _Hold from None
                         result = step.one_by_one(pool, chunk)
                     self._obey(step.commit(chunk, result))
         finally:

@@ -19,7 +19,7 @@ os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
 SECONDS = 1000  # milliseconds, as Playwright counts
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     program = shutil.which("google-chrome") or find_program("chromium", package="chromium")
     options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
@@ -29,13 +29,13 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def import_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder under which datasets may be made in the browser."""
     return tmp_path_factory.mktemp("import-root")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(django_db_setup: None, import_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     collect_static()
     with web_server(tmp_path_factory.mktemp("daphne") / "log", env={"IMPORT_ROOTS": str(import_root)}) as server:

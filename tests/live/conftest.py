@@ -17,7 +17,7 @@ from tests.processes import Server, web_server
 ALLOWED_ORIGIN = "https://frontend.example"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = tmp_path_factory.mktemp("daphne") / "log"
     with web_server(log, env={"ALLOWED_ORIGINS": ALLOWED_ORIGIN}) as server:

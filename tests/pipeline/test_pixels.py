@@ -115,3 +115,10 @@ def test_float_is_scaled_by_its_range_whatever_else_is_in_it(tmp_path: Path, low
 def test_float_without_one_number_in_it_is_black(tmp_path: Path) -> None:
     content = encoded(Image.fromarray(np.full((8, 8), np.nan, dtype=np.float32)), "TIFF")
     assert pixels(tmp_path, content).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["1", "P", "RGB"])
+def test_fine_detail_is_averaged_and_not_picked_from(tmp_path: Path, mode: str) -> None:
+    chequered = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    image = Image.fromarray(chequered).convert("RGB").convert(mode, dither=Image.Dither.NONE)
+    assert np.abs(pixels(tmp_path, encoded(image, "PNG")) - 127.5).max() < 4
