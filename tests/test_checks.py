@@ -5,37 +5,50 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from django.core.checks import run_checks
+from pytest_django import Settings
 
 from tests.processes import ROOT
+
+pytestmark = pytest.mark.django_db
+
+
+def test_settings_of_the_tests_are_all_right() -> None:
+    assert run_checks() == []
 
 
 @pytest.mark.parametrize(
     ("name", "value", "told"),
     [
         ("EMBEDDER", "apps.nothing.Here", "pipeline.E001"),
-        ("IMPORT_ROOTS", "pictures", "pipeline.E002"),
-        ("IMPORT_ROOTS", "/no/such/folder", "pipeline.W001"),
-        ("LEASE_SECONDS", "0", "pipeline.E003"),
-        ("PIPELINE_PROCESSES", "-1", "pipeline.E004"),
-        ("MAX_IMAGE_PIXELS", "0", "pipeline.E005"),
-        ("DATA_DIR", "/no/such/folder", "pipeline.E006"),
-        ("ALLOWED_ORIGINS", "https://app.example/path", "live.E001"),
-        ("SECRET_KEY_FILE", "/no/such/file", "Set SECRET_KEY"),
-        ("LEASE_SECONDS", "soon", "LEASE_SECONDS"),
+        ("IMPORT_ROOTS", ["pictures"], "pipeline.E002"),
+        ("IMPORT_ROOTS", ["/no/such/folder"], "pipeline.W001"),
+        ("LEASE_SECONDS", 0.0, "pipeline.E003"),
+        ("PIPELINE_PROCESSES", -1, "pipeline.E004"),
+        ("MAX_IMAGE_PIXELS", 0, "pipeline.E005"),
+        ("DATA_DIR", Path("/no/such/folder"), "pipeline.E006"),
+        ("ALLOWED_ORIGINS", ["https://app.example/path"], "live.E001"),
+        ("ALLOWED_ORIGINS", ["app.example"], "live.E001"),
     ],
 )
-def test_misconfiguration_is_told(name: str, value: str, told: str) -> None:
-    env = {**os.environ, name: value}
-    if name == "SECRET_KEY_FILE":
-        del env["SECRET_KEY"]
-    result = subprocess.run(
-        [sys.executable, "manage.py", "check", "--fail-level", "WARNING"],
-        env=env,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+def test_misconfiguration_is_told(settings: Settings, name: str, value: object, told: str) -> None:
+    setattr(settings, name, value)
+    assert [complaint.id for complaint in run_checks()] == [told]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/no/such/file"}, "Set SECRET_KEY"),
+        ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
+        ({"DEBUG": "perhaps"}, "DEBUG"),
+    ],
+)
+def test_garbage_is_refused(values: dict[str, str], told: str) -> None:
+    command = [sys.executable, "manage.py", "check"]
+    result = subprocess.run(command, env={**os.environ, **values}, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode != 0
     assert told in result.stderr
