@@ -50,7 +50,14 @@ class Witness:
         self.seen: list[str] = []
 
     def watch(self, page: Page) -> None:
-        page.on("console", lambda message: self._add(message.type == "error", f"console: {message.text}"))
+        # A refusal that a test asks for is logged by the browser as well; answers are looked at below.
+        page.on(
+            "console",
+            lambda message: self._add(
+                message.type == "error" and not message.text.startswith("Failed to load resource"),
+                f"console: {message.text}",
+            ),
+        )
         page.on("pageerror", lambda error: self._add(True, f"error: {error}"))
         page.on("request", lambda request: self._add(self._is_foreign(request.url), f"foreign: {request.url}"))
         page.on("response", lambda answer: self._add(answer.status >= 500, f"{answer.status}: {answer.url}"))
