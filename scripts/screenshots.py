@@ -49,9 +49,7 @@ def main() -> None:
 def _take(page: Page) -> None:
     page.goto(f"/datasets/{KEY}/")
     bar = page.locator("main .dataset-progress").first
-    page.wait_for_function(
-        "() => Number(document.querySelector('main [role=progressbar]')?.getAttribute('aria-valuenow')) > 100"
-    )
+    expect(bar).to_contain_text("Indexing samples...", timeout=60_000)
     page.screenshot(path=DOCS / "indexing.png")
     expect(bar).to_have_attribute("data-state", "ready", timeout=300_000)
     page.reload()
