@@ -146,7 +146,7 @@ def bar_of(progress: DatasetProgress, extra_class: str = "") -> Bar:
     """The bar of a dataset: its stage's own label while working, its message and error as they are."""
     stage = progress.stage
     return make_bar(
-        State(progress.state),
+        progress.state,
         progress.current,
         progress.total,
         label=stage.label if stage is not None and progress.is_working else "",
@@ -192,9 +192,8 @@ def bar_of_stage(stage: StageProgress, still: bool = False) -> Bar:
 
     One that was stopped stays as long as it was: it tells how far the stage came.
     """
-    word = StageState(stage.state)
-    state = _STAGE_AFTER.get(word, State(stage.counts_as))
+    state = _STAGE_AFTER.get(stage.state, State(stage.counts_as))
     bar = make_bar(state, stage.current, stage.total, label=stage_label(stage), still=still)
-    if word in (StageState.FAILED, StageState.SKIPPED) and stage.total:
+    if stage.state in (StageState.FAILED, StageState.SKIPPED) and stage.total:
         return replace(bar, fill=percentage(stage.current, stage.total))
     return bar

@@ -127,7 +127,7 @@ def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page
     page = Paginator(_selected(user, query), PAGE_SIZE).get_page(page_number)
     datasets = list(page.object_list)
     progress = progress_of_many(dataset.pk for dataset in datasets)
-    still = [pk for pk, shown in progress.items() if State(shown.state) not in UNFINISHED or shown.run is None]
+    still = [pk for pk, shown in progress.items() if shown.state not in UNFINISHED or shown.run is None]
     counts = dict(Sample.objects.filter(dataset__in=still).values_list("dataset_id").annotate(Count("pk")))
     rows = tuple(
         Row(dataset, progress[dataset.pk], counts.get(dataset.pk, 0) if dataset.pk in still else None)

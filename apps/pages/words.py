@@ -143,7 +143,7 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
     """
     if progress.run is None:
         return "Nothing has been processed yet"
-    match State(progress.state):
+    match progress.state:
         case State.PENDING:
             parts = ["Paused before it began" if progress.paused else "Queued, waiting for a worker"]
         case State.READY:

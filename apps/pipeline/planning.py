@@ -45,9 +45,9 @@ def plan_indexing(job: Job, source: Source, claim: Claim, obey: Callable[[Run], 
     def wanted(entries: Iterable[FoundFile | Unreadable]) -> Iterator[FoundFile]:
         for entry in entries:
             if isinstance(entry, Unreadable):
-                unreadable.append((entry.path[:LONGEST_PATH], entry.reason))
+                unreadable.append((entry.path, entry.reason))
             elif len(entry.path.encode()) > LONGEST_PATH:
-                unreadable.append((entry.path[: LONGEST_PATH // 4], f"its path is over {LONGEST_PATH} bytes long"))
+                unreadable.append((entry.path, f"its path is over {LONGEST_PATH} bytes long"))
             else:
                 yield entry
 
