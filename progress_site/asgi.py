@@ -7,7 +7,6 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
 http = get_asgi_application()  # before anything that needs the models
 
-from channels.auth import AuthMiddlewareStack  # noqa: E402
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
 from apps.live.origins import same_origins_only  # noqa: E402
@@ -16,6 +15,6 @@ from apps.live.routing import sockets  # noqa: E402
 application = ProtocolTypeRouter(
     {
         "http": http,
-        "websocket": same_origins_only(AuthMiddlewareStack(sockets)),
+        "websocket": same_origins_only(sockets),
     }
 )

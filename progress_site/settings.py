@@ -7,6 +7,7 @@ production, except the secret key, which has none.
 
 from pathlib import Path
 
+from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from environs import Env
@@ -48,6 +49,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "corsheaders",
     "django_htmx",
     "django_tasks_db",
     "ninja",
@@ -67,6 +69,7 @@ TAILWIND_APP_NAME = "apps.theme"
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -113,6 +116,9 @@ else:
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# The doorbell between processes. Empty: each web process finds by itself what others wrote.
+REDIS_URL = env.str("REDIS_URL", "")
+
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 
@@ -138,8 +144,16 @@ SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 3600 if HTTPS else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-if env.bool("BEHIND_PROXY", False):
+BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
+if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# The pages of other front ends may read the API, on the terms on which they may open its sockets.
+CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
+CORS_ALLOW_CREDENTIALS = True
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = (*default_headers, "if-none-match")
+CORS_EXPOSE_HEADERS = ("ETag",)
 
 SECURE_CSP = {
     "default-src": [CSP.NONE],
@@ -193,5 +207,7 @@ PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0)
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0)
 # Whether datasets that nobody said anything about may be seen by anyone who can open the site.
 DATASETS_PUBLIC = env.bool("DATASETS_PUBLIC", True)
+# Sockets that one address may have open with one web process; 0: any number.
+SOCKETS_PER_ADDRESS = env.int("SOCKETS_PER_ADDRESS", 4000)
 # How often a page asks for the bar where no WebSocket can be had.
 BAR_POLL_SECONDS = env.float("BAR_POLL_SECONDS", 2.0)

@@ -68,9 +68,9 @@ def collect_static() -> None:
 
 
 @contextmanager
-def web_server(log: Path, env: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Daphne, ready to answer."""
-    port = free_port()
+def web_server(log: Path, env: Mapping[str, str] | None = None, port: int | None = None) -> Iterator[Server]:
+    """Daphne, ready to answer. Name the ``port`` to start it again where it was."""
+    port = port or free_port()
     command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "progress_site.asgi:application"]
     with running(command, ready=lambda: answers(port), log=log, env=environment(env), cwd=ROOT) as process:
         yield Server(port, process)

@@ -1,4 +1,4 @@
-"""Real servers for tests: PostgreSQL and Redis on free ports, each a context manager that stops what it started.
+"""Real servers for tests: PostgreSQL, Redis and nginx on free ports, each a context manager that stops what it started.
 
 A program that is missing skips the test, naming the Debian package; with ``CI=true`` it fails it.
 """
@@ -192,3 +192,58 @@ def redis(port: int | None = None) -> Iterator[Redis]:
         command = [server, *(part for name, value in options.items() for part in (f"--{name}", str(value)))]
         with running(command, ready=where.answers, log=Path(folder, "log")):
             yield where
+
+
+@dataclass(frozen=True, slots=True)
+class Nginx:
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def proxy(self, *ports: int, websockets: bool) -> None:
+        """Pass requests on to these ports in turn from now on, and WebSockets as well, or not."""
+        _write_nginx(self.folder, self.port, ports, websockets=websockets)
+        self.process.send_signal(signal.SIGHUP)
+
+
+def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: bool) -> None:
+    upgrade = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection;"
+    servers = " ".join(f"server 127.0.0.1:{each};" for each in ports)
+    Path(folder, "nginx.conf").write_text(f"""
+        daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;
+        events {{}}
+        http {{
+          access_log off;
+          client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+          uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+          map $http_upgrade $connection {{ default upgrade; "" ""; }}
+          upstream site {{ {servers} }}
+          server {{
+            listen 127.0.0.1:{port};
+            location / {{ proxy_pass http://site; proxy_set_header Host $http_host; {upgrade if websockets else ""} }}
+          }}
+        }}
+    """)
+
+
+@contextmanager
+def nginx(*ports: int, websockets: bool = True) -> Iterator[Nginx]:
+    """An nginx before the servers on these ports."""
+    program = find_program("nginx", package="nginx", folders=[Path("/usr/sbin")])
+    port = free_port()
+
+    def answers() -> bool:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    with tempfile.TemporaryDirectory(prefix="nginx-") as name:
+        folder = Path(name)
+        _write_nginx(folder, port, ports, websockets=websockets)
+        command = [program, "-p", name, "-c", str(folder / "nginx.conf")]
+        with running(command, ready=answers, log=folder / "log", stop=signal.SIGQUIT) as process:
+            yield Nginx(port, folder, process)

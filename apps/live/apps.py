@@ -9,7 +9,7 @@ class LiveConfig(AppConfig):
         from apps.progress.signals import progress_changed
 
         from .checks import check_settings
-        from .doorbell import ring
+        from .receivers import on_change
 
-        progress_changed.connect(ring, dispatch_uid="live.doorbell")
+        progress_changed.connect(on_change, dispatch_uid="live.doorbell")
         register(check_settings)

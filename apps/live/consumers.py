@@ -3,120 +3,200 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any
+from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.conf import settings
+from django.http import parse_cookie
 
-from apps.datasets.models import Dataset
-
+from . import limits
 from .frames import Form
 from .hub import Hub, current_hub
+from .viewers import visible_pks
+from .watchers import Watcher
 
-# The close code of an unknown dataset, and of one that this user may not see.
-NOT_FOUND: Final = 4404
-MESSAGE_LIMIT: Final = 4096  # bytes
+# Not on the one thread that Django keeps for code that must not run beside itself: a slow page would hold up sockets.
+_find_visible = database_sync_to_async(visible_pks, thread_sensitive=False)
 
 
 class _Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """What the two sockets of one dataset share: who may watch, and being a watcher of the hub."""
+    """What all sockets share: being a watcher of the hub, for as long as it is open and may see."""
 
     form: Form
     hub: Hub
-    watched: int | None = None
+    watcher: Watcher
+    address: str
+    watched: dict[int, str]  # dataset ids by the row ids that the hub knows
 
     async def connect(self) -> None:
+        self.watched = {}
         self.hub = current_hub()
+        self.watcher = Watcher(self.form, self.base_send, self.gone, _session_key(self.scope))
+        self.address = limits.address_of(self.scope)
+        may_enter = limits.enter(self.address)
         await self.accept()
+        if may_enter:
+            await self.entered()
+        else:
+            await self.refuse("Too many connections from this address.")
+            await self.close(limits.TOO_MANY)
+
+    async def entered(self) -> None:
+        """The socket is open, and may watch."""
 
     async def disconnect(self, code: int) -> None:
-        self.unwatch()
+        limits.leave(self.address)
+        for dataset_pk in self.watched:
+            self.hub.unwatch(dataset_pk, self.watcher)
+        self.watched = {}
 
     @property
     def dataset_id(self) -> str:
         return str(self.scope["url_route"]["kwargs"]["dataset_id"])
 
-    async def watch(self) -> bool:
-        """Watch the dataset of this socket's address. False where this user may not see it or there is none."""
-        pk = await _find_visible(self.scope["user"], self.dataset_id)
-        if pk is None:
-            return False
-        self.watched = pk
-        self.hub.watch(pk, self)
-        return True
+    async def watch(self, *dataset_ids: str) -> list[str]:
+        """Watch datasets. Returns those that are not there, or not for whoever this is."""
+        found = await _find_visible(self.watcher.session_key, dataset_ids)
+        for dataset_id, pk in found.items():
+            self.watched[pk] = dataset_id
+            self.hub.watch(pk, self.watcher)
+        return [dataset_id for dataset_id in dataset_ids if dataset_id not in found]
 
-    def unwatch(self) -> None:
-        if self.watched is not None:
-            self.hub.unwatch(self.watched, self)
-            self.watched = None
+    def unwatch(self, *dataset_ids: str) -> None:
+        for dataset_pk in [pk for pk, dataset_id in self.watched.items() if dataset_id in dataset_ids]:
+            del self.watched[dataset_pk]
+            self.hub.unwatch(dataset_pk, self.watcher)
 
-    async def show(self, frame: str) -> None:
-        await self.send(text_data=frame)
+    async def refuse(self, message: str) -> None:
+        """Tell the client what it cannot have. A page is told by the close code alone."""
 
     async def gone(self, dataset_pk: int) -> None:
-        self.watched = None
-        await self.close(NOT_FOUND)
+        """The hub shows the dataset no more: it was deleted, or may not be seen any more."""
+        self.watched.pop(dataset_pk, None)
+        await self.close(limits.NOT_FOUND)
 
 
 class PageConsumer(_Watching):
-    """Pushes the HTML of the live parts of a dataset page."""
+    """Pushes the live panel of a dataset's page."""
 
-    form = Form.HTML
+    form = Form.PANEL
 
-    async def connect(self) -> None:
-        await super().connect()
-        if not await self.watch():
-            await self.close(NOT_FOUND)
+    async def entered(self) -> None:
+        if await self.watch(self.dataset_id):
+            await self.close(limits.NOT_FOUND)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """The page has nothing to say here."""
 
 
-class ProgressConsumer(_Watching):
-    """The JSON protocol: subscribe, unsubscribe, and a `progress_update` for every change in between."""
+class ListConsumer(_Watching):
+    """Pushes what moves in the rows of a list. Its address names the datasets: ``?id=a&id=b``."""
 
-    form = Form.JSON
+    form = Form.ROW
+
+    async def entered(self) -> None:
+        dataset_ids = parse_qs(self.scope["query_string"].decode("latin-1")).get("id", [])
+        self.hub.watch_list(self.watcher)
+        await self.watch(*dataset_ids[: limits.SUBSCRIPTIONS])
+
+    async def disconnect(self, code: int) -> None:
+        await super().disconnect(code)
+        self.hub.unwatch_list(self.watcher)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """The page has nothing to say here."""
+
+    async def gone(self, dataset_pk: int) -> None:
+        """One row less is no reason to close: the page finds out when it asks for its rows again."""
+        self.watched.pop(dataset_pk, None)
+
+
+class ManyConsumer(_Watching):
+    """The JSON protocol for any datasets: subscribe, unsubscribe, and a `progress_update` for every change between."""
+
+    form = Form.JSON
+    warned = False
+
+    async def entered(self) -> None:
+        self.pace = limits.Pace()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if not self.pace.allows():
+            await self.offend(f"A client may send {limits.MESSAGES_A_SECOND} messages a second.", limits.TOO_MANY)
+            return
+        if len(bytes_data or (text_data or "").encode()) > limits.MESSAGE_BYTES:
+            await self.offend(f"A message may have {limits.MESSAGE_BYTES} bytes.", limits.TOO_LARGE)
+            return
         try:
-            kind = self._understand(text_data)
+            kind, dataset_ids = self.understand(text_data)
         except ValueError as error:
-            await self._refuse(str(error))
+            await self.refuse(str(error))
             return
         if kind == "unsubscribe":
-            self.unwatch()
-        elif not await self.watch():
-            await self._refuse(f"There is no dataset {self.dataset_id}.")
-            await self.close(NOT_FOUND)
+            self.unwatch(*dataset_ids)
+        else:
+            await self.subscribe(dataset_ids)
 
-    def _understand(self, text: str | None) -> str:
-        """The type of a message that is all right. Raises `ValueError` with what to tell the client."""
+    async def subscribe(self, dataset_ids: list[str]) -> None:
+        free = limits.SUBSCRIPTIONS - len(self.watched)
+        if len(set(dataset_ids) - set(self.watched.values())) > free:
+            await self.refuse(f"A connection may watch {limits.SUBSCRIPTIONS} datasets.")
+            return
+        for dataset_id in await self.watch(*dataset_ids):
+            await self.unknown(dataset_id)
+
+    def understand(self, text: str | None) -> tuple[str, list[str]]:
+        """The type and the datasets of a message. Raises `ValueError` with what to tell the client."""
         if text is None:
             raise ValueError("Send JSON as text frames.")
-        if len(text.encode()) > MESSAGE_LIMIT:
-            raise ValueError(f"A message may have {MESSAGE_LIMIT} bytes.")
         try:
             message = json.loads(text)
         except (ValueError, RecursionError):
             raise ValueError("This is not JSON.") from None
         if not isinstance(message, dict) or message.get("type") not in ("subscribe", "unsubscribe"):
             raise ValueError('The "type" of a message is "subscribe" or "unsubscribe".')
-        if message.get("dataset_id") != self.dataset_id:
-            raise ValueError(f'The "dataset_id" of this socket is "{self.dataset_id}".')
-        return str(message["type"])
+        return message["type"], self.named(message)
 
-    async def _refuse(self, message: str) -> None:
+    def named(self, message: dict[str, Any]) -> list[str]:
+        """The datasets that a message names. Raises `ValueError` with what to tell the client."""
+        named = message["dataset_ids"] if "dataset_ids" in message else [message.get("dataset_id")]
+        if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+            raise ValueError('Name datasets as "dataset_id": "…" or as "dataset_ids": ["…", "…"].')
+        return named
+
+    async def refuse(self, message: str) -> None:
         await self.send(text_data=json.dumps({"type": "error", "message": message}))
 
+    async def offend(self, message: str, code: int) -> None:
+        """Answer a client that does not keep to a limit; the second time, close."""
+        await self.refuse(message)
+        if self.warned:
+            await self.close(code)
+        self.warned = True
+
+    async def unknown(self, dataset_id: str, gone: str = "") -> None:
+        await self.refuse(f"There is no dataset {dataset_id}{gone}.")
+
     async def gone(self, dataset_pk: int) -> None:
-        await self._refuse(f"There is no dataset {self.dataset_id} any more.")
-        await super().gone(dataset_pk)
+        await self.unknown(self.watched.pop(dataset_pk, "of that id"), " any more")
 
 
-def _visible_pk(user: AbstractBaseUser | AnonymousUser, dataset_id: str) -> int | None:
-    return Dataset.objects.visible_to(user).filter(key=dataset_id).values_list("pk", flat=True).first()
+class OneConsumer(ManyConsumer):
+    """The JSON protocol for the one dataset of this socket's address; it closes where there is none."""
+
+    def named(self, message: dict[str, Any]) -> list[str]:
+        if message.get("dataset_id") != self.dataset_id:
+            raise ValueError(f'The "dataset_id" of this socket is "{self.dataset_id}".')
+        return [self.dataset_id]
+
+    async def unknown(self, dataset_id: str, gone: str = "") -> None:
+        await super().unknown(dataset_id, gone)
+        await self.close(limits.NOT_FOUND)
 
 
-# Not on the one thread that Django keeps for code that must not run beside itself: a slow page would hold up sockets.
-_find_visible = database_sync_to_async(_visible_pk, thread_sensitive=False)
+def _session_key(scope: dict[str, Any]) -> str:
+    """The session that the client's cookie names, if it names one: whether there is such a one is asked later."""
+    cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie").decode("latin-1")
+    return str(parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, ""))

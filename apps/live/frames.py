@@ -13,18 +13,35 @@ class Form(Enum):
     """What a watcher reads."""
 
     JSON = "json"  # DESIGN 2.4's `progress_update`
-    HTML = "html"  # fragments that htmx swaps into the dataset page
+    PANEL = "panel"  # the live panel of a dataset's page, for htmx to swap
+    ROW = "row"  # what moves in the dataset's row of the list, for htmx to swap
+
+    @property
+    def is_html(self) -> bool:
+        return self is not Form.JSON
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the page that reads it has a header that shows the dataset."""
+        return self is Form.PANEL
+
+
+# What pages are told besides: comments, which htmx would swap nowhere.
+KEEPALIVE = "<!-- here -->"
+NEW_DATASET = "<!-- new dataset -->"
+
+_TEMPLATES = {Form.PANEL: "components/live.html", Form.ROW: "components/live_row.html"}
 
 
 def encode(progress: DatasetProgress, form: Form, *, awake: bool) -> str:
     """A text frame that says ``progress``.
 
-    ``awake``: the page may be resting on a finished run. An HTML frame then carries the header as well, whose polling
-    begins again.
+    ``awake``: the page may be resting on a finished run. A form that has a header then carries it as well, and its
+    polling begins again.
     """
     if form is Form.JSON:
         return f'{{"type":"progress_update","payload":{progress.model_dump_json()}}}'
-    html = render_to_string("components/live.html", {"progress": progress})
-    if awake and not progress.is_finished:
+    html = render_to_string(_TEMPLATES[form], {"progress": progress})
+    if awake and form.has_header and not progress.is_finished:
         html += render_to_string("components/live_new_run.html", {"progress": progress})
     return html

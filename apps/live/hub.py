@@ -1,7 +1,7 @@
 """From a change to every watcher of this process.
 
 The database is the truth; what rings is only a doorbell. A ring names a dataset. At most ten times a second the hub
-reads all rung datasets in one query, encodes each form of each once, and hands the same text to every watcher. A
+reads all rung datasets in one query, encodes each form of each once, and hands the same message to every watcher. A
 look at the versions of everything watched finds whatever rang elsewhere, or rang and was lost: so a watcher is at
 most one look behind the database, whatever happens to the bell.
 """
@@ -11,41 +11,45 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from apps.progress.selectors import facts_of, versions_of
+from apps.progress.selectors import facts_of, newest_dataset, versions_of
+from apps.progress.signals import Change
 from apps.progress.snapshot import Facts, health_of, snapshot
 
-from .frames import Form, encode
+from . import doorbell, frames
+from .frames import Form
+from .viewers import lost
+from .watchers import Watcher
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.1
 LOOK_SECONDS: Final = 0.25
+# Where the bell of other processes is heard, a look only finds what it lost.
+HEALING_LOOK_SECONDS: Final = 1.5
+# How soon a watcher loses what it may no longer see.
+ACCESS_SECONDS: Final = 3.0
 # After a failed read; the last state is shown as soon as the database answers again.
 RETRY_SECONDS: Final = 1.0
+# A page that has heard nothing for three times as long takes its connection for dead.
+KEEPALIVE_SECONDS: Final = 9.0
 # Watchers served before the event loop has its turn.
 SLICE: Final = 100
 
 
-class Watcher(Protocol):
-    """Someone who is shown datasets."""
-
-    form: Form
-
-    async def show(self, frame: str) -> None:
-        """Send a frame."""
-
-    async def gone(self, dataset_pk: int) -> None:
-        """A dataset that was watched is there no more."""
+# In place of a dataset's row id, for messages that are of none.
+_NEW_DATASET: Final = -1
+_KEEPALIVE: Final = -2
 
 
 @dataclass(slots=True, eq=False)
@@ -61,14 +65,33 @@ class _Watched:
     def version(self) -> int:
         return self.facts.version if self.facts else -1
 
+    def wanted(self) -> _Wanted:
+        return _Wanted(
+            forms=frozenset(watcher.form for watcher in self.watchers),
+            fresh_forms=frozenset(watcher.form for watcher in self.fresh),
+            shown=(self.version, self.health) if self.facts else None,
+            run=_run_number(self.facts) if self.facts else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a flush has to encode of a dataset: for those to whom ``shown`` (version, health) is known, and others."""
+
+    forms: frozenset[Form]
+    fresh_forms: frozenset[Form]
+    shown: tuple[int, str | None] | None
+    run: int | None
+
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """A dataset as it was just read, with its frames by (form, awake)."""
+    """A dataset as it was just read, with its messages by (form, awake)."""
 
     facts: Facts
     health: str | None
-    frames: dict[tuple[Form, bool], str]
+    new_run: bool
+    messages: dict[tuple[Form, bool], dict[str, Any]]
 
 
 class Hub:
@@ -76,11 +99,17 @@ class Hub:
 
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}
+        self._lists: set[Watcher] = set()
+        self._newest: int | None = None
         self._rung: set[int] = set()
         self._bell = asyncio.Event()
+        self._next_look = 0.0
         self._task: asyncio.Task[None] | None = None
         # One thread, hence one connection, for all that the hub reads and renders.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub")
+        # Another, so that asking who may still see what holds up nothing.
+        self._guard = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub-access")
+        self._hears_others = False
 
     def watch(self, dataset_pk: int, watcher: Watcher) -> None:
         """Show a dataset to ``watcher`` from now on: its state at the next flush, then every newer one.
@@ -90,7 +119,18 @@ class Hub:
         watched = self._watched.setdefault(dataset_pk, _Watched())
         watched.watchers.add(watcher)
         watched.fresh.add(watcher)
-        self.ring(dataset_pk)
+        self._ring(dataset_pk)
+        self._start()
+
+    def watch_list(self, watcher: Watcher) -> None:
+        """Tell ``watcher`` when there is a new dataset, which it may or may not see."""
+        self._lists.add(watcher)
+        self._start()
+
+    def unwatch_list(self, watcher: Watcher) -> None:
+        self._lists.discard(watcher)
+
+    def _start(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="hub")
 
@@ -103,54 +143,84 @@ class Hub:
                 del self._watched[dataset_pk]
                 self._bell.set()
 
-    def ring(self, dataset_pk: int) -> None:
-        """A dataset has changed, or may have. One that nobody watches is no matter."""
-        if dataset_pk in self._watched:
-            self._rung.add(dataset_pk)
-            self._bell.set()
+    def ring(self, change: Change) -> None:
+        """A dataset has changed. One that nobody watches is no matter, nor is a version that was shown."""
+        watched = self._watched.get(change.dataset_pk)
+        if watched is not None and watched.version < change.version:
+            self._ring(change.dataset_pk)
+
+    def _ring(self, dataset_pk: int) -> None:
+        self._rung.add(dataset_pk)
+        self._bell.set()
+
+    def _hears(self, others: bool) -> None:
+        """Whether the bell of other processes is heard from now on. A look tells what was missed until then."""
+        self._hears_others = others
+        self._next_look = 0.0
+        self._bell.set()
 
     async def _run(self) -> None:
         """Look and flush for as long as anyone watches."""
-        next_look = 0.0
-        while self._watched:
-            began = time.monotonic()
-            try:
-                if began >= next_look:
-                    await self._look()
-                    next_look = began + LOOK_SECONDS
-                if self._rung:
-                    await self._flush()
-            except Exception:
-                logger.exception("the hub could not read; it tries again in %g s", RETRY_SECONDS)
-                next_look = 0.0
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            # No sooner than a flush after the last one; then at the first ring, or at the next look.
-            await asyncio.sleep(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
-            if not self._rung:
-                self._bell.clear()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._bell.wait(), max(0.0, next_look - time.monotonic()))
+        async with asyncio.TaskGroup() as tasks:
+            aside = [
+                tasks.create_task(self._watch_access(), name="hub: access"),
+                tasks.create_task(self._keep_alive(), name="hub: keepalive"),
+            ]
+            if settings.REDIS_URL:
+                listening = doorbell.listen(settings.REDIS_URL, self.ring, self._hears)
+                aside.append(tasks.create_task(listening, name="hub: doorbell"))
+            while self._watched or self._lists:
+                await self._turn()
+            for task in aside:
+                task.cancel()
+
+    async def _turn(self) -> None:
+        """Look if it is time, flush if there is anything, and wait for the next occasion."""
+        began = time.monotonic()
+        try:
+            if began >= self._next_look:
+                self._next_look = began + (HEALING_LOOK_SECONDS if self._hears_others else LOOK_SECONDS)
+                await self._look()
+            if self._rung:
+                await self._flush()
+        except Exception:
+            logger.exception("the hub could not read; it tries again in %g s", RETRY_SECONDS)
+            self._next_look = 0.0
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        # No sooner than a flush after the last one; then at the first ring, or at the next look.
+        await asyncio.sleep(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
+        if not self._rung:
+            self._bell.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._bell.wait(), max(0.0, self._next_look - time.monotonic()))
 
     async def _look(self) -> None:
         """Ring for every watched dataset whose version, or health, is no longer what was shown."""
-        versions = await self._read(versions_of, list(self._watched))
+        versions = await self._read(self._reader, versions_of, list(self._watched))
         now = timezone.now()
         for dataset_pk, watched in self._watched.items():
             run = watched.facts.run if watched.facts else None
             stale = versions.get(dataset_pk, -1) != watched.version
             if stale or (run is not None and health_of(run, now) != watched.health):
                 self._rung.add(dataset_pk)
+        if self._lists:
+            newest = await self._read(self._reader, newest_dataset)
+            if self._newest is not None and newest > self._newest:
+                for watcher in self._lists:
+                    watcher.show(_NEW_DATASET, _message(frames.NEW_DATASET))
+            self._newest = newest
 
     async def _flush(self) -> None:
         """Show every rung dataset to its watchers, in the state in which one query finds it."""
         rung, self._rung = self._rung, set()
-        wanted = {pk: {watcher.form for watcher in self._watched[pk].watchers} for pk in rung if pk in self._watched}
+        wanted = {pk: self._watched[pk].wanted() for pk in rung if pk in self._watched}
         try:
-            news = await self._read(_load, wanted)
+            news = await self._read(self._reader, _load, wanted)
         except Exception:
             self._rung |= rung
             raise
+        served = 0
         for dataset_pk in wanted:
             watched = self._watched.get(dataset_pk)
             if watched is None:
@@ -158,32 +228,67 @@ class Hub:
             if (new := news.get(dataset_pk)) is None:
                 await self._say_gone(dataset_pk, watched)
             else:
-                await self._show(watched, new)
+                served = await self._show(watched, new, served)
 
-    async def _show(self, watched: _Watched, news: _News) -> None:
+    async def _show(self, watched: _Watched, news: _News, served: int) -> int:
+        """Hand out the messages of a dataset. ``served`` counts those of this flush, and comes back counted on."""
         if news.facts.version < watched.version:
-            return
+            return served
         changed = news.facts.version > watched.version or news.health != watched.health
-        new_run = watched.facts is not None and _run_number(watched.facts) != _run_number(news.facts)
         fresh, watched.fresh = watched.fresh, set()
         watched.facts, watched.health = news.facts, news.health
-        for served, watcher in enumerate(list(watched.watchers) if changed else list(fresh)):
-            frame = news.frames.get((watcher.form, new_run or watcher in fresh))
-            if frame is None:
-                # A watcher of a form that nobody read when the frames were made.
+        for watcher in list(watched.watchers) if changed else list(fresh):
+            message = news.messages.get((watcher.form, watcher.form.has_header and (news.new_run or watcher in fresh)))
+            if message is None:
+                # It came after the messages were made, and reads what nobody did then.
                 watched.fresh.add(watcher)
-                self._rung.add(news.facts.pk)
+                self._ring(news.facts.pk)
                 continue
-            await _safely(watcher.show(frame))
-            if served % SLICE == SLICE - 1:
+            if watcher in watched.watchers:
+                watcher.show(news.facts.pk, message)
+            served += 1
+            if served % SLICE == 0:
                 await asyncio.sleep(0)
+        return served
 
     async def _say_gone(self, dataset_pk: int, watched: _Watched) -> None:
         del self._watched[dataset_pk]
         for watcher in watched.watchers:
-            await _safely(watcher.gone(dataset_pk))
+            await watcher.gone(dataset_pk)
 
-    async def _read[**P, R](self, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _watch_access(self) -> None:
+        """Take from watchers what they may no longer see."""
+        while True:
+            await asyncio.sleep(ACCESS_SECONDS)
+            watching: dict[str, set[int]] = {}
+            for dataset_pk, watched in self._watched.items():
+                for watcher in watched.watchers:
+                    watching.setdefault(watcher.session_key, set()).add(dataset_pk)
+            try:
+                taken = await self._read(self._guard, lost, watching)
+            except Exception:
+                logger.exception("who may still see what could not be read; it is tried again")
+                continue
+            for session_key, dataset_pks in taken.items():
+                for dataset_pk in dataset_pks & self._watched.keys():
+                    for watcher in list(self._watched[dataset_pk].watchers):
+                        if watcher.session_key == session_key:
+                            self.unwatch(dataset_pk, watcher)
+                            await watcher.gone(dataset_pk)
+
+    async def _keep_alive(self) -> None:
+        """Let pages know that the line is open: of a broken one a browser hears nothing for many minutes."""
+        while True:
+            await asyncio.sleep(KEEPALIVE_SECONDS)
+            pages = {w for watched in self._watched.values() for w in watched.watchers if w.form.is_html} | self._lists
+            for served, watcher in enumerate(pages):
+                watcher.show(_KEEPALIVE, _message(frames.KEEPALIVE))
+                if served % SLICE == SLICE - 1:
+                    await asyncio.sleep(0)
+
+    async def _read[**P, R](
+        self, executor: ThreadPoolExecutor, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         def reading() -> R:
             try:
                 return read(*args, **kwargs)
@@ -191,29 +296,31 @@ class Hub:
                 connections.close_all()
                 raise
 
-        return await asyncio.get_running_loop().run_in_executor(self._reader, reading)
+        return await asyncio.get_running_loop().run_in_executor(executor, reading)
+
+
+def _message(text: str) -> dict[str, Any]:
+    return {"type": "websocket.send", "text": text}
 
 
 def _run_number(facts: Facts) -> int | None:
     return facts.run.number if facts.run else None
 
 
-async def _safely(sending: Awaitable[None]) -> None:
-    """One watcher that cannot be written to keeps nothing from the others; its own consumer sees it disconnect."""
-    try:
-        await sending
-    except Exception:
-        logger.debug("a watcher could not be written to", exc_info=True)
-
-
-def _load(wanted: Mapping[int, Iterable[Form]]) -> dict[int, _News]:
-    """Read the datasets in one query and encode the forms that are wanted of each."""
+def _load(wanted: Mapping[int, _Wanted]) -> dict[int, _News]:
+    """Read the datasets in one query and encode what is wanted of each: nothing where it was shown already."""
     now = timezone.now()
     news = {}
     for pk, facts in facts_of(wanted).items():
+        want = wanted[pk]
         progress = snapshot(facts, now)
-        frames = {(form, awake): encode(progress, form, awake=awake) for form in wanted[pk] for awake in (False, True)}
-        news[pk] = _News(facts, progress.health, frames)
+        new_run = want.shown is not None and want.run != _run_number(facts)
+        forms = {(form, True) for form in want.fresh_forms}
+        if want.shown is not None and want.shown != (facts.version, progress.health):
+            forms |= {(form, new_run) for form in want.forms}
+        forms = {(form, awake and form.has_header) for form, awake in forms}
+        messages = {(form, awake): _message(frames.encode(progress, form, awake=awake)) for form, awake in forms}
+        news[pk] = _News(facts, progress.health, new_run, messages)
     return news
 
 
@@ -228,8 +335,8 @@ def current_hub() -> Hub:
     return _hubs[loop]
 
 
-def ring_everyone(dataset_pk: int) -> None:
+def ring_everyone(change: Change) -> None:
     """Ring every hub of this process, from whichever thread."""
     for loop, hub in list(_hubs.items()):
         if not loop.is_closed():
-            loop.call_soon_threadsafe(hub.ring, dataset_pk)
+            loop.call_soon_threadsafe(hub.ring, change)

@@ -8,11 +8,13 @@ from django.urls import re_path
 
 from apps.datasets.models import KEY_PATTERN
 
-from .consumers import PageConsumer, ProgressConsumer
+from .consumers import ListConsumer, ManyConsumer, OneConsumer, PageConsumer
 
 sockets = URLRouter(
     [
-        re_path(rf"^api/datasets/(?P<dataset_id>{KEY_PATTERN})/progress/ws$", ProgressConsumer.as_asgi()),
+        re_path(r"^api/progress/ws$", ManyConsumer.as_asgi()),
+        re_path(rf"^api/datasets/(?P<dataset_id>{KEY_PATTERN})/progress/ws$", OneConsumer.as_asgi()),
+        re_path(r"^progress/live/$", ListConsumer.as_asgi()),
         re_path(rf"^datasets/(?P<dataset_id>{KEY_PATTERN})/progress/live/$", PageConsumer.as_asgi()),
         re_path(r"", WebsocketDenier.as_asgi()),  # an address where there is no socket
     ]

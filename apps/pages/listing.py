@@ -17,6 +17,8 @@ from apps.progress.selectors import progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import UNFINISHED, State
 
+from .words import plural
+
 PAGE_SIZE: Final = 50
 SORTS: Final = {"updated": "Last change", "name": "Name", "state": "State", "created": "Newest"}
 # What is under way comes first, what is done last.
@@ -62,6 +64,13 @@ class Row:
     progress: DatasetProgress
     samples: int | None
 
+    @property
+    def details(self) -> list[str]:
+        """What stands below the name."""
+        dataset = self.dataset
+        said = [dataset.key if dataset.name else "", "Private" if dataset.visibility == "private" else ""]
+        return [text for text in [*said, plural(self.samples, "samples") if self.samples else ""] if text]
+
 
 @dataclass(frozen=True, slots=True)
 class PageLink:
@@ -79,8 +88,13 @@ class Listing:
     query: ListQuery
 
     @property
+    def socket(self) -> str:
+        """The address of the socket that pushes what moves in these rows."""
+        return f"/progress/live/?{urlencode([('id', row.dataset.key) for row in self.rows])}"
+
+    @property
     def is_moving(self) -> bool:
-        """Whether a run of any of the datasets shown is unfinished, so that the rows are worth asking for again."""
+        """Whether a run of any of the datasets shown is unfinished: without a script, the page is loaded again then."""
         return any(row.progress.run and not row.progress.is_finished for row in self.rows)
 
     @property

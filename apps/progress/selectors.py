@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
@@ -83,6 +83,12 @@ def progress_of_many(dataset_pks: Iterable[int]) -> dict[int, DatasetProgress]:
     """How far each of the datasets is now, by row id."""
     now = timezone.now()
     return {pk: snapshot(facts, now) for pk, facts in facts_of(dataset_pks).items()}
+
+
+def newest_dataset() -> int:
+    """The highest row id of a dataset; 0 where there is none. It grows with each that is made."""
+    newest: int = Dataset.objects.aggregate(newest=Max("pk", default=0))["newest"]
+    return newest
 
 
 def versions_of(dataset_pks: Iterable[int]) -> dict[int, int]:

@@ -42,6 +42,22 @@ def server(django_db_setup: None, import_root: Path, tmp_path_factory: pytest.Te
         yield server
 
 
+# What the bar of a page showed, one entry for each version in the order in which they came.
+RECORD = """
+window.shown = [];
+new MutationObserver(() => {
+  const bar = document.querySelector('main .dataset-progress');
+  const last = window.shown.at(-1);
+  if (!bar || (last && last.version === Number(bar.dataset.version))) return;
+  window.shown.push({
+    version: Number(bar.dataset.version),
+    state: bar.dataset.state,
+    now: Number(bar.querySelector('[role=progressbar]').getAttribute('aria-valuenow')),
+  });
+}).observe(document, {subtree: true, childList: true, attributes: true});
+"""
+
+
 class Witness:
     """What a page did that it should not: foreign requests, refused scripts and styles, errors, server errors."""
 

@@ -18,7 +18,7 @@ from tests.images import make_images
 from tests.processes import ROOT, environment, worker
 from tests.services import wait_until
 
-from .conftest import SECONDS
+from .conftest import RECORD, SECONDS
 
 COUNT = 4000
 
@@ -38,22 +38,6 @@ def folder(tmp_path: Path) -> Path:
 def queue(folder: Path) -> None:
     command = [sys.executable, "manage.py", "process", str(folder), "--dataset", "cats"]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True, capture_output=True)
-
-
-# What the bar of the page showed, one entry for each change: version, current and whether an older one came back.
-RECORD = """
-window.shown = [];
-new MutationObserver(() => {
-  const bar = document.querySelector('main .dataset-progress');
-  const last = window.shown.at(-1);
-  if (!bar || (last && last.version === Number(bar.dataset.version))) return;
-  window.shown.push({
-    version: Number(bar.dataset.version),
-    state: bar.dataset.state,
-    now: Number(bar.querySelector('[role=progressbar]').getAttribute('aria-valuenow')),
-  });
-}).observe(document, {subtree: true, childList: true, attributes: true});
-"""
 
 
 def test_folder_is_watched_until_it_is_ready(open_page: Callable[..., Page], folder: Path, tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
@@ -26,10 +29,10 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @dataclass(frozen=True)
 class Socket:
-    """A client of the JSON protocol."""
+    """A client of the JSON protocol; ``dataset_id`` is the dataset of its address, empty for the socket of many."""
 
     connection: ClientConnection
-    dataset_id: str
+    dataset_id: str = ""
 
     def send(self, message: object) -> None:
         self.connection.send(json.dumps(message))
@@ -52,6 +55,12 @@ class Socket:
         payload: dict[str, Any] = message["payload"]
         return payload
 
+    def close_code(self) -> int | None:
+        """The code with which the server closes; nothing may come before it."""
+        with pytest.raises(ConnectionClosed) as closed:
+            self.receive()
+        return closed.value.rcvd.code if closed.value.rcvd else None
+
     def until(self, version: int) -> list[dict[str, Any]]:
         """The payloads up to the first of ``version`` or a later one."""
         updates = [self.update()]
@@ -70,6 +79,20 @@ def open_socket(server: Server, dataset_id: str, **options: Any) -> Iterator[Soc
     url = f"{server.socket_url}/api/datasets/{dataset_id}/progress/ws"
     with connect(url, **options) as connection:
         yield Socket(connection, dataset_id)
+
+
+@contextmanager
+def open_many(server: Server, **options: Any) -> Iterator[Socket]:
+    """The socket for any datasets."""
+    with connect(f"{server.socket_url}/api/progress/ws", **options) as connection:
+        yield Socket(connection)
+
+
+def login(user: User) -> dict[str, str]:
+    """The headers of a client that is signed in as ``user``."""
+    client = Client()
+    client.force_login(user)
+    return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
 
 
 @pytest.fixture

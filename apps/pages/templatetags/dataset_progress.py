@@ -16,10 +16,11 @@ from django.utils.safestring import SafeString
 
 from apps.pages import words
 from apps.pages.components import Bar, bar_of, bar_of_props
-from apps.pages.panel import panel_of
+from apps.pages.panel import panel_of, phase
 from apps.progress.snapshot import DatasetProgress
 
 register = template.Library()
+register.filter("phase", phase)
 
 
 def _bar(progress: DatasetProgress | None, props: dict[str, Any]) -> Bar:

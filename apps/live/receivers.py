@@ -1,0 +1,19 @@
+"""Rings when a change is committed: the hubs of this process at once, those of others over Redis if there is one."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from apps.progress.signals import Change
+
+from .doorbell import Publisher
+from .hub import ring_everyone
+
+_publisher = Publisher(settings.REDIS_URL) if settings.REDIS_URL else None
+
+
+def on_change(sender: object, change: Change, **kwargs: object) -> None:
+    """The receiver of `progress_changed`."""
+    ring_everyone(change)
+    if _publisher is not None:
+        _publisher.ring(change)

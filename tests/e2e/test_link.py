@@ -1,0 +1,317 @@
+"""The page and its server lose each other in every way they can, and the page never stays behind, nor goes back."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect
+
+from apps.datasets.models import Dataset
+from apps.progress import services as progress
+from apps.progress.models import Run
+from apps.progress.services import StagePlan
+from tests import services as programs
+from tests.images import make_images
+from tests.processes import ROOT, Server, environment, kill, web_server, worker
+
+from .conftest import RECORD, SECONDS
+
+TOTAL = 10_000
+LIVE = "● Live"
+
+
+@pytest.fixture
+def run(transactional_db: None) -> Run:
+    dataset = Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    run = progress.begin_run(dataset, [StagePlan("index", total=TOTAL)])
+    return progress.start_stage(run.pk, "index")
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[[str], Page]]:
+    """Open a page that records what it shows. What it showed has never gone back, as is checked at the end."""
+    contexts: list[tuple[BrowserContext, Page]] = []
+
+    def visit(url: str) -> Page:
+        context = browser.new_context()
+        context.add_init_script(RECORD)
+        page = context.new_page()
+        contexts.append((context, page))
+        page.goto(url)
+        return page
+
+    yield visit
+    for context, page in contexts:
+        versions = [shown["version"] for shown in page.evaluate("window.shown")]
+        context.close()
+        assert versions == sorted(versions)
+
+
+def report_and_see(run: Run, current: int, *pages: Page, seconds: int = 20) -> None:
+    progress.report(run.pk, current=current)
+    for page in pages:
+        see(page, current, seconds=seconds)
+
+
+def see(page: Page, current: int, seconds: int = 20) -> None:
+    bar = page.locator("main .dataset-progress").first
+    expect(bar).to_contain_text(f"({current}/{TOTAL})", timeout=seconds * SECONDS)
+
+
+def is_live(page: Page, seconds: int = 20) -> None:
+    expect(page.locator("#connection")).to_have_text(LIVE, timeout=seconds * SECONDS)
+
+
+def test_server_that_is_killed_is_found_again(visit: Callable[[str], Page], run: Run, tmp_path: Path) -> None:
+    port = programs.free_port()
+    with web_server(tmp_path / "first.log", port=port) as server:
+        page = visit(f"{server.url}/datasets/cats/")
+        is_live(page)
+        report_and_see(run, 10, page)
+        kill(server.process)
+        expect(page.locator("#connection")).to_have_text(re.compile("Reconnecting|Offline since"))
+        progress.report(run.pk, current=20)
+    with web_server(tmp_path / "second.log", port=port):
+        see(page, 20, seconds=60)
+        is_live(page, seconds=60)
+        report_and_see(run, 30, page)
+
+
+def test_redis_may_die_under_a_page(visit: Callable[[str], Page], run: Run, tmp_path: Path) -> None:
+    port = programs.free_port()
+    with web_server(tmp_path / "log", env={"REDIS_URL": f"redis://127.0.0.1:{port}/0"}) as server:
+        with programs.redis(port):
+            page = visit(f"{server.url}/datasets/cats/")
+            is_live(page)
+            report_and_see(run, 10, page)
+        report_and_see(run, 20, page)
+        with programs.redis(port):
+            report_and_see(run, 30, page)
+        is_live(page)
+
+
+def test_page_polls_where_no_websocket_can_be_had_and_returns_to_it(
+    visit: Callable[[str], Page], server: Server, run: Run
+) -> None:
+    with programs.nginx(server.port, websockets=False) as proxy:
+        page = visit("about:blank")
+        polls: list[str] = []
+        page.on("request", lambda request: polls.append(request.url) if "/progress/bar/" in request.url else None)
+        page.goto(f"{proxy.url}/datasets/cats/")
+        expect(page.locator("#connection")).to_have_text("○ Asking every 2 s", timeout=30 * SECONDS)
+        report_and_see(run, 10, page)
+        report_and_see(run, 20, page)
+        proxy.proxy(server.port, websockets=True)
+        is_live(page, seconds=60)
+        before = len(polls)
+        report_and_see(run, 30, page)
+        # Two of the intervals at which it polled pass without a poll, told by the page's own clock.
+        page.evaluate("new Promise(resolve => setTimeout(resolve, 4500))")
+        assert len(polls) == before
+
+
+def test_finished_dataset_wakes_without_a_websocket_too(visit: Callable[[str], Page], server: Server, run: Run) -> None:
+    with programs.nginx(server.port, websockets=False) as proxy:
+        page = visit(f"{proxy.url}/datasets/cats/")
+        bar = page.locator("main .dataset-progress").first
+        header = page.locator("#progress-header")
+        expect(page.locator("#connection")).to_have_text("○ Asking every 2 s", timeout=30 * SECONDS)
+        progress.finish(run.pk)
+        expect(bar).to_have_attribute("data-state", "ready", timeout=10 * SECONDS)
+        expect(header).not_to_have_attribute("hx-trigger", re.compile(".*"))
+        progress.begin_run(run.dataset)
+        expect(bar).to_have_attribute("data-state", "pending", timeout=10 * SECONDS)
+        expect(header).to_have_attribute("hx-trigger", "every 3s")
+
+
+def set_window(page: Page, state: str) -> None:
+    """Minimise the page's window, or show it again: the browser itself then hides the tab."""
+    session = page.context.new_cdp_session(page)
+    window = session.send("Browser.getWindowForTarget")["windowId"]
+    session.send("Browser.setWindowBounds", {"windowId": window, "bounds": {"windowState": state}})
+    page.wait_for_function(f"document.hidden === {'true' if state == 'minimized' else 'false'}")
+
+
+def test_hidden_page_rests_and_is_up_to_date_when_it_is_back(
+    visit: Callable[[str], Page], server: Server, run: Run
+) -> None:
+    page = visit("about:blank")
+    traffic: list[str] = []
+
+    def note(socket: WebSocket) -> None:
+        traffic.append(socket.url)
+        socket.on("framereceived", lambda payload: traffic.append("frame"))
+
+    page.on("websocket", note)
+    page.on("request", lambda request: traffic.append(request.url))
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    set_window(page, "minimized")
+    before = len(traffic)
+    progress.report(run.pk, current=10)
+    page.evaluate("new Promise(resolve => setTimeout(resolve, 7000))")
+    assert traffic[before:] == []
+    set_window(page, "normal")
+    see(page, 10)
+    is_live(page)
+    report_and_see(run, 20, page)
+
+
+def test_page_is_up_to_date_after_a_sleep(visit: Callable[[str], Page], server: Server, run: Run) -> None:
+    page = visit(f"{server.url}/datasets/cats/")
+    is_live(page)
+    chromium = [p for p in psutil.Process().children(recursive=True) if "--type=renderer" in p.cmdline()]
+    for process in chromium:
+        process.suspend()
+    try:
+        progress.report(run.pk, current=10)
+    finally:
+        for process in chromium:
+            process.resume()
+    see(page, 10)
+    session = page.context.new_cdp_session(page)
+    session.send("Page.setWebLifecycleState", {"state": "frozen"})
+    progress.report(run.pk, current=20)
+    session.send("Page.setWebLifecycleState", {"state": "active"})
+    see(page, 20)
+    # The network is taken away without a word, and comes back.
+    session.send("Network.enable")
+    offline = {"offline": True, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    session.send("Network.emulateNetworkConditions", offline)
+    progress.report(run.pk, current=30)
+    session.send("Network.emulateNetworkConditions", {**offline, "offline": False})
+    see(page, 30)
+    is_live(page)
+    report_and_see(run, 40, page)
+
+
+def test_long_life_costs_no_memory(visit: Callable[[str], Page], run: Run, tmp_path: Path) -> None:
+    """Hundreds of pushes, as many as an hour of a slow run has."""
+    with web_server(tmp_path / "log") as server:
+        page = visit(f"{server.url}/datasets/cats/")
+        is_live(page)
+        session = page.context.new_cdp_session(page)
+        memory = psutil.Process(server.process.pid).memory_info
+
+        def push(first: int, last: int) -> tuple[int, int, int]:
+            for current in range(first, last + 1):
+                report_and_see(run, current, page)
+            page.evaluate("window.shown.length = 0")
+            session.send("HeapProfiler.collectGarbage")
+            counters = session.send("Memory.getDOMCounters")
+            return session.send("Runtime.getHeapUsage")["usedSize"], counters["nodes"], memory().rss
+
+        heap, nodes, rss = push(1, 100)
+        heap_after, nodes_after, rss_after = push(101, 400)
+        assert nodes_after <= nodes * 1.1
+        assert heap_after <= heap * 1.1
+        assert rss_after <= rss * 1.05
+
+
+def test_navigation_leaves_nothing_behind(visit: Callable[[str], Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    open_sockets: set[WebSocket] = set()
+
+    def note(socket: WebSocket) -> None:
+        open_sockets.add(socket)
+        socket.on("close", open_sockets.discard)
+
+    page.on("websocket", note)
+    page.goto(f"{server.url}/")
+    for _ in range(10):
+        page.get_by_role("link", name="cats", exact=True).click()
+        page.get_by_role("link", name="Datasets", exact=True).click()
+    for _ in range(15):
+        for path in ("/", "/datasets/cats/"):
+            page.evaluate("path => htmx.ajax('GET', path, {target: 'body', swap: 'innerHTML'})", path)
+    is_live(page)
+    report_and_see(run, 10, page)
+    assert len(open_sockets) == 1
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.evaluate("new Promise(resolve => setTimeout(resolve, 7000))")
+    assert 1 <= len(requests) <= 3, requests
+    assert all("/progress/header/" in url for url in requests)
+
+
+def test_two_web_processes_with_postgresql_and_redis_behind_nginx(
+    visit: Callable[[str], Page],
+    postgresql: programs.PostgreSQL,
+    redis: programs.Redis,
+    tmp_path: Path,
+) -> None:
+    """What a worker reports and what someone asks for on one web process is seen on the other."""
+    make_images(tmp_path / "images", 60)
+    env = {
+        "DATABASE_URL": postgresql.url, "REDIS_URL": redis.url, "PIPELINE_PROCESSES": "1",
+        "DJANGO_SUPERUSER_PASSWORD": "a password for tests",
+    }  # fmt: skip
+
+    def manage(*arguments: str) -> None:
+        command = [sys.executable, "manage.py", *arguments]
+        subprocess.run(command, cwd=ROOT, env=environment(env), check=True, capture_output=True)
+
+    manage("migrate")
+    manage("createsuperuser", "--no-input", "--username", "admin", "--email", "")
+    manage("process", str(tmp_path / "images"), "--dataset", "cats")
+    with (
+        web_server(tmp_path / "one.log", env=env) as one,
+        web_server(tmp_path / "two.log", env=env) as two,
+        programs.nginx(one.port) as first,
+        programs.nginx(two.port) as second,
+    ):
+        watcher = visit(f"{first.url}/datasets/cats/")
+        operator = visit(f"{second.url}/accounts/login/?next=/datasets/cats/")
+        operator.get_by_label("Username").fill("admin")
+        operator.get_by_label("Password").fill(env["DJANGO_SUPERUSER_PASSWORD"])
+        operator.get_by_role("button", name="Sign in").click()
+        is_live(watcher)
+        operator.get_by_role("button", name="Pause").click()
+        expect(watcher.locator("[data-sentence]")).to_contain_text("Paused")
+        operator.get_by_role("button", name="Resume").click()
+        expect(watcher.locator("[data-sentence]")).to_contain_text("Queued")
+        with worker(tmp_path / "worker.log", env=env):
+            for page in (watcher, operator):
+                bar = page.locator("main .dataset-progress").first
+                expect(bar).to_have_attribute("data-state", "ready", timeout=120 * SECONDS)
+
+
+def test_list_is_pushed_too(visit: Callable[[str], Page], server: Server, run: Run) -> None:
+    page = visit(f"{server.url}/")
+    is_live(page)
+    row = page.locator("#row-cats")
+    focused = page.get_by_role("link", name="cats", exact=True)
+    focused.focus()
+    progress.report(run.pk, current=TOTAL // 2)
+    expect(row).to_contain_text("50%")
+    expect(focused).to_be_focused()
+    progress.finish(run.pk)
+    expect(row.locator(".dataset-progress-compact")).to_have_attribute("data-state", "ready")
+    expect(focused).to_be_focused()
+    dogs = Dataset.objects.create(key="dogs.v2", visibility=Dataset.Visibility.PUBLIC)
+    expect(page.get_by_role("link", name="dogs.v2")).to_be_visible()
+    progress.begin_run(dogs)
+    expect(page.locator("[id='row-dogs.v2']")).to_contain_text("waiting for a worker")
+    dogs.delete()
+    progress.begin_run(run.dataset)
+    expect(page.get_by_role("link", name="dogs.v2")).to_have_count(0)
+
+
+def test_page_is_told_when_it_may_not_look_any_more(open_page: Callable[..., Page], server: Server, run: Run) -> None:
+    member = User.objects.create_user("member")
+    Dataset.objects.filter(pk=run.dataset_id).update(visibility=Dataset.Visibility.PRIVATE)
+    run.dataset.members.add(member)
+    client = Client()
+    client.force_login(member)
+    page = open_page("/datasets/cats/", sessionid=client.cookies["sessionid"].value)
+    is_live(page)
+    run.dataset.members.remove(member)
+    expect(page.locator("#connection")).to_have_text("× This dataset is not here any more")

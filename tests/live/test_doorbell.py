@@ -1,0 +1,144 @@
+"""Changes that are written in other processes, with and without Redis between them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis as redis_client
+from websockets.sync.client import connect
+
+from apps.datasets.models import Dataset
+from apps.live.doorbell import CHANNEL, Publisher
+from apps.live.hub import HEALING_LOOK_SECONDS
+from apps.progress import services
+from apps.progress.models import Head, Run
+from apps.progress.services import StagePlan
+from apps.progress.signals import Change
+from tests import services as programs
+from tests.processes import ROOT, Server, environment, web_server
+
+from .conftest import Socket, open_socket
+
+
+@pytest.fixture
+def run(dataset: Dataset) -> Run:
+    run = services.begin_run(dataset, [StagePlan("index", total=1_000_000)])
+    return services.start_stage(run.pk, "index")
+
+
+@pytest.fixture
+def bell(redis: programs.Redis) -> Iterator[redis_client.client.PubSub]:
+    """An ear at the doorbell."""
+    with redis_client.Redis.from_url(redis.url) as server, server.pubsub() as bell:
+        bell.subscribe(CHANNEL)
+        assert bell.get_message(timeout=10) is not None  # that it is subscribed
+        yield bell
+
+
+@pytest.fixture
+def rung_server(django_db_setup: None, redis: programs.Redis, tmp_path: Path) -> Iterator[Server]:
+    with web_server(tmp_path / "log", env={"REDIS_URL": redis.url}) as server:
+        yield server
+
+
+def report_elsewhere(run: Run, writes: int, redis_url: str) -> None:
+    """Report from another process."""
+    command = [sys.executable, "-m", "tests.progress.writer", str(run.pk), "--writes", str(writes)]
+    subprocess.run(
+        command, env=environment({"REDIS_URL": redis_url, "DJANGO_SETTINGS_MODULE": "progress_site.settings"}),
+        cwd=ROOT, input=b"go\n", check=True, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def until_it_is_heard(redis: programs.Redis) -> None:
+    """Wait until a hub listens: it does as long as it has watchers."""
+    with redis_client.Redis.from_url(redis.url) as server:
+        programs.wait_until(lambda: server.pubsub_numsub(CHANNEL)[0][1] > 0, seconds=20, what="no hub listens")
+
+
+def test_what_another_process_reports_is_rung_with_the_last_version(
+    run: Run, redis: programs.Redis, bell: redis_client.client.PubSub
+) -> None:
+    report_elsewhere(run, 50, redis.url)
+    last = f"{run.dataset_id}:{Head.objects.get(dataset=run.dataset_id).version}".encode()
+    while True:
+        message = bell.get_message(timeout=10)
+        assert message is not None
+        if message["data"].split()[-1] == last:
+            break
+
+
+def test_ring_is_shown_before_the_next_healing_look(rung_server: Server, run: Run, redis: programs.Redis) -> None:
+    publisher = Publisher(redis.url)
+    with open_socket(rung_server, "cats") as socket:
+        socket.subscribe()
+        socket.update()
+        until_it_is_heard(redis)
+        began = time.monotonic()
+        count = 10
+        for current in range(1, count + 1):
+            services.report(run.pk, current=current)  # rings nobody: this process knows of no Redis
+            version = Head.objects.get(dataset=run.dataset_id).version
+            publisher.ring(Change(run.dataset_id, version))
+            assert socket.until(version)[-1]["current"] == current
+        # By looks alone each would have waited half the time between two of them on average.
+        assert time.monotonic() - began < count * HEALING_LOOK_SECONDS / 3
+
+
+def test_lost_ring_is_healed(rung_server: Server, run: Run, redis: programs.Redis) -> None:
+    with open_socket(rung_server, "cats") as socket:
+        socket.subscribe()
+        socket.update()
+        until_it_is_heard(redis)
+        services.report(run.pk, current=5)  # nobody rings
+        assert socket.update()["current"] == 5
+
+
+@pytest.mark.parametrize("noise", [b"", b"garbage", b"1", b":", b"1:x 2:-1", b"\xff\xfe", b"9" * 100 + b":1"])
+def test_noise_at_the_door_is_no_matter(rung_server: Server, run: Run, redis: programs.Redis, noise: bytes) -> None:
+    with open_socket(rung_server, "cats") as socket, redis_client.Redis.from_url(redis.url) as server:
+        socket.subscribe()
+        socket.update()
+        until_it_is_heard(redis)
+        server.publish(CHANNEL, noise)
+        services.report(run.pk, current=5)
+        assert socket.update()["current"] == 5
+
+
+def test_redis_may_die_and_come_back(django_db_setup: None, run: Run, tmp_path: Path) -> None:
+    port = programs.free_port()
+    env = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+    with web_server(tmp_path / "log", env=env) as server, open_socket(server, "cats") as socket:
+        socket.subscribe()
+        socket.update()
+        shown = []
+        for count in (10, 20, 30):
+            if count == 20:
+                report_elsewhere(run, count, env["REDIS_URL"])
+            else:
+                with programs.redis(port) as redis:
+                    until_it_is_heard(redis)
+                    report_elsewhere(run, count, env["REDIS_URL"])
+            version = Head.objects.get(dataset=run.dataset_id).version
+            shown += socket.until(version)
+            assert shown[-1]["current"] == count
+        versions = [update["version"] for update in shown]
+        assert versions == sorted(set(versions))
+
+
+def test_slow_reader_holds_up_nobody(server: Server, run: Run) -> None:
+    """One that reads nothing gets no more than its connection holds; the others get the newest all the same."""
+    host, port = server.host.split(":")
+    with connect(f"ws://{host}:{port}/api/datasets/cats/progress/ws", max_queue=1) as slow:
+        Socket(slow, "cats").subscribe()
+        with open_socket(server, "cats") as quick:
+            quick.subscribe()
+            quick.update()
+            for current in range(1, 301):
+                services.report(run.pk, current=current, message="x" * 1000)
+            assert quick.until(Head.objects.get(dataset=run.dataset_id).version)[-1]["current"] == 300

@@ -1,0 +1,64 @@
+"""What a socket may ask of the server, and how one that asks for more is closed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apps.datasets.models import Dataset
+from apps.live.limits import MESSAGE_BYTES, MESSAGES_A_SECOND, TOO_LARGE, TOO_MANY
+from tests.processes import Server, web_server
+
+from .conftest import Socket, open_many, open_socket
+
+
+def test_large_messages_are_refused_and_then_close_the_connection(socket: Socket) -> None:
+    large = {"type": "subscribe", "dataset_id": "cats", "padding": "x" * MESSAGE_BYTES}
+    socket.send(large)
+    assert socket.receive()["type"] == "error"
+    socket.subscribe()
+    assert socket.update()["dataset_id"] == "cats"
+    socket.send(large)
+    assert socket.receive()["type"] == "error"
+    assert socket.close_code() == TOO_LARGE
+
+
+def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(socket: Socket) -> None:
+    for _ in range(MESSAGES_A_SECOND * 5):
+        socket.subscribe()
+    answers = []
+    while not answers or [answer["type"] for answer in answers].count("error") < 2:
+        answers.append(socket.receive())
+    assert {answer["message"] for answer in answers if answer["type"] == "error"} == {
+        f"A client may send {MESSAGES_A_SECOND} messages a second."
+    }
+    assert socket.close_code() == TOO_MANY
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_connections_of_one_address_are_limited(
+    django_db_setup: None, dataset: Dataset, tmp_path: Path, proxied: bool
+) -> None:
+    env = {"SOCKETS_PER_ADDRESS": "2", "BEHIND_PROXY": "1" if proxied else "0"}
+
+    def from_(address: str) -> dict[str, dict[str, str]]:
+        # What a client says of itself comes first; what the proxy says of the client, last.
+        return {"additional_headers": {"X-Forwarded-For": f"10.9.9.9, {address}"}} if proxied else {}
+
+    with web_server(tmp_path / "log", env=env) as server:
+        with open_many(server, **from_("10.0.0.1")), open_socket(server, "cats", **from_("10.0.0.1")) as second:
+            with open_many(server, **from_("10.0.0.1")) as third:
+                assert third.receive()["type"] == "error"
+                assert third.close_code() == TOO_MANY
+            second.subscribe()
+            assert second.update()["dataset_id"] == "cats"
+            if proxied:
+                _is_served(server, **from_("10.0.0.2"))
+        _is_served(server, **from_("10.0.0.1"))
+
+
+def _is_served(server: Server, **options: dict[str, str]) -> None:
+    with open_socket(server, "cats", **options) as socket:
+        socket.subscribe()
+        assert socket.update()["dataset_id"] == "cats"

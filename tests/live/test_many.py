@@ -1,0 +1,95 @@
+"""Many datasets on one connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.datasets.models import Dataset
+from apps.live.limits import SUBSCRIPTIONS
+from apps.progress import services
+from tests.processes import Server
+
+from .conftest import Socket, open_many
+
+
+@pytest.fixture
+def many(server: Server, transactional_db: None) -> Iterator[Socket]:
+    with open_many(server) as socket:
+        yield socket
+
+
+def make(*keys: str) -> list[Dataset]:
+    return [Dataset.objects.create(key=key, visibility=Dataset.Visibility.PUBLIC) for key in keys]
+
+
+def updates(socket: Socket, count: int) -> dict[str, int]:
+    """The versions that the next ``count`` messages bring, by dataset."""
+    shown = [socket.update() for _ in range(count)]
+    return {update["dataset_id"]: update["version"] for update in shown}
+
+
+def test_each_dataset_is_shown_at_once_and_after_its_changes(many: Socket) -> None:
+    cats, dogs = make("cats", "dogs")
+    many.send({"type": "subscribe", "dataset_id": "cats"})
+    many.send({"type": "subscribe", "dataset_id": "dogs"})
+    assert updates(many, 2) == {"cats": 0, "dogs": 0}
+    services.begin_run(dogs)
+    assert updates(many, 1) == {"dogs": 1}
+    services.begin_run(cats)
+    assert updates(many, 1) == {"cats": 1}
+
+
+def test_unsubscribing_from_one_leaves_the_others(many: Socket) -> None:
+    cats, dogs = make("cats", "dogs")
+    many.send({"type": "subscribe", "dataset_ids": ["cats", "dogs"]})
+    updates(many, 2)
+    many.send({"type": "unsubscribe", "dataset_id": "cats"})
+    many.send({"type": "?"})
+    assert many.receive()["type"] == "error"  # the server has read what was sent before
+    services.begin_run(cats)
+    services.begin_run(dogs)
+    assert updates(many, 1) == {"dogs": 1}
+
+
+def test_unknown_dataset_is_told_and_the_others_go_on(many: Socket) -> None:
+    make("cats")
+    many.send({"type": "subscribe", "dataset_ids": ["nobody", "cats", "\ud800", "a\0b"]})
+    answers = [many.receive() for _ in range(4)]
+    assert sorted(answer["type"] for answer in answers) == ["error", "error", "error", "progress_update"]
+    assert any("nobody" in answer.get("message", "") for answer in answers)
+
+
+def test_deleted_dataset_is_told_and_the_others_go_on(many: Socket) -> None:
+    cats, dogs = make("cats", "dogs")
+    many.send({"type": "subscribe", "dataset_ids": ["cats", "dogs"]})
+    updates(many, 2)
+    cats.delete()
+    assert "cats" in many.receive()["message"]
+    services.begin_run(dogs)
+    assert updates(many, 1) == {"dogs": 1}
+
+
+@pytest.mark.parametrize("named", ["cats", [1], [["cats"]], {"cats": 1}, None])
+def test_datasets_are_named_by_a_list_of_words(many: Socket, named: object) -> None:
+    many.send({"type": "subscribe", "dataset_ids": named})
+    assert many.receive()["type"] == "error"
+
+
+def test_a_thousand_datasets_can_be_watched_and_no_more(many: Socket) -> None:
+    keys = [f"set-{number:04}" for number in range(SUBSCRIPTIONS + 1)]
+    Dataset.objects.bulk_create(Dataset(key=key, visibility="public") for key in keys)
+    for start in range(0, SUBSCRIPTIONS, 200):
+        many.send({"type": "subscribe", "dataset_ids": keys[start : start + 200]})
+    assert set(updates(many, SUBSCRIPTIONS)) == set(keys[:SUBSCRIPTIONS])
+    many.send({"type": "subscribe", "dataset_id": keys[-1]})
+    assert many.receive() == {"type": "error", "message": f"A connection may watch {SUBSCRIPTIONS} datasets."}
+    services.begin_run(Dataset.objects.get(key=keys[7]))
+    assert updates(many, 1) == {keys[7]: 1}
+    # One that is watched already takes no further place, and one that is let go makes room.
+    many.send({"type": "subscribe", "dataset_id": keys[7]})
+    assert updates(many, 1) == {keys[7]: 1}
+    many.send({"type": "unsubscribe", "dataset_id": keys[0]})
+    many.send({"type": "subscribe", "dataset_id": keys[-1]})
+    assert updates(many, 1) == {keys[-1]: 0}
