@@ -211,7 +211,7 @@ class Nginx:
 
 
 def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: bool) -> None:
-    upgrade = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection;"
+    upgrade = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $upgrading;"
     servers = " ".join(f"server 127.0.0.1:{each};" for each in ports)
     Path(folder, "nginx.conf").write_text(f"""
         daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;
@@ -220,7 +220,7 @@ def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: b
           access_log off;
           client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
           uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-          map $http_upgrade $connection {{ default upgrade; "" ""; }}
+          map $http_upgrade $upgrading {{ default upgrade; "" ""; }}
           upstream site {{ {servers} }}
           server {{
             listen 127.0.0.1:{port};

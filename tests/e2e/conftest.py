@@ -52,6 +52,7 @@ new MutationObserver(() => {
   window.shown.push({
     version: Number(bar.dataset.version),
     state: bar.dataset.state,
+    text: bar.textContent,
     now: Number(bar.querySelector('[role=progressbar]').getAttribute('aria-valuenow')),
   });
 }).observe(document, {subtree: true, childList: true, attributes: true});

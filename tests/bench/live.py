@@ -1,0 +1,299 @@
+"""`make bench-live`: from a change to every watcher, beside the plain Channels recipe and a bare broadcast.
+
+Frames are counted by a receiver in C that is fast enough not to be the limit; processor time is that of the server's
+process alone. The age of what is seen is the time from the moment at which a report was written to its arrival.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from tests import services
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+REPEATS = int(os.environ.get("REPEATS", "3"))
+SECONDS = float(os.environ.get("SECONDS", "5"))
+CROWDS = (500, 2000)
+RATES = (10, 1000)
+SUBSCRIBE = '{"type":"subscribe","dataset_id":"bench"}'
+SOCKET = "/api/datasets/bench/progress/ws"
+DAPHNE = [sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p"]
+UVICORN = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--host", "127.0.0.1", "--port"]
+console = Console()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under load: how to start it, what its watchers open and send, and how its reporter reaches it."""
+
+    name: str
+    command: tuple[str, ...]  # without the port, which comes last but for what follows "--"
+    application: tuple[str, ...]
+    path: str
+    subscribe: str
+    reports_to: str  # "database" or "socket"
+
+
+OURS = Server("ours", tuple(DAPHNE), ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
+OURS_UVICORN = Server(
+    "ours, Uvicorn", tuple(UVICORN), ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database"
+)
+PLAIN = Server("plain recipe", tuple(DAPHNE), ("tests.bench.plain:application",), "/watch", "-", "socket")
+BROADCAST = Server("bare broadcast", (sys.executable, "-m", "tests.bench.broadcast"), (), "/watch", "-", "socket")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    frames_per_cpu_second: float
+    frames_per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A database with one dataset whose run is under way, a Redis, and the receiver."""
+
+    env: dict[str, str]
+    receiver: str
+    dataset_pk: int
+
+
+@contextmanager
+def _site() -> Iterator[Site]:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        sys.exit("A C compiler is needed: apt-get install gcc libc6-dev")
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-live-"))
+        receiver = f"{folder}/receiver"
+        subprocess.run([compiler, "-O2", "-o", receiver, ROOT / "tests/bench/receiver.c"], check=True)
+        redis = stack.enter_context(services.redis())
+        ours = {
+            "DATA_DIR": folder, "SECRET_KEY": "bench", "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
+            "LOG_LEVEL": "ERROR", "REDIS_URL": redis.url, "SOCKETS_PER_ADDRESS": "0",
+        }  # fmt: skip
+        Path(folder, "static").mkdir()
+        os.environ.pop("DATABASE_URL", None)
+        os.environ |= ours
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        from apps.datasets.models import Dataset
+        from apps.progress import services as progress
+
+        dataset = Dataset.objects.create(key="bench", visibility="public")
+        run = progress.begin_run(dataset, [progress.StagePlan("index", total=10_000_000)])
+        progress.start_stage(run.pk, "index")
+        yield Site({**os.environ}, receiver, dataset.pk)
+
+
+@contextmanager
+def _serving(site: Site, server: Server) -> Iterator[tuple[psutil.Process, int]]:
+    port = services.free_port()
+    command = [*server.command, str(port), *server.application]
+    with tempfile.NamedTemporaryFile() as log:
+
+        def answers() -> bool:
+            try:
+                services.socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            except OSError:
+                return False
+            return True
+
+        with services.running(command, ready=answers, log=Path(log.name), env=site.env, cwd=ROOT) as process:
+            yield psutil.Process(process.pid), port
+
+
+@contextmanager
+def _crowd(site: Site, server: Server, port: int, count: int, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """So many watchers, all of which have been given their first frame."""
+    command = [site.receiver, str(port), server.path, str(count), str(seconds), server.subscribe]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as receiver:
+        assert receiver.stdout is not None
+        if receiver.stdout.readline() != "ready\n":
+            sys.exit(f"{server.name}: the watchers could not connect")
+        yield receiver
+        receiver.kill()
+
+
+@contextmanager
+def _reporter(site: Site, server: Server, port: int, rate: int) -> Iterator[None]:
+    target = str(site.dataset_pk) if server.reports_to == "database" else f"ws://127.0.0.1:{port}/report"
+    command = [sys.executable, "-m", "tests.bench.reporter", server.reports_to, target, str(rate)]
+    with subprocess.Popen(command, env=site.env, cwd=ROOT, stdout=subprocess.PIPE, text=True) as reporter:
+        assert reporter.stdout is not None
+        reporter.stdout.readline()
+        yield
+        reporter.kill()
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
+    """What ``count`` watchers of one dataset are given while reports come at ``rate`` a second."""
+    with (
+        _serving(site, server) as (process, port),
+        _crowd(site, server, port, count, SECONDS) as receiver,
+        _reporter(site, server, port, rate),
+    ):
+        assert receiver.stdin is not None
+        assert receiver.stdout is not None
+        time.sleep(2)  # until it runs evenly
+        cpu = _cpu(process)
+        receiver.stdin.write("go\n")
+        receiver.stdin.flush()
+        result = json.loads(receiver.stdout.readline())
+        cpu = _cpu(process) - cpu
+    return Delivery(result["frames"] / cpu, result["frames"] / SECONDS, result["p50_ms"], result["p99_ms"])
+
+
+def _fan_out(site: Site) -> dict[str, float]:
+    table = Table(title=f"Fan-out: one dataset, medians of {REPEATS}, {SECONDS:g} s each")
+    for name in ("server", "watchers", "reports/s", "frames/CPU-s", "frames/s", "age p50", "age p99"):
+        table.add_column(name, justify="left" if name == "server" else "right")
+    frames: dict[tuple[str, int, int], float] = {}
+    ages: dict[tuple[str, int, int], float] = {}
+    for count in CROWDS:
+        for rate in RATES:
+            for server in (OURS, PLAIN, OURS_UVICORN, BROADCAST):
+                runs = [_deliver(site, server, count, rate) for _ in range(REPEATS)]
+                key = (server.name, count, rate)
+                frames[key] = statistics.median(run.frames_per_cpu_second for run in runs)
+                ages[key] = statistics.median(run.p99_ms for run in runs)
+                table.add_row(
+                    server.name, f"{count:,}", f"{rate:,}", f"{frames[key]:,.0f}",
+                    f"{statistics.median(run.frames_per_second for run in runs):,.0f}",
+                    f"{statistics.median(run.p50_ms for run in runs):,.0f} ms", f"{ages[key]:,.0f} ms",
+                )  # fmt: skip
+    console.print(table)
+
+    def least(ours: Server, peer: Server, counts: tuple[int, ...]) -> float:
+        """The ratio where it is worst."""
+        return round(
+            min(frames[ours.name, count, rate] / frames[peer.name, count, rate] for count in counts for rate in RATES),
+            2,
+        )
+
+    return {
+        "fanout_vs_plain_500": least(OURS, PLAIN, (500,)),
+        "fanout_vs_plain_2000": least(OURS, PLAIN, (2000,)),
+        "p99_age_ms_2000": ages[OURS.name, 2000, 1000],
+        "uvicorn_vs_broadcast": least(OURS_UVICORN, BROADCAST, CROWDS),
+    }
+
+
+def _requests_per_cpu_second(process: psutil.Process, port: int, path: str, headers: dict[str, str]) -> float:
+    """Requests of four clients that keep their connections, over the server's processor time."""
+    done = [0] * 4
+    over = threading.Event()
+
+    def ask(client: int) -> None:
+        connection = HTTPConnection("127.0.0.1", port)
+        while not over.is_set():
+            connection.request("GET", path, headers=headers)
+            connection.getresponse().read()
+            done[client] += 1
+
+    clients = [threading.Thread(target=ask, args=(client,)) for client in range(len(done))]
+    for client in clients:
+        client.start()
+    time.sleep(1)
+    cpu, before = _cpu(process), sum(done)
+    time.sleep(SECONDS)
+    cpu, answered = _cpu(process) - cpu, sum(done) - before
+    over.set()
+    for client in clients:
+        client.join()
+    return answered / cpu
+
+
+def _polling(site: Site) -> dict[str, float]:
+    from apps.progress.models import Head
+
+    version = Head.objects.get(dataset=site.dataset_pk).version
+    api = "/api/datasets/bench/progress"
+    with _serving(site, OURS) as (process, port):
+        connection = HTTPConnection("127.0.0.1", port)
+        connection.request("GET", api)
+        etag = connection.getresponse().getheader("ETag") or ""
+        asked = {
+            "empty view": ("/empty/", {}),
+            "header partial, 204": (f"/datasets/bench/progress/header/?v={version}", {"HX-Request": "true"}),
+            "JSON, 304": (api, {"If-None-Match": etag}),
+        }
+        runs: dict[str, list[float]] = {name: [] for name in asked}
+        for _ in range(REPEATS):
+            for name, (path, headers) in asked.items():
+                runs[name].append(_requests_per_cpu_second(process, port, path, headers))
+    rates = {name: statistics.median(values) for name, values in runs.items()}
+    table = Table(title="Polling: an unchanged state")
+    table.add_column("")
+    table.add_column("requests/CPU-s", justify="right")
+    table.add_column("of the empty view", justify="right")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rate / rates['empty view']:.2f}")
+    console.print(table)
+    return {
+        "header_poll_ratio": round(rates["header partial, 204"] / rates["empty view"], 2),
+        "json_304_ratio": round(rates["JSON, 304"] / rates["empty view"], 2),
+    }
+
+
+def _idle(site: Site) -> dict[str, float]:
+    with _serving(site, OURS) as (process, port):
+        with _crowd(site, OURS, port, 100, 1):
+            pass  # what is loaded with the first watchers is no watcher's
+        before = process.memory_info().rss
+        with _crowd(site, OURS, port, 2000, 1):
+            each = (process.memory_info().rss - before) / 2000 / 1024
+        time.sleep(3)
+        settled = process.memory_info().rss
+        for _ in range(10):
+            with _crowd(site, OURS, port, 1000, 1):
+                pass
+        time.sleep(3)
+        growth = process.memory_info().rss / settled - 1
+    table = Table(title="Idle")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_row("memory of a watcher", f"{each:.1f} KB")
+    table.add_row("RSS after 10,000 connects and disconnects more", f"{growth:+.1%}")
+    console.print(table)
+    return {"idle_kb_per_watcher": round(each, 1), "rss_growth_after_10000": round(growth, 3)}
+
+
+def main() -> None:
+    # Watchers are files: both the server and the receiver hold one each.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with _site() as site:
+        results = _fan_out(site) | _polling(site) | _idle(site)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""The site's settings, with an empty view beside its pages."""
+
+from progress_site.settings import *  # noqa: F403  # all of them
+
+ROOT_URLCONF = "tests.bench.urls"

@@ -1,0 +1,13 @@
+"""The site's addresses and that of a view that does nothing."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+
+
+def empty(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+urlpatterns = [path("empty/", empty), path("", include("progress_site.urls"))]
