@@ -2,7 +2,7 @@
 # make test    set up, run every test
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test check bench bench-pipeline css lock shots clean
+.PHONY: demo test check bench bench-pipeline bench-live css lock shots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -19,10 +19,14 @@ test: $(VENV)/.test
 check: $(VENV)/.test
 	@scripts/check
 
-bench: bench-pipeline
+bench: bench-pipeline bench-live
 
 bench-pipeline: $(VENV)/.test
 	@$(PYTHON) -m tests.bench.pipeline
+
+bench-live: $(VENV)/.test
+	@scripts/install-programs
+	@$(PYTHON) -m tests.bench.live
 
 # The stylesheets that are committed. Needs Node 20 or newer.
 css:

@@ -43,7 +43,9 @@ def main() -> None:
     password = _make_admin()
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with _Children() as children:
-        children.start("web", "-m", "daphne", "-b", host, "-p", str(port), "progress_site.asgi:application")
+        children.start(
+            "web", "-m", "progress_site.serve", "-b", host, "-p", str(port), "progress_site.asgi:application"
+        )
         children.start("worker", "manage.py", "worker")
         children.wait_for(host, port)
         _queue(images, key)

@@ -19,6 +19,7 @@ from django.db import connection
 from .services import free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
+APPLICATION = "progress_site.asgi:application"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def collect_static() -> None:
 def web_server(log: Path, env: Mapping[str, str] | None = None, port: int | None = None) -> Iterator[Server]:
     """Daphne, ready to answer. Name the ``port`` to start it again where it was."""
     port = port or free_port()
-    command = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "progress_site.asgi:application"]
+    command = [sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p", str(port), APPLICATION]
     with running(command, ready=lambda: answers(port), log=log, env=environment(env), cwd=ROOT) as process:
         yield Server(port, process)
 

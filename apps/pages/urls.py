@@ -8,7 +8,7 @@ from django.urls.converters import StringConverter
 
 from apps.datasets.models import KEY_PATTERN
 
-from .views import datasets, partials, samples, steering
+from .views import datasets, health, partials, samples, steering
 
 
 class KeyConverter(StringConverter):
@@ -24,6 +24,7 @@ SAMPLE = DATASET + "samples/<int:pk>/"
 
 urlpatterns = [
     path("", datasets.index, name="datasets"),
+    path("health/", health.health, name="health"),
     path("new/", datasets.new, name="dataset-new"),
     path(DATASET, datasets.detail, name="dataset"),
     path(DATASET + "progress/header/", partials.header, name="progress-header"),

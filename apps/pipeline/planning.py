@@ -18,7 +18,7 @@ from .embedders import load_embedder
 from .folders import readable_folder
 from .media import drop_thumbnails
 from .models import Chunk, Job, Source
-from .plan import EMBED, EMBED_CHUNK, INDEX, INDEX_CHUNK
+from .plan import EMBED, EMBED_CHUNK, INDEX, cut
 from .scanning import FoundFile, Unreadable, scan
 
 # Bytes of UTF-8: what a unique index of PostgreSQL takes, with room to spare.
@@ -53,7 +53,7 @@ def plan_indexing(job: Job, source: Source, claim: Claim, obey: Callable[[Run], 
 
     def chunks() -> Iterator[Chunk]:
         nonlocal found, reported
-        for position, files in enumerate(batched(wanted(scan(root)), INDEX_CHUNK)):
+        for position, files in enumerate(cut(wanted(scan(root)))):
             found += len(files)
             if time.monotonic() - reported >= SECONDS_BETWEEN_REPORTS:
                 obey(progress.report(job.run_id, message=f"{said}... {found} files found"))

@@ -6,6 +6,7 @@ process alone. The age of what is seen is the time from the moment at which a re
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import resource
@@ -17,12 +18,15 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import psutil
+from django.db import connections
 from rich.console import Console
 from rich.table import Table
 
@@ -66,6 +70,7 @@ class Delivery:
     frames_per_second: float
     p50_ms: float
     p99_ms: float
+    health_ms: float  # the longest that a request of /health/ took meanwhile; 0 for the peers, which have none
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +171,28 @@ def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
         cpu = _cpu(process)
         receiver.stdin.write("go\n")
         receiver.stdin.flush()
+        health = _longest_health_ms(port) if server.reports_to == "database" else 0.0
         result = json.loads(receiver.stdout.readline())
         cpu = _cpu(process) - cpu
-    return Delivery(result["frames"] / cpu, result["frames"] / SECONDS, result["p50_ms"], result["p99_ms"])
+    return Delivery(result["frames"] / cpu, result["frames"] / SECONDS, result["p50_ms"], result["p99_ms"], health)
+
+
+def _longest_health_ms(port: int) -> float:
+    """Ask for /health/ five times a second during a measurement."""
+    connection = HTTPConnection("127.0.0.1", port)
+    longest = 0.0
+    for _ in range(round((SECONDS - 1) * 5)):
+        asked = time.perf_counter()
+        connection.request("GET", "/health/")
+        connection.getresponse().read()
+        longest = max(longest, time.perf_counter() - asked)
+        time.sleep(0.2)
+    return longest * 1000
 
 
 def _fan_out(site: Site) -> dict[str, float]:
     table = Table(title=f"Fan-out: one dataset, medians of {REPEATS}, {SECONDS:g} s each")
-    for name in ("server", "watchers", "reports/s", "frames/CPU-s", "frames/s", "age p50", "age p99"):
+    for name in ("server", "watchers", "reports/s", "frames/CPU-s", "frames/s", "age p50", "age p99", "health"):
         table.add_column(name, justify="left" if name == "server" else "right")
     frames: dict[tuple[str, int, int], float] = {}
     ages: dict[tuple[str, int, int], float] = {}
@@ -188,6 +207,7 @@ def _fan_out(site: Site) -> dict[str, float]:
                     server.name, f"{count:,}", f"{rate:,}", f"{frames[key]:,.0f}",
                     f"{statistics.median(run.frames_per_second for run in runs):,.0f}",
                     f"{statistics.median(run.p50_ms for run in runs):,.0f} ms", f"{ages[key]:,.0f} ms",
+                    f"{max(run.health_ms for run in runs):,.0f} ms" if server.reports_to == "database" else "",
                 )  # fmt: skip
     console.print(table)
 
@@ -204,6 +224,96 @@ def _fan_out(site: Site) -> dict[str, float]:
         "p99_age_ms_2000": ages[OURS.name, 2000, 1000],
         "uvicorn_vs_broadcast": least(OURS_UVICORN, BROADCAST, CROWDS),
     }
+
+
+def _breadth() -> dict[str, float]:
+    """One watcher for each of some datasets, all of which change all the time: what the hub asks of the database."""
+    from django.db.backends.signals import connection_created
+
+    queries = 0
+
+    def counted(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        nonlocal queries
+        queries += threading.current_thread().name.startswith("hub_")
+        return execute(sql, params, many, context)
+
+    def watch_connection(connection: Any, **_: Any) -> None:
+        connection.execute_wrappers.append(counted)
+
+    connection_created.connect(watch_connection)
+    table = Table(title="Breadth: one watcher a dataset, all datasets changing")
+    for name in ("datasets", "queries/s", "frames/s"):
+        table.add_column(name, justify="right")
+    rates = {}
+    for count in (10, 2000):
+        pks = _datasets(count)
+        before = queries
+        with ThreadPoolExecutor(1) as thread:
+            frames = thread.submit(asyncio.run, _watch_all(pks)).result()
+        rates[count] = (queries - before) / SECONDS
+        table.add_row(f"{count:,}", f"{rates[count]:.1f}", f"{frames / SECONDS:,.0f}")
+    connection_created.disconnect(watch_connection)
+    console.print(table)
+    return {"queries_per_s_10": round(rates[10], 1), "queries_per_s_2000": round(rates[2000], 1)}
+
+
+def _datasets(count: int) -> list[int]:
+    """Datasets with a run under way."""
+    from django.utils import timezone
+
+    from apps.datasets.models import Dataset
+    from apps.progress.models import Head, Run, Stage
+
+    now = timezone.now()
+    datasets = Dataset.objects.bulk_create(
+        Dataset(key=f"broad-{count}-{number}", visibility="public") for number in range(count)
+    )
+    runs = Run.objects.bulk_create(
+        Run(dataset=dataset, number=1, state="indexing", created_at=now, started_at=now, updated_at=now)
+        for dataset in datasets
+    )
+    Stage.objects.bulk_create(
+        Stage(run=run, position=0, name="index", state="active", total=100, started_at=now) for run in runs
+    )
+    Head.objects.bulk_create(
+        Head(dataset=dataset, version=1, run=run) for dataset, run in zip(datasets, runs, strict=True)
+    )
+    return [dataset.pk for dataset in datasets]
+
+
+async def _watch_all(pks: list[int]) -> int:
+    """Watch each of the datasets, and change all of them ten times a second; how many frames came."""
+    from django.db.models import F
+
+    from apps.live.frames import Form
+    from apps.live.hub import current_hub
+    from apps.live.watchers import Watcher
+    from apps.progress.models import Head
+
+    frames = 0
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal frames
+        frames += 1
+
+    async def gone(dataset_pk: int) -> None:
+        raise AssertionError(f"{dataset_pk} is gone")
+
+    hub = current_hub()
+    watchers = {pk: Watcher(Form.JSON, send, gone) for pk in pks}
+    for pk, watcher in watchers.items():
+        hub.watch(pk, watcher)
+    loop = asyncio.get_running_loop()
+    end = loop.time() + SECONDS
+    change = Head.objects.filter(dataset__in=pks).update
+    with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+        while loop.time() < end:
+            await loop.run_in_executor(writer, lambda: change(version=F("version") + 1))
+            await asyncio.sleep(0.1)
+        await loop.run_in_executor(writer, connections.close_all)
+    for pk, watcher in watchers.items():
+        hub.unwatch(pk, watcher)
+    return frames
 
 
 def _requests_per_cpu_second(process: psutil.Process, port: int, path: str, headers: dict[str, str]) -> float:
@@ -291,7 +401,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with _site() as site:
-        results = _fan_out(site) | _polling(site) | _idle(site)
+        results = _fan_out(site) | _breadth() | _polling(site) | _idle(site)
     print(json.dumps(results))
 
 

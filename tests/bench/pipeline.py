@@ -2,12 +2,15 @@
 
 The peer is the loop that one would write: one process, Pillow's draft decode, a resize, the same descriptor, and no
 database, hash, thumbnail, resume or page. Its ratio says what all of that costs, and what the cores give back.
+The pool's processes import this module, so it loads no more than they do before it has begun.
+
 Memory is that of the worker and its processes at its highest, over 50,000 images less over 1,000.
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -20,10 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
 REPEATS = int(os.environ.get("REPEATS", "3"))
 IMAGES = int(os.environ.get("IMAGES", "2000"))
@@ -36,14 +36,16 @@ def main() -> None:
         folder = Path(name, "images")
         _photographs(folder / "photographs", IMAGES)
         ours, loop = [], []
+        two = []
         for repeat in range(REPEATS):
             loop.append(IMAGES / _seconds(lambda: _bare_loop(folder / "photographs")))
             ours.append(IMAGES / _seconds(lambda: _run(folder / "photographs", f"bench-{repeat}")))  # noqa: B023
+            two.append(2 * IMAGES / _seconds(lambda: _two_loops(folder / "photographs")))
         _photographs(folder / "few", FEW, size=(160, 120))
         _links(folder / "few", folder / "many", MANY)
         few = _peak_mb(lambda: _run(folder / "few", "few"))
         many = _peak_mb(lambda: _run(folder / "many", "many"))
-    _report(statistics.median(ours), statistics.median(loop), few, many)
+    _report(statistics.median(ours), statistics.median(loop), statistics.median(two), few, many)
 
 
 @contextmanager
@@ -95,6 +97,15 @@ def _bare_loop(folder: Path) -> None:
     np.stack(vectors)
 
 
+def _two_loops(folder: Path) -> None:
+    """Two bare loops side by side: how much two cores are on this machine, at this hour."""
+    loops = [multiprocessing.Process(target=_bare_loop, args=(folder,)) for _ in range(2)]
+    for loop in loops:
+        loop.start()
+    for loop in loops:
+        loop.join()
+
+
 def _run(folder: Path, key: str) -> None:
     """A run from queued to ready, with its processes started and stopped."""
     from apps.pipeline.runner import Outcome, Runner
@@ -116,6 +127,8 @@ def _seconds(work: Callable[[], None]) -> float:
 
 def _peak_mb(work: Callable[[], None]) -> float:
     """The highest resident memory of this process and its children while ``work`` runs, in MB; shared pages once."""
+    import psutil
+
     over = threading.Event()
     peak = 0.0
 
@@ -141,13 +154,18 @@ def _peak_mb(work: Callable[[], None]) -> float:
     return peak
 
 
-def _report(ours: float, loop: float, few: float, many: float) -> None:
+def _report(ours: float, loop: float, two: float, few: float, many: float) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(title=f"{IMAGES} JPEGs of 800 × 600, {os.cpu_count()} cores, medians of {REPEATS}")
     table.add_column("")
     table.add_column("images/s", justify="right")
     table.add_row("bare loop, one process", f"{loop:.0f}")
     table.add_row("the whole run", f"{ours:.0f}")
     table.add_row("ratio", f"{ours / loop:.2f}")
+    table.add_row("two bare loops side by side", f"{two:.0f}")
+    table.add_row("ratio of those", f"{two / loop:.2f}")
     memory = Table(title="Memory of the worker and its processes at its highest")
     memory.add_column("images")
     memory.add_column("MB", justify="right")

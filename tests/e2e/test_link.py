@@ -222,8 +222,8 @@ def test_long_life_costs_no_memory(visit: Callable[[str], Page], run: Run, tmp_p
             counters = session.send("Memory.getDOMCounters")
             return session.send("Runtime.getHeapUsage")["usedSize"], counters["nodes"], memory().rss
 
-        heap, nodes, rss = push(1, 60)
-        heap_after, nodes_after, rss_after = push(61, 240)
+        heap, nodes, rss = push(1, 40)
+        heap_after, nodes_after, rss_after = push(41, 160)
         assert nodes_after <= nodes * 1.1
         assert heap_after <= heap * 1.1
         assert rss_after <= rss * 1.05
