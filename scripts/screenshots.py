@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -23,8 +24,11 @@ def main() -> None:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         sys.exit("Chromium is needed.")
-    with tempfile.TemporaryDirectory() as data_dir:
-        port = _free_port()
+    port = _free_port()
+    with tempfile.TemporaryDirectory() as data_dir, sync_playwright() as playwright:
+        # The browser first: the images do not wait for it.
+        browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
+        page = browser.new_page(base_url=f"http://127.0.0.1:{port}", viewport={"width": 1120, "height": 720})
         env = {**os.environ, "DATA_DIR": data_dir, "PORT": str(port), "DATASET": KEY, "PIPELINE_PROCESSES": "1"}
         env.pop("SECRET_KEY", None)
         site = subprocess.Popen([sys.executable, "-m", "progress_site.demo"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
@@ -32,24 +36,17 @@ def main() -> None:
             for line in site.stdout or ():
                 if f"/datasets/{KEY}/".encode() in line:
                     break
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
-                page = browser.new_page(
-                    base_url=f"http://127.0.0.1:{port}",
-                    viewport={"width": 1120, "height": 720},
-                    device_scale_factor=1,
-                )
-                _take(page)
-                browser.close()
+            _take(page)
         finally:
             site.send_signal(signal.SIGTERM)
             site.wait()
+            browser.close()
 
 
 def _take(page: Page) -> None:
     page.goto(f"/datasets/{KEY}/")
     bar = page.locator("main .dataset-progress").first
-    expect(bar).to_contain_text("Indexing samples...", timeout=60_000)
+    expect(bar).to_contain_text(re.compile(r"Indexing samples\.\.\. [12]\d\d/"), timeout=60_000)
     page.screenshot(path=DOCS / "indexing.png")
     expect(bar).to_have_attribute("data-state", "ready", timeout=300_000)
     page.reload()

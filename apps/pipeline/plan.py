@@ -23,7 +23,7 @@ STAGES: Final = (
 # first thousand files: by then its bar moves by less than a pixel a chunk.
 INDEX_CHUNK: Final = 32
 LARGE_INDEX_CHUNK: Final = 128
-EMBED_CHUNK: Final = 128
+EMBED_CHUNK: Final = 64
 
 
 def cut[T](files: Iterable[T]) -> Iterator[tuple[T, ...]]:

@@ -24,8 +24,10 @@ from .scanning import FoundFile, Unreadable, scan
 # Bytes of UTF-8: what a unique index of PostgreSQL takes, with room to spare.
 LONGEST_PATH = 1024
 SECONDS_BETWEEN_REPORTS = 0.5
-# Rows deleted, or made, by one statement.
+# Rows deleted by one statement.
 BATCH = 500
+# Chunks made by one statement: each holds a hundred files.
+CHUNKS_AT_ONCE = 16
 
 
 def plan_indexing(job: Job, source: Source, claim: Claim, obey: Callable[[Run], None]) -> None:
@@ -60,7 +62,7 @@ def plan_indexing(job: Job, source: Source, claim: Claim, obey: Callable[[Run], 
                 reported = time.monotonic()
             yield Chunk(job=job, phase=INDEX, position=position, items=files, size=len(files))
 
-    for page in batched(chunks(), BATCH):
+    for page in batched(chunks(), CHUNKS_AT_ONCE):
         with transaction.atomic():
             claim.confirm()
             Chunk.objects.bulk_create(page)
@@ -81,7 +83,7 @@ def plan_embedding(job: Job, claim: Claim) -> None:
     )
     with transaction.atomic():
         _pass_on(job, Job.Phase.EMBED, claim)
-        for page in batched(enumerate(batched(samples.iterator(), EMBED_CHUNK)), BATCH):
+        for page in batched(enumerate(batched(samples.iterator(), EMBED_CHUNK)), CHUNKS_AT_ONCE):
             Chunk.objects.bulk_create(
                 Chunk(job=job, phase=EMBED, position=position, items=items, size=len(items)) for position, items in page
             )

@@ -141,13 +141,13 @@ class Runner:
 def _to_do(job: Job, phase: str) -> Iterator[Chunk]:
     """The chunks that are not done, in order.
 
-    They are fetched by the few dozen: a cursor left open over the commits in between would hold an old view of the
+    They are fetched by the dozen: a cursor left open over the commits in between would hold an old view of the
     database, from which SQLite refuses to write.
     """
     position = -1
     while True:
         page = list(
-            Chunk.objects.filter(job=job, phase=phase, done=False, position__gt=position).order_by("position")[:64]
+            Chunk.objects.filter(job=job, phase=phase, done=False, position__gt=position).order_by("position")[:16]
         )
         if not page:
             return
