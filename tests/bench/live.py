@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -121,7 +122,7 @@ def _serving(site: Site, server: Server) -> Iterator[tuple[psutil.Process, int]]
 
         def answers() -> bool:
             try:
-                services.socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
             except OSError:
                 return False
             return True

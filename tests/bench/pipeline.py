@@ -126,7 +126,10 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def _peak_mb(work: Callable[[], None]) -> float:
-    """The highest resident memory of this process and its children while ``work`` runs, in MB; shared pages once."""
+    """The highest memory of this process and its children while ``work`` runs, in MB.
+
+    Pages of files are left out: SQLite maps its database, which grows, and the kernel may drop those at any time.
+    """
     import psutil
 
     over = threading.Event()
@@ -139,7 +142,8 @@ def _peak_mb(work: Callable[[], None]) -> float:
             total = 0
             for process in [me, *me.children(recursive=True)]:
                 try:
-                    total += process.memory_full_info().uss
+                    memory = process.memory_info()
+                    total += memory.rss - memory.shared
                 except psutil.Error:
                     continue
             peak = max(peak, total / 1e6)

@@ -27,7 +27,7 @@ def test_large_messages_are_refused_and_then_close_the_connection(socket: Socket
 def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(socket: Socket) -> None:
     for _ in range(MESSAGES_A_SECOND * 5):
         socket.subscribe()
-    answers = []
+    answers: list[dict[str, str]] = []
     while not answers or [answer["type"] for answer in answers].count("error") < 2:
         answers.append(socket.receive())
     assert {answer["message"] for answer in answers if answer["type"] == "error"} == {

@@ -47,7 +47,7 @@ def test_each_state_has_its_bar_in_the_list(client: Client, public: Dataset, run
     assert f'data-state="{state}"' in html
     assert "Open &lt;one&gt;" in html
     moving = state not in ("ready", "error")
-    assert ('hx-trigger="every 3s"' in html) is moving
+    assert f'data-socket="/progress/live/?id={public.key}"' in html
     assert ('http-equiv="refresh"' in html) is moving
 
 
@@ -133,7 +133,7 @@ def test_the_page_of_each_state(client: Client, public: Dataset, run_in: RunIn, 
     html = client.get(public.get_absolute_url()).text
     assert 'id="dataset-live"' in html
     assert 'id="progress-header"' in html
-    assert f'ws-connect="/datasets/{public.key}/progress/live/"' in html
+    assert f'data-socket="/datasets/{public.key}/progress/live/"' in html
     assert "data-sentence" in html
     moving = state in ("pending", "indexing", "embedding")
     assert ('http-equiv="refresh"' in html) is moving
