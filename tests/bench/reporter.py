@@ -11,9 +11,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
-PAYLOAD = {
+Report = Callable[[int], None]
+FIRST_VERSION = 1_000_000  # above whatever the dataset has
+PAYLOAD: dict[str, Any] = {
     "type": "progress_update",
     "payload": {
         "dataset_id": "bench", "state": "indexing", "current": 45, "total": 100, "message": "", "error": None,
@@ -31,7 +35,8 @@ PAYLOAD = {
 }  # fmt: skip
 
 
-def into_database(dataset_pk: int) -> Callable[[int], None]:
+@contextmanager
+def into_database(dataset_pk: int) -> Iterator[Report]:
     import django
 
     django.setup()
@@ -52,35 +57,37 @@ def into_database(dataset_pk: int) -> Callable[[int], None]:
             )
         progress_changed.send(Head, change=Change(dataset_pk, number))
 
-    return report
+    yield report
 
 
-def into_socket(url: str) -> Callable[[int], None]:
+@contextmanager
+def into_socket(url: str) -> Iterator[Report]:
     from websockets.sync.client import connect
 
-    connection = connect(url)
+    payload: dict[str, Any] = PAYLOAD["payload"]
+    with connect(url) as connection:
 
-    def report(number: int) -> None:
-        PAYLOAD["payload"]["message"] = str(time.monotonic_ns())  # type: ignore[index]
-        connection.send(json.dumps(PAYLOAD, separators=(",", ":")))
+        def report(number: int) -> None:
+            payload["message"] = str(time.monotonic_ns())
+            connection.send(json.dumps(PAYLOAD, separators=(",", ":")))
 
-    return report
+        yield report
 
 
 def main() -> None:
     where, target, rate = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    report = into_database(int(target)) if where == "database" else into_socket(target)
-    number = 1_000_000
-    print("ready", flush=True)
-    began = time.monotonic()
-    while os.getppid() != 1:
-        report(number)
-        number += 1
-        behind = began + (number - 1_000_000) / rate - time.monotonic()
-        if behind > 0:
-            time.sleep(behind)
-        elif behind < -1:  # it cannot be kept up: do not make up for it in a burst
-            began -= behind
+    with into_database(int(target)) if where == "database" else into_socket(target) as report:
+        print("ready", flush=True)
+        number = 0
+        began = time.monotonic()
+        while os.getppid() != 1:
+            report(FIRST_VERSION + number)
+            number += 1
+            ahead = began + number / rate - time.monotonic()
+            if ahead > 0:
+                time.sleep(ahead)
+            elif ahead < -1:  # it cannot be kept up: do not make up for it in a burst
+                began -= ahead
 
 
 if __name__ == "__main__":
