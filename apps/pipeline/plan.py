@@ -20,9 +20,9 @@ STAGES: Final = (
 
 # Items a chunk: small enough that a bar moves several times a second, and that little is done again after a crash;
 # large enough that a commit a chunk costs little beside the work. A large folder is cut into larger ones after its
-# first thousand files: by then its bar moves by less than a pixel a chunk.
+# first 500 files.
 INDEX_CHUNK: Final = 32
-LARGE_INDEX_CHUNK: Final = 128
+LARGE_INDEX_CHUNK: Final = 64
 EMBED_CHUNK: Final = 64
 
 
@@ -30,6 +30,6 @@ def cut[T](files: Iterable[T]) -> Iterator[tuple[T, ...]]:
     """Cut the files of a scan into the chunks in which they are indexed."""
     iterator = iter(files)
     done = 0
-    while chunk := tuple(islice(iterator, INDEX_CHUNK if done < 1000 else LARGE_INDEX_CHUNK)):
+    while chunk := tuple(islice(iterator, INDEX_CHUNK if done < 500 else LARGE_INDEX_CHUNK)):
         done += len(chunk)
         yield chunk
