@@ -46,7 +46,6 @@ KEEPALIVE_SECONDS: Final = 9.0
 # Watchers served before the event loop has its turn.
 SLICE: Final = 50
 
-
 # In place of a dataset's row id, for messages that are of none.
 _NEW_DATASET: Final = -1
 _KEEPALIVE: Final = -2
@@ -160,7 +159,12 @@ class Hub:
         self._bell.set()
 
     async def _run(self) -> None:
-        """Look and flush for as long as anyone watches."""
+        """Serve for as long as anyone watches, also whoever comes while what went on aside is being ended."""
+        while self._watched or self._lists:
+            await self._serve()
+
+    async def _serve(self) -> None:
+        """Look and flush until nobody watches."""
         async with asyncio.TaskGroup() as tasks:
             aside = [
                 tasks.create_task(self._watch_access(), name="hub: access"),
@@ -207,8 +211,9 @@ class Hub:
         if self._lists:
             newest = await self._read(self._reader, newest_dataset)
             if self._newest is not None and newest > self._newest:
+                message = _message(frames.NEW_DATASET)
                 for watcher in self._lists:
-                    watcher.show(_NEW_DATASET, _message(frames.NEW_DATASET))
+                    watcher.show(_NEW_DATASET, message)
             self._newest = newest
 
     async def _flush(self) -> None:
@@ -278,11 +283,12 @@ class Hub:
 
     async def _keep_alive(self) -> None:
         """Let pages know that the line is open: of a broken one a browser hears nothing for many minutes."""
+        message = _message(frames.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
             pages = {w for watched in self._watched.values() for w in watched.watchers if w.form.is_html} | self._lists
             for served, watcher in enumerate(pages):
-                watcher.show(_KEEPALIVE, _message(frames.KEEPALIVE))
+                watcher.show(_KEEPALIVE, message)
                 if served % SLICE == SLICE - 1:
                     await asyncio.sleep(0)
 
