@@ -29,5 +29,8 @@ def _own_data_dir() -> str:
 os.environ["DATA_DIR"] = _own_data_dir()
 os.environ["SECRET_KEY"] = "a-key-for-tests-only-" + "0123456789" * 5
 # What a developer's shell or .env says of the site is not meant for its tests.
-for name in ("DEBUG", "HTTPS", "BEHIND_PROXY", "REDIS_URL", "IMPORT_ROOTS", "DATASETS_PUBLIC", "ALLOWED_HOSTS"):
+for name in (
+    "DEBUG", "HTTPS", "BEHIND_PROXY", "REDIS_URL", "IMPORT_ROOTS", "DATASETS_PUBLIC", "ALLOWED_HOSTS",
+    "ALLOWED_ORIGINS", "SOCKETS_PER_ADDRESS",
+):  # fmt: skip
     os.environ.pop(name, None)

@@ -51,6 +51,15 @@ def free_port() -> int:
         return port
 
 
+def answers(port: int) -> bool:
+    """Whether something on this machine takes connections at ``port``."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
 def wait_until(ready: Callable[[], bool], *, seconds: float, what: str, every: float = 0.02) -> None:
     """Return as soon as ``ready()`` is true; raise `TimeoutError` naming ``what`` after ``seconds``."""
     deadline = time.monotonic() + seconds
@@ -236,14 +245,9 @@ def nginx(*ports: int, websockets: bool = True) -> Iterator[Nginx]:
     program = find_program("nginx", package="nginx", folders=[Path("/usr/sbin")])
     port = free_port()
 
-    def answers() -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return True
-        return False
-
     with tempfile.TemporaryDirectory(prefix="nginx-") as name:
         folder = Path(name)
         _write_nginx(folder, port, ports, websockets=websockets)
         command = [program, "-p", name, "-c", str(folder / "nginx.conf")]
-        with running(command, ready=answers, log=folder / "log", stop=signal.SIGQUIT) as process:
+        with running(command, ready=lambda: answers(port), log=folder / "log", stop=signal.SIGQUIT) as process:
             yield Nginx(port, folder, process)

@@ -87,9 +87,6 @@ class PageConsumer(_Watching):
         if await self.watch(self.dataset_id):
             await self.close(limits.NOT_FOUND)
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """The page has nothing to say here."""
-
 
 class ListConsumer(_Watching):
     """Pushes what moves in the rows of a list. Its address names the datasets: ``?id=a&id=b``."""
@@ -104,9 +101,6 @@ class ListConsumer(_Watching):
     async def disconnect(self, code: int) -> None:
         await super().disconnect(code)
         self.hub.unwatch_list(self.watcher)
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """The page has nothing to say here."""
 
     async def gone(self, dataset_pk: int) -> None:
         """One row less is no reason to close: the page finds out when it asks for its rows again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from itertools import batched
 from typing import Any
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.progress.selectors import IDS_AT_ONCE
 
 _KEY = re.compile(KEY_PATTERN)
 
@@ -28,8 +30,12 @@ def users_of(session_keys: Iterable[str]) -> dict[str, AbstractBaseUser]:
     wanted = [key for key in session_keys if store._validate_session_key(key)]
     if not wanted:
         return {}
-    rows = store.model.objects.filter(session_key__in=wanted, expire_date__gt=timezone.now())
-    sessions: dict[str, dict[str, Any]] = {row.session_key: store.decode(row.session_data) for row in rows}
+    in_force = store.model.objects.filter(expire_date__gt=timezone.now())
+    sessions: dict[str, dict[str, Any]] = {
+        row.session_key: store.decode(row.session_data)
+        for keys in batched(wanted, IDS_AT_ONCE)
+        for row in in_force.filter(session_key__in=keys)
+    }
     users = get_user_model()._default_manager.in_bulk(
         {data[SESSION_KEY] for data in sessions.values() if SESSION_KEY in data}
     )
@@ -54,13 +60,21 @@ def visible_pks(session_key: str, dataset_ids: Iterable[str]) -> dict[str, int]:
     return dict(rows.values_list("key", "pk"))
 
 
+def _visible_of(user: AbstractBaseUser | AnonymousUser, dataset_pks: Iterable[int]) -> set[int]:
+    visible = Dataset.objects.visible_to(user)
+    return {
+        pk
+        for pks in batched(dataset_pks, IDS_AT_ONCE)
+        for pk in visible.filter(pk__in=pks).values_list("pk", flat=True)
+    }
+
+
 def lost(watching: Mapping[str, set[int]]) -> dict[str, set[int]]:
     """What may no longer be seen, of what is watched, by session key ("" for those who are not signed in).
 
     Two queries where all of it is public; else two more, and one for each account that watches what is not.
     """
-    wanted = set().union(*watching.values())
-    public = set(Dataset.objects.visible_to(AnonymousUser()).filter(pk__in=list(wanted)).values_list("pk", flat=True))
+    public = _visible_of(AnonymousUser(), set().union(*watching.values()))
     private = {key: pks - public for key, pks in watching.items() if pks - public}
     users = users_of(key for key in private if key)
     visible: dict[Any, set[int]] = {}
@@ -68,8 +82,7 @@ def lost(watching: Mapping[str, set[int]]) -> dict[str, set[int]]:
         if (user := users.get(key)) is not None:
             visible.setdefault(user.pk, set()).update(pks)
     for user in {user.pk: user for user in users.values()}.values():
-        rows = Dataset.objects.visible_to(user).filter(pk__in=list(visible[user.pk]))
-        visible[user.pk] = set(rows.values_list("pk", flat=True))
+        visible[user.pk] = _visible_of(user, visible[user.pk])
     return {
         key: gone for key, pks in private.items() if (gone := pks - (visible[users[key].pk] if key in users else set()))
     }

@@ -26,7 +26,7 @@ LONGEST_PATH = 1024
 SECONDS_BETWEEN_REPORTS = 0.5
 # Rows deleted by one statement.
 BATCH = 500
-# Chunks made by one statement: each holds a hundred files.
+# Chunks made by one statement: each holds dozens of files.
 CHUNKS_AT_ONCE = 16
 
 

@@ -119,10 +119,10 @@
 
   /** @implements {View} the page of one dataset, whether its panel is on it or not */
   class DatasetView {
-    /** @param {HTMLElement} root @param {AbortSignal} signal */
-    constructor(root, signal) {
-      this.root = root;
-      this.signal = signal;
+    /** @param {Link} link */
+    constructor(link) {
+      this.link = link;
+      this.root = link.root;
       this.isRefreshing = false;
     }
 
@@ -182,7 +182,7 @@
       if (this.isRefreshing) return;
       this.isRefreshing = true;
       try {
-        const response = await fetch(location.href, { cache: "no-store", signal: this.signal });
+        const response = await fetch(location.href, { cache: "no-store", signal: this.link.requests.signal });
         if (!response.ok) return;
         const html = await response.text();
         const open = [...document.querySelectorAll("details[open]")].map((details) => details.id);
@@ -284,7 +284,7 @@
       this.pollTimer = 0;
       this.requests = new AbortController();
       /** @type {View} */
-      this.view = root.dataset.bar ? new DatasetView(root, this.requests.signal) : new ListView(this);
+      this.view = root.dataset.bar ? new DatasetView(this) : new ListView(this);
 
       root.addEventListener("htmx:wsClose", (event) => this.closed(/** @type {CustomEvent} */ (event).detail.event.code));
       root.addEventListener("htmx:wsBeforeMessage", (event) => {
@@ -300,7 +300,6 @@
       if (this.isRunning || this.isOver) return;
       this.isRunning = true;
       this.requests = new AbortController();
-      if (this.view instanceof DatasetView) this.view.signal = this.requests.signal;
       this.connect();
       if (this.failures >= this.attempts) this.startPolling();
       else if (ask) void this.ask();
@@ -396,6 +395,7 @@
           if (signal.aborted) return false;
           this.view.apply(html);
         }
+        this.view.settle();
         this.heard();
         return true;
       } catch {

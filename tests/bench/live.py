@@ -11,7 +11,6 @@ import json
 import os
 import resource
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -40,8 +39,8 @@ CROWDS = (500, 2000)
 RATES = (10, 1000)
 SUBSCRIBE = '{"type":"subscribe","dataset_id":"bench"}'
 SOCKET = "/api/datasets/bench/progress/ws"
-DAPHNE = [sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p"]
-UVICORN = [sys.executable, "-m", "uvicorn", "--log-level", "warning", "--host", "127.0.0.1", "--port"]
+DAPHNE = (sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
+UVICORN = (sys.executable, "-m", "uvicorn", "--log-level", "warning", "--host", "127.0.0.1", "--port")
 console = Console()
 
 
@@ -50,18 +49,16 @@ class Server:
     """A server under load: how to start it, what its watchers open and send, and how its reporter reaches it."""
 
     name: str
-    command: tuple[str, ...]  # without the port, which comes last but for what follows "--"
+    command: tuple[str, ...]  # all that comes before the port
     application: tuple[str, ...]
     path: str
     subscribe: str
     reports_to: str  # "database" or "socket"
 
 
-OURS = Server("ours", tuple(DAPHNE), ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
-OURS_UVICORN = Server(
-    "ours, Uvicorn", tuple(UVICORN), ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database"
-)
-PLAIN = Server("plain recipe", tuple(DAPHNE), ("tests.bench.plain:application",), "/watch", "-", "socket")
+OURS = Server("ours", DAPHNE, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
+OURS_UVICORN = Server("ours, Uvicorn", UVICORN, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
+PLAIN = Server("plain recipe", DAPHNE, ("tests.bench.plain:application",), "/watch", "-", "socket")
 BROADCAST = Server("bare broadcast", (sys.executable, "-m", "tests.bench.broadcast"), (), "/watch", "-", "socket")
 
 
@@ -118,17 +115,13 @@ def _site() -> Iterator[Site]:
 def _serving(site: Site, server: Server) -> Iterator[tuple[psutil.Process, int]]:
     port = services.free_port()
     command = [*server.command, str(port), *server.application]
-    with tempfile.NamedTemporaryFile() as log:
-
-        def answers() -> bool:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            except OSError:
-                return False
-            return True
-
-        with services.running(command, ready=answers, log=Path(log.name), env=site.env, cwd=ROOT) as process:
-            yield psutil.Process(process.pid), port
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        services.running(
+            command, ready=lambda: services.answers(port), log=Path(log.name), env=site.env, cwd=ROOT
+        ) as process,
+    ):
+        yield psutil.Process(process.pid), port
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads take one query, however many datasets are asked for."""
+"""Reads take one query for as many datasets as a page or a flush asks for, and any number of them can be asked for."""
 
 from __future__ import annotations
 
@@ -77,3 +77,9 @@ def test_facts_of_a_queryset_take_one_query(many: list[int], django_assert_num_q
         facts = list(selectors.facts_in(Dataset.objects.filter(key__in=["d05", "d00"])))
     assert [fact.dataset_id for fact in facts] == ["d00", "d05"]
     assert [fact.run is None for fact in facts] == [True, False]
+
+
+def test_more_ids_than_a_statement_takes_can_be_asked_for(many: list[int]) -> None:
+    ids = [*many, *range(10**9, 10**9 + 70_000)]
+    assert list(selectors.versions_of(ids)) == many
+    assert list(selectors.facts_of(ids)) == many
