@@ -207,6 +207,8 @@ PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0)
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0)
 # Whether datasets that nobody said anything about may be seen by anyone who can open the site.
 DATASETS_PUBLIC = env.bool("DATASETS_PUBLIC", True)
+# Requests a second that one token may make of one web process, with bursts of five seconds' worth; 0: any number.
+TOKEN_REQUESTS_A_SECOND = env.int("TOKEN_REQUESTS_A_SECOND", 100)
 # Sockets that one address may have open with one web process; 0: any number.
 SOCKETS_PER_ADDRESS = env.int("SOCKETS_PER_ADDRESS", 4000)
 # How often a page asks for the bar where no WebSocket can be had.

@@ -8,11 +8,16 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
+
+from apps.progress.errors import ProgressError, UnknownRun
+from apps.progress.transitions import IllegalTransition
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +34,14 @@ CODES: Final = {
     429: "too_many",
     500: "internal",
 }
+
+# What may be answered to whoever writes; the words for OpenAPI.
+WRITE_STATUSES: Final = (400, 401, 403, 404, 409, 413, 415, 429)
+
+
+class Missing(Http404):
+    """What was asked for does not exist, or not for whoever asks."""
+
 
 View = Callable[..., HttpResponseBase]
 
@@ -53,6 +66,9 @@ class InvalidError(Error):
     errors: list[FieldError]
 
 
+WRITE_REFUSALS: Final[dict[int, type[Error]]] = {**dict.fromkeys(WRITE_STATUSES, Error), 422: InvalidError}
+
+
 def error(status: int, detail: str = "", *, code: str = "", **more: Any) -> HttpResponse:
     """The JSON of a refusal."""
     code = code or CODES.get(status) or ("malformed" if status < 500 else "internal")
@@ -62,6 +78,20 @@ def error(status: int, detail: str = "", *, code: str = "", **more: Any) -> Http
 def not_found() -> HttpResponse:
     """The one answer for what does not exist and for what the caller may not see: neither tells of the other."""
     return error(404, "There is no such dataset.")
+
+
+def in_bytes(json: str) -> HttpResponse:
+    """An answer that is JSON already, and of the documented form: it is not looked at a second time."""
+    return HttpResponse(json, content_type="application/json")
+
+
+def status_of(refusal: ProgressError | IllegalTransition) -> int:
+    return 404 if isinstance(refusal, UnknownRun) else 409
+
+
+def refuse(refusal: ProgressError | IllegalTransition) -> HttpResponse:
+    """The answer for what the services refuse."""
+    return error(status_of(refusal), str(refusal), code=refusal.code)
 
 
 def _invalid(request: HttpRequest, refusal: Any) -> HttpResponse:
@@ -74,11 +104,22 @@ def _invalid(request: HttpRequest, refusal: Any) -> HttpResponse:
 
 
 def _refused(request: HttpRequest, refusal: Any) -> HttpResponse:
-    return error(refusal.status_code, str(refusal))
+    response = error(refusal.status_code, str(refusal))
+    if refusal.status_code == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _too_large(request: HttpRequest, refusal: Any) -> HttpResponse:
+    return error(413, f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
+
+
+def _against_the_rules(request: HttpRequest, refusal: Any) -> HttpResponse:
+    return refuse(refusal)
 
 
 def _missing(request: HttpRequest, missing: Any) -> HttpResponse:
-    return error(404)
+    return error(404, str(missing) if isinstance(missing, Missing) else "")
 
 
 def _broken(request: HttpRequest, failure: Any) -> HttpResponse:
@@ -92,6 +133,9 @@ def answer_in_json(api: NinjaAPI) -> None:
     api.add_exception_handler(ValidationError, _invalid)
     api.add_exception_handler(HttpError, _refused)
     api.add_exception_handler(Http404, _missing)
+    api.add_exception_handler(RequestDataTooBig, _too_large)
+    api.add_exception_handler(ProgressError, _against_the_rules)
+    api.add_exception_handler(IllegalTransition, _against_the_rules)
     api.add_exception_handler(Exception, _broken)
 
 

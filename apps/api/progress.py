@@ -6,20 +6,22 @@ import re
 from datetime import datetime
 from typing import Annotated, Any
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
-from django.utils.cache import get_conditional_response
+from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import quote_etag
-from ninja import Path, Router
+from ninja import Path
 from pydantic import WithJsonSchema
 
-from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.models import KEY_PATTERN
 from apps.progress import selectors
 from apps.progress.snapshot import DatasetProgress, Facts, health_of, snapshot
 
-from .errors import Error, not_found
+from .auth import READ_SECURITY, caller_of
+from .errors import Error, in_bytes, not_found
+from .routing import router
 
-router = Router(tags=["Progress"])
+TAGS = ["Progress"]
 
 DatasetId = Annotated[
     str,
@@ -33,6 +35,7 @@ HEADERS: dict[str, Any] = {
     "Cache-Control": {"description": "`no-cache`: ask again before using it.", "schema": {"type": "string"}},
 }
 OPENAPI: dict[str, Any] = {
+    **READ_SECURITY,
     "parameters": [
         {
             "in": "header", "name": "If-None-Match", "required": False, "schema": {"type": "string"},
@@ -56,7 +59,8 @@ def etag_of(facts: Facts, now: datetime) -> str:
 
 @router.get(
     "/datasets/{dataset_id}/progress",
-    response={200: DatasetProgress, 304: None, 404: Error},
+    response={200: DatasetProgress, 304: None, 401: Error, 404: Error, 429: Error},
+    tags=TAGS,
     operation_id="get_dataset_progress",
     summary="How far a dataset is",
     openapi_extra=OPENAPI,
@@ -69,7 +73,7 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     """
     if not re.fullmatch(KEY_PATTERN, dataset_id):
         return not_found()
-    visible = Dataset.objects.visible_to(request.user).filter(key=dataset_id)
+    visible = caller_of(request).visible().filter(key=dataset_id)
     facts = next(selectors.facts_in(visible), None)
     if facts is None:
         return not_found()
@@ -78,9 +82,10 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     response = get_conditional_response(request, etag=etag)
     if response is None:
         # The bytes that sockets send, and no second validation of what was validated when it was made.
-        response = HttpResponse(snapshot(facts, now).model_dump_json(), content_type="application/json")
+        response = in_bytes(snapshot(facts, now).model_dump_json())
     response["ETag"] = etag
     response["Cache-Control"] = "no-cache"
+    patch_vary_headers(response, ["Authorization"])
     return response
 
 

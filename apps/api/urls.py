@@ -6,9 +6,10 @@ from django.urls import URLPattern, include, path, re_path
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 
+from . import datasets, progress, reports, runs  # noqa: F401 -- which register their operations
 from .docs import DESCRIPTION, Docs
 from .errors import answer_in_json, in_json, unknown
-from .progress import router
+from .routing import router
 
 api = NinjaAPI(
     title="Dataset Progress",

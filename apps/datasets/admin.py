@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
-from .models import Dataset, EmbeddingBlock, Sample
+from .models import Dataset, EmbeddingBlock, Sample, Token
+from .tokens import give_secret
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -40,8 +43,53 @@ class DatasetAdmin(admin.ModelAdmin[Dataset]):
         return (*self.readonly_fields, "key") if obj else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Dataset | None = None) -> bool:
-        # A dataset is deleted on its own page, which takes its thumbnails along and lists no half a million samples.
+        # A dataset is deleted on its own page, which does not list its half a million samples first.
         return False
+
+
+@admin.register(Token)
+class TokenAdmin(admin.ModelAdmin[Token]):
+    """Tokens: made here, shown once, revoked at once."""
+
+    list_display = (
+        "name",
+        "start",
+        "user",
+        "datasets",
+        "can_write",
+        "created_at",
+        "expires_at",
+        "last_used_at",
+        "holds",
+    )
+    list_filter = ("can_write", "created_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    search_fields = ("name", "start", "user__username", "datasets")
+    autocomplete_fields = ("user",)
+    actions = ("revoke",)
+    fields: ClassVar[tuple[str, ...]] = ("name", "user", "datasets", "can_write", "expires_at")
+    unchanging = ("user", "start", "created_at", "last_used_at", "revoked_at")
+
+    def get_fields(self, request: HttpRequest, obj: Token | None = None) -> list[Any]:
+        return list(dict.fromkeys((*self.fields, *self.unchanging))) if obj else list(self.fields)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
+        return self.unchanging if obj else ()
+
+    @admin.display(boolean=True, description="Holds")
+    def holds(self, token: Token) -> bool:
+        return token.holds(timezone.now())
+
+    def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
+        secret = "" if change else give_secret(obj)
+        super().save_model(request, obj, form, change)
+        if secret:
+            messages.warning(request, f"The token is {secret} — copy it now: it is not shown again.")
+
+    @admin.action(description="Revoke", permissions=["change"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[Token]) -> None:
+        revoked = tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+        messages.success(request, f"{revoked} of {tokens.count()} revoked.")
 
 
 @admin.register(Sample)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
 from django.urls import reverse
 
 if TYPE_CHECKING:
@@ -28,6 +34,26 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             return self.all()
         member_of = Dataset.members.through.objects.filter(user_id=user.pk).values("dataset_id")
         return self.filter(Q(visibility=Dataset.Visibility.PUBLIC) | Q(owner_id=user.pk) | Q(pk__in=member_of))
+
+    def writable_by(self, user: AbstractBaseUser | AnonymousUser) -> DatasetQuerySet:
+        """Those that the pipelines of ``user`` may report on: their own, those they are a member of; staff: all."""
+        if user.is_anonymous:
+            return self.none()
+        if getattr(user, "is_staff", False):
+            return self.all()
+        member_of = Dataset.members.through.objects.filter(user_id=user.pk).values("dataset_id")
+        return self.filter(Q(owner_id=user.pk) | Q(pk__in=member_of))
+
+    def matching(self, patterns: Iterable[str]) -> DatasetQuerySet:
+        """Those whose id is one of ``patterns``, or begins with one that ends in ``*``."""
+        matches = Q(pk__in=[])
+        for pattern in patterns:
+            if pattern == "*":
+                return self.all()
+            # Not `startswith`, which does not tell upper from lower case on SQLite.
+            start = pattern.removesuffix("*")
+            matches |= Q(Exact(Left("key", len(start)), start)) if start != pattern else Q(key=pattern)
+        return self.filter(matches)
 
 
 class Dataset(models.Model):
@@ -74,6 +100,59 @@ class Dataset(models.Model):
     @property
     def title(self) -> str:
         return self.name or self.key
+
+
+def parse_patterns(patterns: str | Iterable[str]) -> list[str]:
+    """The patterns of a list that is divided by commas or blanks; ``*`` for all. Raises `ValidationError`."""
+    parts = re.split(r"[\s,]+", patterns.strip()) if isinstance(patterns, str) else list(patterns)
+    for part in parts:
+        if not re.fullmatch(rf"\*|{KEY_PATTERN}\*?", part):
+            raise ValidationError(f"{part!r} is neither the id of a dataset nor the beginning of one followed by *.")
+    return ["*"] if "*" in parts else sorted(set(parts))
+
+
+class Token(models.Model):
+    """What a pipeline shows to read or report: of a user, or the site's own. Only the hash of its secret is kept."""
+
+    name = models.CharField(max_length=100, help_text="What it is for.")
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
+    )
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    start = models.CharField(max_length=12, editable=False, help_text="How its secret begins.")
+    datasets = models.CharField(
+        max_length=1000, default="*", help_text="Ids, or beginnings of ids followed by *, with commas between them."
+    )
+    can_write = models.BooleanField("may write", default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.start}…)"
+
+    def clean(self) -> None:
+        """Raises `ValidationError` for patterns that are none, and puts those that are into one form."""
+        self.datasets = ",".join(parse_patterns(self.datasets))
+
+    @property
+    def patterns(self) -> list[str]:
+        return self.datasets.split(",")
+
+    def covers(self, key: str) -> bool:
+        return any(
+            key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern for pattern in self.patterns
+        )
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it can be used at ``now``."""
+        if self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now):
+            return False
+        return self.user is None or self.user.is_active
 
 
 class EmbeddingBlock(models.Model):

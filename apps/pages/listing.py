@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.utils.http import urlencode
 
 from apps.datasets.models import Dataset, DatasetQuerySet, Sample
-from apps.progress.selectors import progress_of_many
+from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import UNFINISHED, State
 
@@ -124,7 +124,7 @@ def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> Datas
     if query.text:
         datasets = datasets.filter(Q(key__icontains=query.text) | Q(name__icontains=query.text))
     if query.state:
-        datasets = datasets.filter(state=query.state.value)
+        datasets = in_state(datasets, query.state)
     match query.sort:
         case "name":
             return datasets.order_by("sort_name", "pk")

@@ -21,7 +21,8 @@ class Pool:
     """A process pool that can be replaced when one of its processes dies under it.
 
     The processes come from a fork server that has loaded the computing modules and nothing of Django: they start in
-    milliseconds and share no connection, thread or lock with the worker.
+    milliseconds and share no connection, thread or lock with the worker. They start with the pool, beside whatever
+    comes before the first work.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,8 @@ class Pool:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(["apps.pipeline.imaging", "apps.pipeline.embedders"])
         self._executor = self._new(self.processes)
+        for _ in range(self.processes):
+            self._executor.submit(os.getpid)
 
     def _new(self, processes: int) -> Executor:
         return ProcessPoolExecutor(processes, mp_context=self._context, initializer=initialise)

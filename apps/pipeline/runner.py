@@ -88,9 +88,9 @@ class Runner:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
         self._obey(job.run)
-        if job.phase == Job.Phase.SCAN:
-            plan_indexing(job, source, claim, self._obey)
         with Pool() as pool:
+            if job.phase == Job.Phase.SCAN:
+                plan_indexing(job, source, claim, self._obey)
             if job.phase == Job.Phase.INDEX:
                 self._chunks(job, IndexStep(job, source, claim), pool)
                 forget_missing(job)

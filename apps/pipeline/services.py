@@ -1,22 +1,19 @@
-"""The verbs of the pipeline for pages and commands: make a dataset of a folder, queue a run, delete."""
+"""The verbs of the pipeline for pages and commands: make a dataset of a folder, queue a run."""
 
 from __future__ import annotations
 
-import shutil
-from functools import partial
 from pathlib import Path
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.datasets.models import Dataset
+from apps.datasets.services import make_dataset
 from apps.progress import services as progress
-from apps.progress.models import ItemFailure, Run
+from apps.progress.models import Run
 
 from .folders import importable_folder
-from .media import thumbnails_of
-from .models import Chunk, Job, Source
+from .models import Job, Source
 from .plan import STAGES
 from .queue import enqueue
 
@@ -33,10 +30,8 @@ def create_dataset(*, owner: AbstractBaseUser | None, key: str, name: str, folde
     Raises `FolderRefused`, and Django's `ValidationError` for a key that is malformed or taken; nothing is made then.
     """
     path = importable_folder(folder)
-    dataset = Dataset(key=key, name=name, owner_id=owner.pk if owner else None, visibility=visibility)
-    dataset.full_clean()
     with transaction.atomic():
-        dataset.save()
+        dataset = make_dataset(key, owner=owner, name=name, visibility=visibility)
         Source.objects.create(dataset=dataset, folder=str(path))
         queue_run(dataset)
     return dataset
@@ -51,10 +46,7 @@ def process_folder(folder: Path, *, key: str, name: str = "") -> Run:
     with transaction.atomic():
         dataset = Dataset.objects.filter(key=key).first()
         if dataset is None:
-            visibility = Dataset.Visibility.PUBLIC if settings.DATASETS_PUBLIC else Dataset.Visibility.PRIVATE
-            dataset = Dataset(key=key, name=name, visibility=visibility)
-            dataset.full_clean()
-            dataset.save()
+            dataset = make_dataset(key, name=name)
         elif name and name != dataset.name:
             dataset.name = name
             dataset.save(update_fields=["name"])
@@ -74,18 +66,3 @@ def queue_run(dataset: Dataset) -> Run:
         run = progress.begin_run(dataset, STAGES)
         enqueue(Job.objects.create(run=run))
     return run
-
-
-def delete_dataset(dataset: Dataset) -> None:
-    """Delete a dataset with its runs, samples, vectors and thumbnails. Its folder stays as it is.
-
-    A worker that is busy with it finds its claim gone at its next commit, and stops.
-    """
-    with transaction.atomic():
-        # In this order each table goes in one statement, however long; a cascade would gather the rows first.
-        Sample.objects.filter(dataset=dataset).delete()
-        EmbeddingBlock.objects.filter(dataset=dataset).delete()
-        Chunk.objects.filter(job__run__dataset=dataset).delete()
-        ItemFailure.objects.filter(run__dataset=dataset).delete()
-        transaction.on_commit(partial(shutil.rmtree, thumbnails_of(dataset.pk), ignore_errors=True))
-        dataset.delete()

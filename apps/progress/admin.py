@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 
 from . import selectors, services
 from .errors import RunFinished
-from .models import Head, ItemFailure, Run, Stage, Transition
+from .models import Head, ItemFailure, Run, Share, Stage, Transition
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -148,6 +148,13 @@ class StageAdmin(ReadOnlyAdmin):
     list_select_related = ("run__dataset",)
     search_fields = ("name", "label", "run__dataset__key")
     date_hierarchy = "started_at"
+
+
+@admin.register(Share)
+class ShareAdmin(ReadOnlyAdmin):
+    list_display = ("worker", "stage", "current", "total", "failed", "skipped")
+    list_select_related = ("stage__run__dataset",)
+    search_fields = ("worker", "=stage__run__dataset__key")
 
 
 @admin.register(ItemFailure)

@@ -3,7 +3,10 @@
 ProgressError
 ├── RunFinished         a report for a run that is over
 ├── RunUnfinished       a second run was begun beside an unfinished one
-└── UnknownStage        the run has no stage of that name
+├── NoRun               a report that opens no run, where none is open
+├── UnknownRun          a report for a run that has not been begun
+├── UnknownStage        the run has no stage of that name
+└── LimitReached        more stages, or more workers, than one run may have
 
 `transitions.IllegalTransition` stands beside them: the tables know no database.
 """
@@ -25,5 +28,17 @@ class RunUnfinished(ProgressError):
     code = "run_unfinished"
 
 
+class NoRun(ProgressError):
+    code = "no_run"
+
+
+class UnknownRun(ProgressError):
+    code = "unknown_run"
+
+
 class UnknownStage(ProgressError):
     code = "unknown_stage"
+
+
+class LimitReached(ProgressError):
+    code = "limit_reached"

@@ -1,4 +1,4 @@
-"""Runs, their stages and what happened to them. Only `services` writes here.
+"""Runs, their stages and what happened to them. Only `services` and `reporting` write here.
 
 Every dataset that ever ran has one `Head`: the version that watchers compare, and the run that they see. Whoever
 changes anything of a dataset locks its head first, so versions are committed in the order in which they are counted.
@@ -41,6 +41,9 @@ class Run(models.Model):
     state = models.CharField(max_length=9, choices=_choices(State), default=State.PENDING)
     control = models.CharField(max_length=6, choices=Control, default=Control.RUN)
     cancelled = models.BooleanField(default=False)
+    key = models.CharField(
+        max_length=128, blank=True, help_text="Whoever begins a run with it again is given this one."
+    )
     message = models.CharField(max_length=1000, blank=True)
     error = models.TextField(blank=True)
     percent = models.FloatField(default=0.0, help_text="Over all stages by weight; it never falls.")
@@ -65,6 +68,7 @@ class Run(models.Model):
                 name="run_one_unfinished",
                 violation_error_message="This dataset has an unfinished run.",
             ),
+            models.UniqueConstraint(fields=["dataset", "key"], condition=~Q(key=""), name="run_key_once"),
             models.CheckConstraint(
                 condition=Q(state__in=["pending", "indexing", "embedding", "ready", "error"]), name="run_state_known"
             ),
@@ -102,6 +106,8 @@ class Stage(models.Model):
     state = models.CharField(max_length=7, choices=_choices(StageState), default=StageState.WAITING)
     current = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0, help_text="0: not known yet.")
+    shared = models.PositiveBigIntegerField(default=0, help_text="The sum of the workers' shares; part of `current`.")
+    shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     # At most `estimates.READINGS_KEPT` pairs [seconds since started_at, current], thinned as they age: enough for the
@@ -120,10 +126,31 @@ class Stage(models.Model):
             ),
             models.CheckConstraint(condition=Q(weight__gt=0), name="stage_weight_positive"),
             models.CheckConstraint(condition=Q(total=0) | Q(current__lte=F("total")), name="stage_count_in_range"),
+            models.CheckConstraint(condition=Q(shared__lte=F("current")), name="stage_shares_are_counted"),
         ]
 
     def __str__(self) -> str:
         return f"{self.label or self.name} of {self.run}"
+
+
+class Share(models.Model):
+    """What one worker of several has done of a stage. It stays when the worker is gone, and never falls."""
+
+    stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="shares")
+    worker = models.CharField(max_length=128)
+    current = models.PositiveBigIntegerField(default=0)
+    total = models.PositiveBigIntegerField(default=0, help_text="0: not known.")
+    failed = models.PositiveBigIntegerField(default=0)
+    skipped = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering = ["stage", "worker"]
+        constraints = [
+            models.UniqueConstraint(fields=["stage", "worker"], name="share_once_a_worker"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.worker}: {self.current} of {self.stage}"
 
 
 class ItemFailure(models.Model):

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from itertools import batched, groupby
 from typing import Any, Final
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
-from apps.datasets.models import Dataset
+from apps.datasets.models import Dataset, DatasetQuerySet
 
 from .models import Run
 from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
@@ -90,6 +90,12 @@ def progress_of_many(dataset_pks: Iterable[int]) -> dict[int, DatasetProgress]:
     """How far each of the datasets is now, by row id."""
     now = timezone.now()
     return {pk: snapshot(facts, now) for pk, facts in facts_of(dataset_pks).items()}
+
+
+def in_state(datasets: DatasetQuerySet, state: State) -> DatasetQuerySet:
+    """Those of the datasets whose latest run is in ``state``; one that never ran is pending."""
+    runs = Q(head__run__state=state.value)
+    return datasets.filter(runs | Q(head__run=None) if state is State.PENDING else runs)
 
 
 def newest_dataset() -> int:

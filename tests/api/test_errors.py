@@ -15,7 +15,7 @@ from apps.api.errors import CODES, answer_in_json, error, in_json, json_under
 
 @pytest.mark.parametrize(
     "address",
-    ["/api/", "/api/x", "/api/datasets", "/api/datasets/", "/api/datasets/cats/progress/", "/api/docs/", "/api/%00"],
+    ["/api/", "/api/x", "/api/dataset", "/api/datasets/", "/api/datasets/cats/progress/", "/api/docs/", "/api/%00"],
 )
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
 def test_an_unknown_address(db: None, address: str, method: str) -> None:

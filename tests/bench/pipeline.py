@@ -108,8 +108,9 @@ def _two_loops(folder: Path) -> None:
 
 def _run(folder: Path, key: str) -> None:
     """A run from queued to ready, with its processes started and stopped."""
+    from apps.datasets.services import delete_dataset
     from apps.pipeline.runner import Outcome, Runner
-    from apps.pipeline.services import delete_dataset, process_folder
+    from apps.pipeline.services import process_folder
 
     run = process_folder(folder, key=key)
     outcome = Runner(run.pk).process()

@@ -17,11 +17,12 @@ from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.datasets.services import delete_dataset
 from apps.pipeline.media import original_file, thumbnail_file, thumbnails_of
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.queue import sweep
 from apps.pipeline.runner import Outcome, Runner
-from apps.pipeline.services import delete_dataset, process_folder
+from apps.pipeline.services import process_folder
 from apps.pipeline.similar import similar_to
 from apps.progress import services as progress
 from apps.progress.models import ItemFailure, Run, Transition

@@ -15,14 +15,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Sample
-from apps.progress import selectors, services
-from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
+from apps.datasets import tokens
+from apps.datasets.models import Dataset, EmbeddingBlock, Sample, Token
+from apps.progress import reporting, selectors, services
+from apps.progress.models import Head, ItemFailure, Run, Share, Stage, Transition
+from apps.progress.reporting import Report
 
 from .conftest import EMBED, INDEX
 
-READ_ONLY = [Run, Stage, ItemFailure, Transition, Head, Sample, EmbeddingBlock]
-ALL = [Dataset, *READ_ONLY]
+READ_ONLY = [Run, Stage, Share, ItemFailure, Transition, Head, Sample, EmbeddingBlock]
+ALL = [Dataset, Token, *READ_ONLY]
 
 
 def fill(first: int, last: int) -> None:
@@ -33,7 +35,8 @@ def fill(first: int, last: int) -> None:
         services.finish(services.begin_run(dataset, [INDEX]).pk)
         run = services.begin_run(dataset, [INDEX, EMBED])
         services.start_stage(run.pk, "index")
-        services.report(run.pk, current=45)
+        reporting.take([(dataset.pk, Report(worker="one", current=45))])
+        tokens.issue(f"d{number}", user=owner)
         services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
         block = EmbeddingBlock.objects.create(
             dataset=dataset, embedder="test", dimensions=4, sample_ids=b"\0" * 8, vectors=b"\0" * 16

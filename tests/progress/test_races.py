@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
+from apps.progress.changes import Changes, lock, write
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished
 from apps.progress.models import Head, Run, Transition
-from apps.progress.services import _Changes
 from apps.progress.signals import Change
-from apps.progress.transitions import IllegalTransition, State
+from apps.progress.transitions import IllegalTransition, StageState, State
 
 from .conftest import EMBED, INDEX
 
@@ -104,29 +104,43 @@ def test_failures_of_several_workers_are_all_counted(dataset: Dataset) -> None:
     assert selectors.progress_of(dataset.pk).failed == 45
 
 
-def _twice(run: Run) -> tuple[_Changes, _Changes]:
+def _twice(dataset: Dataset) -> tuple[Changes, Changes]:
     """Two writers who read the run at the same moment, as if the lock of the head were not there."""
-    head = Head.objects.get()
-    first, second = (_Changes(head, Run.objects.get(pk=run.pk), timezone.now()) for _ in range(2))
+    first, second = (lock(timezone.now(), pk=dataset.pk)[dataset.pk] for _ in range(2))
     return first, second
 
 
-def test_even_without_the_lock_a_runs_state_moves_once(dataset: Dataset) -> None:
-    first, second = _twice(services.begin_run(dataset))
-    first.move(State.INDEXING)
-    with pytest.raises(RunFinished, match="Another reporter"):
+def move(changes: Changes, state: State) -> None:
+    changes.move(state)
+
+
+def start(changes: Changes, state: State) -> None:
+    changes.move_stage(changes.stages[0], StageState.ACTIVE if state is State.INDEXING else StageState.SKIPPED)
+
+
+@pytest.mark.parametrize("change", [move, start])
+def test_even_without_the_lock_a_state_moves_once(dataset: Dataset, change: Callable[[Changes, State], None]) -> None:
+    services.begin_run(dataset, [INDEX])
+    with transaction.atomic():
+        first, second = _twice(dataset)
+        change(first, State.INDEXING)
+        change(second, State.READY)
+        write([first])
+    with pytest.raises(RunFinished, match="Another reporter"), transaction.atomic():
+        write([second])
+    after = Run.objects.get(), Run.objects.get().stages.get()
+    assert (after[0].state, after[1].state) in [("indexing", "waiting"), ("pending", "active")]
+
+
+def test_even_without_the_versions_a_state_moves_once(dataset: Dataset) -> None:
+    """The run's own state is compared too, whatever became of the version."""
+    services.begin_run(dataset, [INDEX])
+    with transaction.atomic():
+        first, second = _twice(dataset)
+        first.move(State.INDEXING)
         second.move(State.READY)
+        write([first])
+    second.head.version += 1
+    with pytest.raises(RunFinished, match="Another reporter"), transaction.atomic():
+        write([second])
     assert Run.objects.get().state == "indexing"
-
-
-def test_even_without_the_lock_a_stage_moves_once(dataset: Dataset) -> None:
-    from apps.progress.models import Stage
-    from apps.progress.transitions import StageState
-
-    run = services.begin_run(dataset, [INDEX])
-    first, second = _twice(run)
-    stages = Stage.objects.get(), Stage.objects.get()
-    first.move_stage(stages[0], StageState.ACTIVE)
-    with pytest.raises(RunFinished, match="Another reporter"):
-        second.move_stage(stages[1], StageState.SKIPPED)
-    assert Stage.objects.get().state == "active"

@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
-from apps.progress import selectors, services
+from apps.progress import selectors, services, texts
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished, UnknownStage
 from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
 from apps.progress.services import StagePlan
@@ -59,7 +59,7 @@ def test_begin_run_counts_the_runs_of_each_dataset(dataset: Dataset) -> None:
 
 def test_begin_run_is_refused_beside_an_unfinished_run(run: Run, version_of: VersionOf) -> None:
     before = version_of(run)
-    with pytest.raises(RunUnfinished, match="cats has an unfinished run") as refusal:
+    with pytest.raises(RunUnfinished, match="Run 1 is not finished") as refusal:
         services.begin_run(run.dataset)
     assert refusal.value.code == "run_unfinished"
     assert version_of(run) == before
@@ -258,7 +258,7 @@ def test_the_largest_count_is_counted(indexing: Run) -> None:
 
 def test_a_very_long_message_is_cut(indexing: Run) -> None:
     services.report(indexing.pk, message="x" * 5000)
-    assert seen(indexing).message == "x" * services.MESSAGE_LENGTH
+    assert seen(indexing).message == "x" * texts.MESSAGE_LENGTH
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_record_failures_of_very_long_names_keeps_their_ends(indexing: Run) -> N
         services.record_failures(indexing.pk, "index", [(name, "x" * 5000) for name in names])
     items = ItemFailure.objects.values_list("item", flat=True)
     assert [(item[0], item[-6:]) for item in items] == [("…", "/1.jpg"), ("…", "/2.jpg")]
-    assert all(len(item.encode()) <= services.ITEM_BYTES for item in items)
+    assert all(len(item.encode()) <= texts.ITEM_BYTES for item in items)
     assert seen(indexing).failed == 2
 
 
@@ -392,7 +392,7 @@ def test_fail_without_a_reason_says_at_least_that(indexing: Run) -> None:
 
 def test_fail_with_a_whole_log_keeps_its_beginning(indexing: Run) -> None:
     services.fail(indexing.pk, "x" * 10**6)
-    assert seen(indexing).error == "x" * services.ERROR_LENGTH
+    assert seen(indexing).error == "x" * texts.ERROR_LENGTH
 
 
 def test_cancel_is_an_error_on_the_wire_with_cancelled_beside_it(indexing: Run) -> None:

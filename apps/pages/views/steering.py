@@ -9,8 +9,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.datasets.models import Dataset, Sample
+from apps.datasets.services import delete_dataset
 from apps.pages.access import steering
-from apps.pipeline.services import NoSource, delete_dataset, queue_run
+from apps.pipeline.services import NoSource, queue_run
 from apps.progress.errors import RunFinished, RunUnfinished
 from apps.progress.models import Run
 from apps.progress.selectors import progress_of

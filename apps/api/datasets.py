@@ -1,0 +1,144 @@
+"""Datasets: listed, searched, read and deleted."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.http import HttpRequest
+from ninja import Query, Status
+from ninja.errors import HttpError
+from pydantic import BaseModel, Field
+
+from apps.datasets.access import Caller
+from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.services import delete_dataset, make_dataset
+from apps.progress.selectors import in_state, progress_of_many
+from apps.progress.snapshot import DatasetProgress, Moment
+from apps.progress.transitions import State
+
+from .auth import READ_SECURITY, WRITE, caller_of
+from .errors import Error, InvalidError, Missing
+from .progress import DatasetId
+from .routing import router
+
+TAGS = ["Datasets"]
+
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+
+
+class DatasetOut(BaseModel):
+    """A dataset, and how far it is."""
+
+    dataset_id: str
+    name: str = Field(description="Empty where it has none beside its id.")
+    visibility: Literal["public", "private"]
+    created_at: Moment
+    progress: DatasetProgress
+
+
+class Datasets(BaseModel):
+    """Datasets in the order of their ids."""
+
+    datasets: list[DatasetOut]
+    next: str | None = Field(description="The `after` that asks for what follows; null at the end.")
+
+
+def readable(caller: Caller, dataset_id: str) -> Dataset:
+    """A dataset that ``caller`` may see. Raises `Missing`."""
+    found = caller.visible().filter(key=dataset_id).first() if re.fullmatch(KEY_PATTERN, dataset_id) else None
+    if found is None:
+        raise Missing("There is no such dataset.")
+    return found
+
+
+def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
+    """A dataset that ``caller`` may write, made if it may be. Raises `Missing`, and `HttpError` 403."""
+    if not re.fullmatch(KEY_PATTERN, dataset_id):
+        raise Missing("There is no such dataset.")
+    if not caller.may_create(dataset_id):
+        raise HttpError(403, "This token may not write this dataset.")
+    if (found := caller.writable().filter(key=dataset_id).first()) is not None:
+        return found
+    if make:
+        try:
+            with transaction.atomic():
+                return make_dataset(dataset_id, owner=caller.user)
+        except (IntegrityError, ValidationError):
+            if (found := caller.writable().filter(key=dataset_id).first()) is not None:  # made by another meanwhile
+                return found
+    if caller.visible().filter(key=dataset_id).exists():
+        raise HttpError(403, "This token may not write this dataset.")
+    raise Missing("There is no such dataset.")
+
+
+def _out(datasets: list[Dataset]) -> list[DatasetOut]:
+    progress = progress_of_many(dataset.pk for dataset in datasets)
+    return [
+        DatasetOut(
+            dataset_id=dataset.key, name=dataset.name, visibility=dataset.visibility, created_at=dataset.created_at,
+            progress=progress[dataset.pk],
+        )
+        for dataset in datasets
+        if dataset.pk in progress  # one may have been deleted between the two queries
+    ]  # fmt: skip
+
+
+@router.get(
+    "/datasets",
+    response={200: Datasets, 401: Error, 422: InvalidError, 429: Error},
+    tags=TAGS,
+    openapi_extra=READ_SECURITY,
+    operation_id="list_datasets",
+    summary="The datasets",
+)
+def list_datasets(
+    request: HttpRequest,
+    search: Annotated[str, Query(max_length=200, description="Part of an id or a name.")] = "",
+    state: Annotated[State | None, Query(description="Those in this state alone.")] = None,
+    after: Annotated[str, Query(max_length=128, description="Those that follow this id.")] = "",
+    limit: Limit = 50,
+) -> Datasets:
+    """Those that you may see, in the order of their ids; `next` is the `after` that asks for what follows."""
+    datasets = caller_of(request).visible().order_by("key")
+    if search := search.replace("\0", ""):
+        datasets = datasets.filter(Q(key__icontains=search) | Q(name__icontains=search))
+    if state is not None:
+        datasets = in_state(datasets, state)
+    if after := after.replace("\0", ""):
+        datasets = datasets.filter(key__gt=after)
+    page = list(datasets[: limit + 1])
+    return Datasets(datasets=_out(page[:limit]), next=page[limit - 1].key if page[limit:] else None)
+
+
+@router.get(
+    "/datasets/{dataset_id}",
+    response={200: DatasetOut, 401: Error, 404: Error, 429: Error},
+    tags=TAGS,
+    openapi_extra=READ_SECURITY,
+    operation_id="get_dataset",
+    summary="One dataset",
+)
+def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetOut:
+    """A dataset by its id. One that you may not see answers as one that does not exist."""
+    found = _out([readable(caller_of(request), dataset_id)])
+    if not found:
+        raise Missing("There is no such dataset.")
+    return found[0]
+
+
+@router.delete(
+    "/datasets/{dataset_id}",
+    auth=WRITE,
+    response={204: None, 401: Error, 403: Error, 404: Error, 429: Error},
+    tags=TAGS,
+    operation_id="delete_dataset",
+    summary="Delete a dataset",
+)
+def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
+    """Delete a dataset with its runs and samples. The folder of its images stays as it is."""
+    delete_dataset(writable(caller_of(request), dataset_id))
+    return Status(204, None)

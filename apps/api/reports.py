@@ -1,0 +1,172 @@
+"""Reports of pipelines: one, or up to a thousand in one transaction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final, Literal
+
+from django.core.exceptions import ValidationError as InvalidDataset
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponseBase
+from ninja import Body
+from pydantic import BaseModel, Field, ValidationError
+
+from apps.datasets.access import Caller
+from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.services import make_dataset
+from apps.progress import selectors
+from apps.progress.reporting import Refusal, Report, Taken, take
+from apps.progress.snapshot import DatasetProgress
+
+from .auth import WRITE, caller_of
+from .bodies import BatchBody, ReportBody, UpdateBody
+from .errors import CODES, WRITE_REFUSALS, FieldError, error, in_bytes, not_found, refuse, status_of
+from .progress import DatasetId
+from .routing import router
+
+DETAILS: Final = {
+    HTTPStatus.FORBIDDEN: "This token may not report on this dataset.",
+    HTTPStatus.NOT_FOUND: "There is no such dataset.",
+}
+
+TAGS = ["Reporting"]
+
+Control = Literal["run", "pause", "cancel"]
+
+
+class Reported(BaseModel):
+    """The state after a report, and what the people in charge ask of whoever reports."""
+
+    progress: DatasetProgress
+    control: Control
+
+
+class Result(BaseModel):
+    """What became of one update of a batch: `run`, `version` and `control` where it was taken, else why it was not."""
+
+    status: int = Field(description="What the update would have been answered with by itself.")
+    run: int | None = None
+    version: int | None = Field(None, description="The version of the dataset after the batch.")
+    control: Control | None = None
+    detail: str | None = None
+    code: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class Results(BaseModel):
+    """One result an update, in their order."""
+
+    results: list[Result]
+
+
+@router.post(
+    "/datasets/{dataset_id}/progress",
+    auth=WRITE,
+    response={200: Reported, **WRITE_REFUSALS},
+    tags=TAGS,
+    operation_id="report_dataset_progress",
+    summary="Report how far a dataset is",
+)
+def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[ReportBody]) -> HttpResponseBase:
+    """Say any of the fields; what is left out stays as it is, and `{}` is a sign of life.
+
+    One report is enough: the dataset is made if there is none, and a run is opened if none is open. Counts are
+    absolute, so a report that is repeated changes nothing. `control` in the answer is what you are asked to do.
+    """
+    caller = caller_of(request)
+    if not re.fullmatch(KEY_PATTERN, dataset_id):
+        return not_found()
+    answer = _take(caller, [(dataset_id, body.report())])[0]
+    if not isinstance(answer, Taken):
+        return error(answer, DETAILS[answer]) if isinstance(answer, HTTPStatus) else refuse(answer)
+    progress = selectors.progress_of(answer.dataset_pk)
+    return in_bytes(f'{{"progress":{progress.model_dump_json()},"control":"{answer.control}"}}')
+
+
+@router.post(
+    "/progress",
+    auth=WRITE,
+    response={200: Results, **WRITE_REFUSALS},
+    tags=TAGS,
+    operation_id="report_many",
+    summary="Report on many datasets at once",
+)
+def report_many(request: HttpRequest, body: Body[BatchBody]) -> HttpResponseBase:
+    """Up to 1,000 updates, each a report with its `dataset_id`, taken in order and in one transaction.
+
+    Each has a result of its own; one that is refused changes nothing and sinks none of the others.
+    """
+    results: list[Result | None] = [None] * len(body.updates)
+    good: list[tuple[int, str, Report]] = []
+    for position, raw in enumerate(body.updates):
+        try:
+            update = UpdateBody.model_validate(raw)
+        except ValidationError as invalid:
+            errors = [
+                FieldError(path=".".join(map(str, one["loc"])), detail=one["msg"])
+                for one in invalid.errors(include_url=False, include_context=False, include_input=False)
+            ]
+            detail = "; ".join(f"{one.path}: {one.detail}" for one in errors)
+            results[position] = Result(status=422, code=CODES[422], detail=detail, errors=errors)
+        else:
+            good.append((position, update.dataset_id, update.report()))
+    answers = _take(caller_of(request), [(dataset_id, report) for _, dataset_id, report in good])
+    for (position, _, _), answer in zip(good, answers, strict=True):
+        results[position] = _result(answer)
+    told = Results(results=[result for result in results if result is not None])
+    return in_bytes(told.model_dump_json(exclude_none=True))
+
+
+def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken | Refusal | HTTPStatus]:
+    """Take reports by the datasets' ids; those that the caller may not make are answered with a status instead."""
+    with transaction.atomic():
+        known, absent = _known(caller, {dataset_id for dataset_id, _ in reports})
+        made = set()
+        for dataset_id, report in reports:
+            if dataset_id in absent and report.begins:
+                absent.remove(dataset_id)
+                known[dataset_id] = _make(caller, dataset_id)
+                made.add(known[dataset_id])
+        mine = [(pk, report) for dataset_id, report in reports if not isinstance(pk := known[dataset_id], HTTPStatus)]
+        taken = take(mine)
+        # No dataset is made for reports that are all refused.
+        served = {pk for (pk, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)}
+        if idle := made - served:
+            Dataset.objects.filter(pk__in=idle).delete()
+    answers = iter(taken)
+    return [pk if isinstance(pk := known[dataset_id], HTTPStatus) else next(answers) for dataset_id, _ in reports]
+
+
+def _known(caller: Caller, dataset_ids: set[str]) -> tuple[dict[str, int | HTTPStatus], set[str]]:
+    """The row ids of datasets, a refusal in place of those that are not for ``caller``; and those that do not exist."""
+    known: dict[str, int | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
+    covered = {dataset_id for dataset_id in dataset_ids if caller.may_create(dataset_id)}
+    known.update(caller.writable().filter(key__in=covered).values_list("key", "pk"))
+    missing = {dataset_id for dataset_id in covered if known[dataset_id] is HTTPStatus.FORBIDDEN}
+    if not missing:
+        return known, missing
+    seen = set(caller.visible().filter(key__in=missing).values_list("key", flat=True))
+    known |= dict.fromkeys(missing - seen, HTTPStatus.NOT_FOUND)
+    return known, missing - set(Dataset.objects.filter(key__in=missing).values_list("key", flat=True))
+
+
+def _make(caller: Caller, dataset_id: str) -> int | HTTPStatus:
+    """The row id of a dataset that was not there a moment ago; of another's, who was quicker, a refusal."""
+    try:
+        with transaction.atomic():
+            return make_dataset(dataset_id, owner=caller.user).pk
+    except (IntegrityError, InvalidDataset):
+        pk = caller.writable().filter(key=dataset_id).values_list("pk", flat=True).first()
+        return pk or HTTPStatus.NOT_FOUND
+
+
+def _result(answer: Taken | Refusal | HTTPStatus) -> Result:
+    match answer:
+        case Taken():
+            return Result(status=200, run=answer.run, version=answer.version, control=answer.control)
+        case HTTPStatus():
+            return Result(status=answer, code=CODES[answer], detail=DETAILS[answer])
+        case _:
+            return Result(status=status_of(answer), code=answer.code, detail=str(answer))
