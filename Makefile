@@ -2,7 +2,7 @@
 # make test    set up, run every test
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test check bench bench-pipeline bench-live css lock shots clean
+.PHONY: demo test check bench bench-pipeline bench-live bench-ingest bench-client css lock shots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -19,7 +19,7 @@ test: $(VENV)/.test
 check: $(VENV)/.test
 	@scripts/check
 
-bench: bench-pipeline bench-live
+bench: bench-pipeline bench-live bench-ingest bench-client
 
 bench-pipeline: $(VENV)/.test
 	@$(PYTHON) -m tests.bench.pipeline
@@ -27,6 +27,9 @@ bench-pipeline: $(VENV)/.test
 bench-live: $(VENV)/.test
 	@scripts/install-programs
 	@$(PYTHON) -m tests.bench.live
+
+bench-client: $(VENV)/.test
+	@$(PYTHON) -m tests.bench.client
 
 # The stylesheets that are committed. Needs Node 20 or newer.
 css:

@@ -69,6 +69,11 @@ def wait_until(ready: Callable[[], bool], *, seconds: float, what: str, every: f
         time.sleep(every)
 
 
+def run_quietly(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> str:
+    """What a command prints. Raises `CalledProcessError` where it fails."""
+    return subprocess.run(command, env=env, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 @contextmanager
 def running(
     command: Sequence[str],

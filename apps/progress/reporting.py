@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from .changes import Changes, load_shares, lock, write
 from .errors import LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
-from .models import Share, Stage
+from .models import Run, Share, Stage
 from .services import open_run
 from .transitions import FINISHED, WORKING, IllegalTransition, StageState, State
 
@@ -240,5 +240,8 @@ def _end(changes: Changes, report: Report) -> None:
         changes.finish()
         changes.say("")
     elif report.state == State.ERROR or report.error is not None:
-        changes.fail(report.error or report.message or "")
+        if changes.run.control == Run.Control.CANCEL:
+            changes.cancel()  # it does as it was asked
+        else:
+            changes.fail(report.error or report.message or "")
         changes.say("")

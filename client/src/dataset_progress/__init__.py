@@ -1,0 +1,15 @@
+"""Report how far a dataset is, from any Python, in two lines.
+
+    from dataset_progress import track
+    for item in track(items, dataset="cats"):
+        ...
+
+Where to, and as whom, is told by ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
+"""
+
+from __future__ import annotations
+
+from ._errors import Cancelled, ProgressError, Refused, Unreachable
+from ._run import Run, Stage, track
+
+__all__ = ["Cancelled", "ProgressError", "Refused", "Run", "Stage", "Unreachable", "track"]

@@ -1,0 +1,84 @@
+"""The few requests that this package makes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._errors import Refused, Unreachable
+
+if TYPE_CHECKING:
+    import httpx
+
+logger = logging.getLogger("dataset_progress")
+
+TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where to report, and as whom. An empty ``url``: nowhere."""
+
+    url: str
+    token: str
+
+    @classmethod
+    def find(cls, url: str | None = None, token: str | None = None) -> Server:
+        """The server of the arguments, else of ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``."""
+        found = url if url is not None else os.environ.get("DATASET_PROGRESS_URL", "")
+        secret = token if token is not None else os.environ.get("DATASET_PROGRESS_TOKEN", "")
+        return cls(found.rstrip("/"), secret)
+
+
+class Api:
+    """Requests to one server over one connection, which is opened with the first of them."""
+
+    def __init__(self, server: Server, transport: httpx.BaseTransport | None = None) -> None:
+        self.server = server
+        self._transport = transport
+        self._client: httpx.Client | None = None
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def begin(self, dataset: str, body: dict[str, Any]) -> int:
+        """Begin a run, or find the one of the body's key; its number."""
+        told = self.ask("POST", f"datasets/{dataset}/runs", body)
+        if not isinstance(number := told.get("run"), int):
+            raise self._stranger()
+        return number
+
+    def report(self, updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Report updates, each with its ``dataset_id``; what became of each."""
+        results = self.ask("POST", "progress", {"updates": updates}).get("results")
+        if not isinstance(results, list) or [type(result) for result in results] != [dict] * len(updates):
+            raise self._stranger()
+        return results
+
+    def _stranger(self) -> Unreachable:
+        return Unreachable(f"{self.server.url} does not answer as Dataset Progress does")
+
+    def progress(self, dataset: str) -> dict[str, Any]:
+        """How far a dataset is."""
+        return self.ask("GET", f"datasets/{dataset}/progress")
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The answer's JSON. Raises `Refused` and `Unreachable`."""
+        import httpx  # here, so that a script that reports nowhere does not wait for it
+
+        try:
+            if self._client is None:
+                headers = {"Authorization": f"Bearer {self.server.token}"} if self.server.token else {}
+                self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS, transport=self._transport)
+            response = self._client.request(method, f"{self.server.url}/api/{path}", json=body)
+            told = response.json()
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+        if not isinstance(told, dict):
+            raise self._stranger()
+        if response.status_code >= 400:
+            raise Refused(response.status_code, str(told.get("code", "")), str(told.get("detail", "")))
+        return told

@@ -1,0 +1,75 @@
+"""`make bench-client`: what a tracked loop costs an item, beside tqdm and beside a bare loop.
+
+All three go through the same iterator and do nothing else. The tracked loop reports to a real server meanwhile; tqdm
+draws its bar to a file. The ratio is that of what each adds to the bare loop.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from tests import services
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "client/src"))
+ITEMS = int(os.environ.get("ITEMS", "10000000"))
+REPEATS = int(os.environ.get("REPEATS", "3"))
+
+
+def _seconds(wrap: Callable[[range], Iterable[int]]) -> float:
+    began = time.perf_counter()
+    for _ in wrap(range(ITEMS)):
+        pass
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    from dataset_progress import Run
+
+    with tempfile.TemporaryDirectory(prefix="bench-client-") as folder, Path(os.devnull).open("w") as nowhere:
+        port = services.free_port()
+        env = {**os.environ, "DATA_DIR": folder, "SECRET_KEY": "bench", "LOG_LEVEL": "ERROR"}
+        env.pop("DATABASE_URL", None)
+        Path(folder, "static").mkdir()
+        manage = [sys.executable, "manage.py"]
+        services.run_quietly([*manage, "migrate"], env=env, cwd=ROOT)
+        secret = services.run_quietly([*manage, "create_token", "bench"], env=env, cwd=ROOT).strip()
+        command = [
+            sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p", str(port),
+            "progress_site.asgi:application",
+        ]  # fmt: skip
+        log = Path(folder, "log")
+        with services.running(command, ready=lambda: services.answers(port), log=log, env=env, cwd=ROOT):
+            bare, ours, peer = [], [], []
+            for number in range(REPEATS):
+                bare.append(_seconds(lambda items: items))
+                peer.append(_seconds(lambda items: tqdm(items, file=nowhere)))
+                with Run(f"bench-{number}", url=f"http://127.0.0.1:{port}", token=secret) as run:
+                    ours.append(_seconds(lambda items: run.track(items)))
+    _report(statistics.median(bare), statistics.median(ours), statistics.median(peer))
+
+
+def _report(bare: float, ours: float, peer: float) -> None:
+    table = Table(title=f"{ITEMS:,} items, medians of {REPEATS}")
+    table.add_column("")
+    table.add_column("ns an item", justify="right")
+    for name, seconds in (("bare loop", bare), ("track", ours), ("tqdm", peer)):
+        table.add_row(name, f"{seconds / ITEMS * 1e9:.0f}")
+    Console().print(table)
+    ratios = {"ratio_vs_tqdm": round((ours - bare) / (peer - bare), 3), "ratio_vs_bare_loop": round(ours / bare, 3)}
+    print(json.dumps(ratios))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A real server on the tests' database, and the client that reports to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from apps.datasets import tokens
+from apps.datasets.models import Dataset
+from apps.progress import selectors
+from apps.progress.snapshot import DatasetProgress
+from tests.processes import Server, web_server
+from tests.services import wait_until
+
+Shown = Callable[[], DatasetProgress]
+
+
+@pytest.fixture(scope="package")
+def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with web_server(tmp_path_factory.mktemp("client") / "log", env={"TOKEN_REQUESTS_A_SECOND": "0"}) as server:
+        yield server
+
+
+@pytest.fixture
+def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The server's address, which with a token is in the environment."""
+    monkeypatch.setenv("DATASET_PROGRESS_URL", server.url)
+    monkeypatch.setenv("DATASET_PROGRESS_TOKEN", tokens.issue("client")[1])
+    return server.url
+
+
+def shown(dataset_id: str = "cats") -> DatasetProgress:
+    """How far a dataset is, as the database has it."""
+    return selectors.progress_of(Dataset.objects.get(key=dataset_id).pk)
+
+
+def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats") -> DatasetProgress:
+    """How far a dataset is, once ``condition`` holds."""
+    wait_until(
+        lambda: Dataset.objects.filter(key=dataset_id).exists() and condition(shown(dataset_id)),
+        seconds=30,
+        what=f"{dataset_id} was not as expected",
+    )
+    return shown(dataset_id)

@@ -1,0 +1,194 @@
+"""Whatever the server does, the job comes to its result, in its own time, and one line is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from dataset_progress import Run, track
+
+from apps.datasets import tokens
+from apps.datasets.models import Token
+from tests.processes import web_server
+from tests.services import free_port
+
+from .conftest import shown, until
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SLOW_SECONDS = 30.0
+
+
+class Bad(BaseHTTPRequestHandler):
+    """A server that answers everything in one bad way."""
+
+    answers = (200, "application/json", b"{}")
+    is_slow = False
+    over = threading.Event()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.is_slow:
+            self.over.wait(SLOW_SECONDS)
+        status, content_type, body = self.answers
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing to the terminal."""
+
+
+ANSWERS: dict[str, tuple[int, str, bytes]] = {
+    "html": (200, "text/html", b"<html>Welcome to the captive portal</html>"),
+    "another API": (200, "application/json", b'{"hello": "world"}'),
+    "a list": (200, "application/json", b"[]"),
+    "nonsense": (200, "application/json", b'{"run": "x", "results": 5}'),
+    "no JSON": (200, "application/json", b"{"),
+    "broken": (500, "application/json", json.dumps({"detail": "x", "code": "internal"}).encode()),
+    "bad gateway": (502, "text/html", b"<html>"),
+    "unauthorized": (401, "application/json", json.dumps({"detail": "x", "code": "unauthorized"}).encode()),
+    "too many": (429, "application/json", json.dumps({"detail": "x", "code": "too_many"}).encode()),
+}
+
+
+@contextmanager
+def bad_server(name: str) -> Iterator[str]:
+    over = threading.Event()
+    values = {"answers": ANSWERS.get(name, ANSWERS["html"]), "is_slow": name == "slow", "over": over}
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Bad,), values)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        over.set()
+        server.shutdown()
+
+
+@contextmanager
+def address_of(trouble: str) -> Iterator[str]:
+    match trouble:
+        case "down":
+            yield f"http://127.0.0.1:{free_port()}"
+        case "no such name":
+            yield "http://progress.invalid"
+        case "no address":
+            yield "not an address"
+        case _:
+            with bad_server(trouble) as url:
+                yield url
+
+
+@pytest.mark.parametrize("trouble", ["down", "no such name", "no address", "slow", *ANSWERS])
+def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -> None:
+    with address_of(trouble) as url, caplog.at_level(logging.WARNING, "dataset_progress"):
+        began = time.monotonic()
+        with Run("cats", url=url, token="x", flush_seconds=0.5) as run:
+            assert sum(run.track(range(1000))) == 499_500
+            run.fail_item("a")
+            run.set(message="on its way")
+            loop = time.monotonic() - began
+        total = time.monotonic() - began
+    # The loop waits for nothing: not even for the first answer of a server that takes half a minute.
+    assert loop < SLOW_SECONDS / 3
+    assert total < SLOW_SECONDS / 2
+    said = [record for record in caplog.records if record.name == "dataset_progress"]
+    assert len(said) == (0 if trouble == "slow" else 1), [record.getMessage() for record in said]
+    assert all(record.exc_info is None for record in said)
+
+
+def test_when_the_server_is_back_the_newest_arrives(transactional_db: None, tmp_path: Path) -> None:
+    port = free_port()
+    _, secret = tokens.issue("client")
+    with Run("cats", url=f"http://127.0.0.1:{port}", token=secret, flush_seconds=30) as run:
+        run.advance(1)
+        with web_server(tmp_path / "first", port=port):
+            until(lambda progress: progress.current == 1)
+        run.advance(10)
+        with web_server(tmp_path / "second", port=port):
+            until(lambda progress: progress.current == 11)
+            run.advance(1)
+            run.close()
+            assert (shown().state, shown().current) == ("ready", 12)
+
+
+def test_a_token_that_is_revoked(address: str, caplog: pytest.LogCaptureFixture) -> None:
+    with Run("cats", flush_seconds=0.5) as run:
+        for item in run.track(range(3)):
+            if item == 1:
+                until(lambda progress: progress.current == 1)
+                Token.objects.all().delete()
+    assert [record.levelname for record in caplog.records if record.name == "dataset_progress"] == ["WARNING"]
+    assert shown().state == "indexing"
+
+
+def script(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A program of its own, which has the client and nothing else of this project."""
+    return subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "client/src"), **env}, capture_output=True,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_without_an_address_it_costs_nothing_and_says_so_once() -> None:
+    code = """
+import logging, sys, threading
+logging.basicConfig(level=logging.DEBUG)
+from dataset_progress import Run, track
+items = [1, 2, 3]
+for _ in range(2):
+    assert list(track(items, dataset="cats")) == items
+with Run("cats") as run:
+    assert type(run.track(items)) is type(iter(items))
+    run.advance(); run.set(5, 6, "x"); run.fail_item("x")
+assert threading.active_count() == 1
+assert "httpx" not in sys.modules
+"""
+    ended = script(code)
+    assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+    assert ended.stderr.count("reported nowhere") == 1
+
+
+@pytest.mark.parametrize("trouble", ["down", "slow"])
+def test_the_interpreter_ends(trouble: str) -> None:
+    code = """
+from dataset_progress import Run, track
+run = Run("cats", flush_seconds=0.2)
+run.advance()
+for item in track(range(10), dataset="dogs", flush_seconds=0.2):
+    break
+"""
+    with address_of(trouble) as url:
+        began = time.monotonic()
+        ended = script(code, DATASET_PROGRESS_URL=url)
+        assert time.monotonic() - began < SLOW_SECONDS / 2
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_program_that_dies_says_why(address: str) -> None:
+    code = """
+from dataset_progress import track
+for item in track(range(10), dataset="cats"):
+    if item == 4:
+        raise ValueError("a bad item")
+"""
+    ended = script(code, **{name: os.environ[name] for name in ("DATASET_PROGRESS_URL", "DATASET_PROGRESS_TOKEN")})
+    assert ended.returncode == 1
+    assert "ValueError: a bad item" in ended.stderr
+    assert (shown().state, shown().error, shown().current) == ("error", "ValueError: a bad item", 4)
+
+
+def test_no_thread_is_left(address: str) -> None:
+    before = set(threading.enumerate())
+    for number in range(3):
+        list(track(range(3), dataset=f"d{number}"))
+    assert set(threading.enumerate()) == before

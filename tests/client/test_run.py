@@ -1,0 +1,228 @@
+"""What a job says arrives: in two lines, in stages, from threads, processes and event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from dataset_progress import Cancelled, Run, Stage, track
+
+from apps.progress import services
+from apps.progress.models import ItemFailure, Share
+from apps.progress.models import Run as RunRow
+
+from .conftest import shown, until
+from .work import count_to
+
+pytestmark = pytest.mark.usefixtures("address")
+
+
+def test_two_lines() -> None:
+    assert list(track(range(50), dataset="cats")) == list(range(50))
+    progress = shown()
+    assert (progress.state, progress.current, progress.total, progress.percent) == ("ready", 50, 50, 100.0)
+    assert [stage.name for stage in progress.stages] == ["indexing"]
+
+
+def test_the_loop_is_seen_while_it_goes_on() -> None:
+    for item in track(range(10), dataset="cats", stage="embedding"):
+        if item == 7:
+            progress = until(lambda progress: progress.current == 7)
+            assert (progress.state, progress.total) == ("embedding", 10)
+
+
+def test_what_is_iterated_over_needs_no_length() -> None:
+    assert sum(track((n for n in range(10)), dataset="cats")) == 45
+    assert (shown().state, shown().current, shown().total) == ("ready", 10, 10)
+
+
+def test_an_exception_of_the_iterable_fails_the_run_and_goes_on_its_way() -> None:
+    def items() -> object:
+        yield 1
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        list(track(items(), dataset="cats"))  # type: ignore[call-overload]
+    assert (shown().state, shown().error) == ("error", "OSError: disk full")
+
+
+def test_stages_with_weights() -> None:
+    stages = [Stage("load", total=4, unit="files"), Stage("encode", weight=3, counts_as="embedding")]
+    with Run("cats", stages=stages) as run:
+        for _ in run.track(range(4)):
+            pass
+        until(lambda progress: progress.percent == 25.0)
+        for _ in run.track(range(6), stage="encode"):
+            pass
+        until(lambda progress: progress.current == 6)
+        assert shown().state == "embedding"
+    progress = shown()
+    assert progress.state == "ready"
+    assert [(stage.name, stage.label, stage.current, stage.total) for stage in progress.stages] == [
+        ("load", "load", 4, 4),
+        ("encode", "encode", 6, 6),
+    ]
+
+
+def test_a_block_that_raises_fails_the_run() -> None:
+    def job() -> float:
+        with Run("cats") as run:
+            run.advance(3)
+            return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        job()
+    assert (shown().state, shown().error) == ("error", "ZeroDivisionError: division by zero")
+    assert shown().current == 3
+
+
+def test_counting_setting_saying_and_failing_items() -> None:
+    with Run("cats") as run:
+        run.advance()
+        run.advance(4)
+        assert until(lambda progress: progress.current == 5).total == 0
+        run.set(20, 40, "Half of it")
+        progress = until(lambda progress: progress.message == "Half of it")
+        assert (progress.current, progress.total) == (20, 40)
+        run.fail_item("a.jpg", ValueError("truncated"))
+        run.fail_item("b.jpg")
+    assert (shown().state, shown().failed, shown().current) == ("ready", 2, 40)
+    assert set(ItemFailure.objects.values_list("item", "reason")) == {("a.jpg", "truncated"), ("b.jpg", "")}
+
+
+def test_more_failures_than_are_sent_at_once() -> None:
+    with Run("cats", flush_seconds=30) as run:
+        for number in range(250):
+            run.fail_item(f"{number}.jpg")
+    assert (shown().failed, ItemFailure.objects.count()) == (250, 250)
+
+
+def test_a_second_run_takes_the_place_of_one_that_died() -> None:
+    abandoned = Run("cats")
+    abandoned.advance()
+    until(lambda progress: progress.current == 1)
+    list(track(range(3), dataset="cats"))
+    assert (shown().run, shown().state, shown().current) == (2, "ready", 3)
+    assert RunRow.objects.get(number=1).cancelled
+    abandoned.close()
+    assert shown().run == 2
+
+
+# --- Asked to hold, asked to stop -----------------------------------------------------------------------------------
+
+
+def test_a_pause_holds_the_loop_until_it_may_go_on() -> None:
+    seen: list[int] = []
+    is_through = threading.Event()
+
+    def job() -> None:
+        with suppress(Cancelled):
+            for item in track(range(100_000_000), dataset="cats"):
+                seen.append(item)  # noqa: PERF402 -- watched while it grows
+            is_through.set()
+
+    thread = threading.Thread(target=job, daemon=True)
+    thread.start()
+    until(lambda progress: progress.current > 0)
+    row = RunRow.objects.get()
+    services.request_pause(row.pk)
+    held = threading.Event()
+
+    def stands() -> bool:
+        before = len(seen)
+        return not held.wait(0.5) and len(seen) == before
+
+    until(lambda progress: stands())
+    services.request_resume(row.pk)
+    before = len(seen)
+    until(lambda progress: len(seen) > before)
+    services.request_cancel(row.pk)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert not is_through.is_set()
+    assert until(lambda progress: progress.is_finished).cancelled
+
+
+def test_a_job_may_be_deaf_to_requests() -> None:
+    with Run("cats", obey=False) as run:
+        for item in run.track(range(20)):
+            if item == 5:
+                until(lambda progress: progress.current == 5)
+                services.request_cancel(RunRow.objects.get().pk)
+            if item == 10:
+                until(lambda progress: progress.current == 10)
+    assert (shown().state, shown().current) == ("ready", 20)
+
+
+def test_cancelled_can_be_caught() -> None:
+    def job() -> None:
+        with Run("cats") as run:
+            for item in run.track(range(10**9)):
+                if item == 0:
+                    until(lambda progress: progress.state == "indexing")
+                    services.request_cancel(RunRow.objects.get().pk)
+
+    with pytest.raises(Cancelled):
+        job()
+    assert (shown().state, shown().cancelled, shown().error) == ("error", True, "Cancelled.")
+
+
+# --- Side by side ---------------------------------------------------------------------------------------------------
+
+
+def test_threads() -> None:
+    def work(run: Run) -> None:
+        for _ in range(10_000):
+            run.advance()
+
+    with Run("cats") as run:
+        threads = [threading.Thread(target=work, args=(run,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert shown().current == 40_000
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_processes_have_shares_of_their_own(method: str) -> None:
+    context: Any = multiprocessing.get_context(method)
+    with Run("cats", flush_seconds=30) as run:
+        run.advance(5)
+        processes = [context.Process(target=count_to, args=(run, 100 * number)) for number in (1, 2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0]
+        until(lambda progress: progress.current == 305)
+        assert not shown().is_finished
+    assert (shown().state, shown().current) == ("ready", 305)
+    assert sorted(Share.objects.values_list("current", flat=True)) == [5, 100, 200]
+
+
+def test_one_key_makes_one_run() -> None:
+    with Run("cats", key="job 7") as first, Run("cats", key="job 7", finish=False) as second:
+        first.advance(2)
+        second.advance(3)
+        second.close()
+        assert until(lambda progress: progress.current == 5).run == 1
+    assert (shown().run, shown().state, shown().current) == (1, "ready", 5)
+
+
+def test_an_event_loop() -> None:
+    async def items() -> AsyncIterator[int]:
+        for number in range(20):
+            await asyncio.sleep(0)
+            yield number
+
+    async def job() -> int:
+        return sum([item async for item in track(items(), dataset="cats", total=20)])
+
+    assert asyncio.run(job()) == 190
+    assert (shown().state, shown().current, shown().total) == ("ready", 20, 20)
