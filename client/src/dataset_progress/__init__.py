@@ -11,5 +11,19 @@ from __future__ import annotations
 
 from ._errors import Cancelled, ProgressError, Refused, Unreachable
 from ._run import Run, Stage, track
+from ._simulate import simulate
+from ._watch import Progress, Watch, watch
 
-__all__ = ["Cancelled", "ProgressError", "Refused", "Run", "Stage", "Unreachable", "track"]
+__all__ = [
+    "Cancelled",
+    "Progress",
+    "ProgressError",
+    "Refused",
+    "Run",
+    "Stage",
+    "Unreachable",
+    "Watch",
+    "simulate",
+    "track",
+    "watch",
+]

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Se
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from ._api import Api, Server, logger
 from ._errors import Cancelled, Refused
@@ -60,6 +60,13 @@ class Stage:
         }
 
 
+class Counter(Protocol):
+    """Something that counts, and is read from another thread."""
+
+    @property
+    def done(self) -> int: ...
+
+
 class _Cell:
     """What one loop, or one thread, has done. It alone writes here, so it needs no lock."""
 
@@ -74,7 +81,7 @@ class _Share:
     """What this process has done of a stage."""
 
     base: int = 0
-    cells: list[_Cell] = field(default_factory=list)
+    cells: list[Counter] = field(default_factory=list)
     total: int | None = None
     failed: int = 0
     failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
@@ -234,13 +241,8 @@ class Run:
         if total is None:
             with suppress(TypeError, AttributeError, ValueError):
                 total = len(iterable)  # type: ignore[arg-type]  # asked, not known
-        self.stage(name)
-        share = self._share(name)
-        with self._lock:
-            cell = _Cell()
-            share.cells.append(cell)
-            if total is not None:
-                share.total = (share.total or 0) + total
+        cell = _Cell()
+        share = self._follow(name, cell, total)
         if isinstance(iterable, Iterable):
             return self._iterate(iterable, share, cell)
         return self._iterate_async(iterable, share, cell)
@@ -250,7 +252,7 @@ class Run:
         try:
             for item in iterable:
                 if flag.is_up:
-                    self._hold()
+                    self.hold()
                 yield item
                 done += 1
                 cell.done = done
@@ -269,14 +271,25 @@ class Run:
         finally:
             self._fold(share, cell)
 
-    def _fold(self, share: _Share, cell: _Cell) -> None:
+    def _follow(self, name: str, cell: Counter, total: int | None) -> _Share:
+        """Count what somebody else's counter counts, as a stage of that name, until it is folded."""
+        self.stage(name)
+        share = self._share(name)
+        with self._lock:
+            share.cells.append(cell)
+            if total is not None:
+                share.total = (share.total or 0) + total
+        return share
+
+    def _fold(self, share: _Share, cell: Counter) -> None:
         """Keep what a loop that is over has counted, without its cell."""
         with self._lock:
             share.cells.remove(cell)
             share.base += cell.done
 
-    def _hold(self) -> None:
-        while self._must_hold():
+    def hold(self) -> None:
+        """Wait while the run is paused. Raises `Cancelled`. Loops of `track` do so by themselves."""
+        while self._flag.is_up and self._must_hold():
             time.sleep(0.1)
 
     def _must_hold(self) -> bool:

@@ -1,0 +1,7 @@
+"""``python -m dataset_progress``"""
+
+import sys
+
+from ._cli import main
+
+sys.exit(main())

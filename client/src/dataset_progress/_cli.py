@@ -1,0 +1,215 @@
+"""The command line: watch, report, pipe, simulate."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO
+
+from ._api import Api, Server
+from ._errors import Cancelled, ProgressError, Refused
+from ._run import Run, Stage
+from ._simulate import simulate
+from ._watch import Progress, Watch
+
+EXIT = """\
+exit status: 0 done (watch: all ready); 1 the dataset ended in error, or was cancelled; 2 bad arguments; 3 the server
+cannot be reached, or said no; 130 interrupted
+"""
+ADDRESS = """\
+The server is that of --url and --token, else of DATASET_PROGRESS_URL and DATASET_PROGRESS_TOKEN.
+"""
+CHUNK = 1 << 16
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    options.url = options.url or os.environ.get("DATASET_PROGRESS_URL", "")
+    if not options.url:
+        parser.error("where is the server? Set DATASET_PROGRESS_URL, or pass --url")
+    try:
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except Cancelled as cancelled:
+        return _say(str(cancelled), 1)
+    except Refused as refusal:
+        return _say(f"the server says no: {refusal} ({refusal.code or refusal.status})", 3)
+    except ProgressError as error:
+        return _say(f"the server cannot be reached: {error}", 3)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _say(text: str, status: int) -> int:
+    print(f"dataset-progress: {text}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--url", help="the address of the server; default: $DATASET_PROGRESS_URL")
+    common.add_argument("--token", help="a token of it; default: $DATASET_PROGRESS_TOKEN")
+    parser = argparse.ArgumentParser(
+        prog="dataset-progress", description=f"See and report how far datasets are. {ADDRESS}", epilog=EXIT
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], int], summary: str, example: str) -> Any:
+        added = commands.add_parser(
+            name, parents=[common], help=summary, description=f"{summary[0].upper()}{summary[1:]}. {ADDRESS}",
+            epilog=f"example: {example}\n\n{EXIT}", formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        added.set_defaults(command=command)
+        return added
+
+    see = add("watch", _watch, "watch datasets until all of them are ready", "dataset-progress watch cats dogs")
+    see.add_argument("dataset", nargs="+", metavar="ID")
+    see.add_argument("--poll", type=float, metavar="SECONDS", help="ask so often, in place of being told")
+
+    say = add(
+        "report", _report, "report how far a dataset is",
+        "dataset-progress report cats --state indexing --current 45 --total 100",
+    )  # fmt: skip
+    say.add_argument("dataset", metavar="ID")
+    say.add_argument("--state", choices=["pending", "indexing", "embedding", "ready", "error"])
+    for name in ("stage", "message", "error", "worker"):
+        say.add_argument(f"--{name}")
+    for name in ("current", "total", "failed", "skipped", "run"):
+        say.add_argument(f"--{name}", type=int)
+
+    pipe = add(
+        "pipe", _pipe, "count what goes through a pipe, by lines or bytes",
+        "cat rows.csv | dataset-progress pipe cats --total 5000 | python load.py",
+    )  # fmt: skip
+    pipe.add_argument("dataset", metavar="ID")
+    pipe.add_argument("--total", type=int, help="how many lines, or bytes, there are")
+    pipe.add_argument("--bytes", action="store_true", help="count bytes and not lines")
+    pipe.add_argument("--stage", default="indexing", help="default: indexing")
+
+    play = add("simulate", _simulate, "play the life of a dataset", "dataset-progress simulate demo --seconds 30")
+    play.add_argument("dataset", metavar="ID")
+    play.add_argument("--items", type=int, default=200)
+    play.add_argument("--seconds", type=float, default=20.0)
+    play.add_argument("--error", help="fail half-way, with this")
+    return parser
+
+
+def _report(options: argparse.Namespace) -> int:
+    names = ("state", "stage", "message", "error", "worker", "current", "total", "failed", "skipped", "run")
+    said = {name: value for name in names if (value := getattr(options, name)) is not None}
+    api = Api(Server.find(options.url, options.token))
+    answer = api.ask("POST", f"datasets/{options.dataset}/progress", said)
+    progress = Progress.parse(answer["progress"])
+    print(_line(progress))
+    if answer["control"] != "run":
+        print(f"asked to {answer['control']}")
+    return 0
+
+
+def _line(progress: Progress) -> str:
+    share = f" {progress.percent:.0f}%" if progress.percent is not None else ""
+    of = f"/{progress.total}" if progress.total else ""
+    said = progress.error or progress.message
+    return f"{progress.dataset_id}: {progress.state}{share} ({progress.current}{of}) {said}".rstrip()
+
+
+def _pipe(options: argparse.Namespace) -> int:
+    unit = "bytes" if options.bytes else "lines"
+    stage = Stage(options.stage, total=options.total, unit=unit)
+    with Run(options.dataset, stages=[stage], url=options.url, token=options.token) as run:
+        done = _copy(run, sys.stdin.buffer, sys.stdout.buffer, count_bytes=options.bytes)
+    print(f"{options.dataset}: {done} {unit}", file=sys.stderr)
+    return 0
+
+
+def _copy(run: Run, source: BinaryIO, target: BinaryIO, *, count_bytes: bool) -> int:
+    """Pass on what comes, as it comes, and count it."""
+    done = 0
+    read = getattr(source, "read1", source.read)
+    chunks = iter(lambda: read(CHUNK), b"")
+    last = b"\n"
+    for chunk in chunks:
+        run.hold()
+        target.write(chunk)
+        target.flush()
+        n = len(chunk) if count_bytes else chunk.count(b"\n")
+        run.advance(n)
+        done, last = done + n, chunk[-1:]
+    if not count_bytes and last != b"\n":  # the last line has no end
+        run.advance()
+        done += 1
+    return done
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    simulate(
+        options.dataset, items=options.items, seconds=options.seconds, error=options.error, url=options.url,
+        token=options.token, flush_seconds=10.0,
+    )  # fmt: skip
+    return 1 if options.error else 0
+
+
+def _watch(options: argparse.Namespace) -> int:
+    mode: Any = "websocket" if options.poll is None else "polling"
+    watches = [
+        Watch(dataset, mode, options.poll or 2.0, url=options.url, token=options.token) for dataset in options.dataset
+    ]
+    try:
+        for each in watches:
+            each.start()
+        if sys.stdout.isatty():
+            _draw(watches)
+        else:
+            _print(watches)
+    finally:
+        for each in watches:
+            each.stop()
+    for each in watches:
+        if each.error is not None:
+            raise each.error
+    return 0 if all(each.progress and each.progress.state == "ready" for each in watches) else 1
+
+
+def _print(watches: list[Watch]) -> None:
+    """A line a change, for logs."""
+    said: dict[str, str] = {}
+    while True:
+        running = [each for each in watches if not each.is_over]
+        for each in watches:
+            if each.progress is not None and said.get(each.dataset_id) != (line := _line(each.progress)):
+                said[each.dataset_id] = line
+                print(line, flush=True)
+        if not running:
+            return
+        time.sleep(0.2)
+
+
+def _draw(watches: list[Watch]) -> None:
+    """Live bars."""
+    try:
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+    except ImportError:
+        _print(watches)
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[said]}")]
+    with Bars(*columns, TimeElapsedColumn()) as bars:
+        tasks = {each.dataset_id: bars.add_task(each.dataset_id, total=100, said="") for each in watches}
+        while True:
+            running = [each for each in watches if not each.is_over]
+            for each in watches:
+                if (shown := each.progress) is not None:
+                    said = shown.error or shown.message or shown.state
+                    bars.update(tasks[each.dataset_id], completed=shown.percent or 0, said=said[:60])
+            if not running:
+                return
+            time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
