@@ -28,6 +28,10 @@ bench-live: $(VENV)/.test
 	@scripts/install-programs
 	@$(PYTHON) -m tests.bench.live
 
+bench-ingest: $(VENV)/.test
+	@scripts/install-programs
+	@$(PYTHON) -m tests.bench.ingest
+
 bench-client: $(VENV)/.test
 	@$(PYTHON) -m tests.bench.client
 

@@ -19,6 +19,11 @@ class Caller:
     user: AbstractBaseUser | AnonymousUser | None
     token: Token | None = None
 
+    @property
+    def who(self) -> tuple[int | None, int | None]:
+        """Whose rights these are: two who are the same may see the same."""
+        return self.user.pk if self.user else None, self.token.pk if self.token else None
+
     def visible(self) -> DatasetQuerySet:
         """The datasets that may be seen."""
         everything = Dataset.objects.all()

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 from django.urls import reverse
+from django.utils import timezone
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -147,6 +148,10 @@ class Token(models.Model):
         return any(
             key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern for pattern in self.patterns
         )
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
 
     def holds(self, now: datetime) -> bool:
         """Whether it can be used at ``now``."""

@@ -14,7 +14,7 @@ from django.http import parse_cookie
 from . import limits
 from .frames import Form
 from .hub import Hub, current_hub
-from .viewers import visible_pks
+from .viewers import identity_of, visible_pks
 from .watchers import Watcher
 
 # Not on the one thread that Django keeps for code that must not run beside itself: a slow page would hold up sockets.
@@ -33,7 +33,7 @@ class _Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
     async def connect(self) -> None:
         self.watched = {}
         self.hub = current_hub()
-        self.watcher = Watcher(self.form, self.base_send, self.gone, _session_key(self.scope))
+        self.watcher = Watcher(self.form, self.base_send, self.gone, _identity(self.scope))
         self.address = limits.address_of(self.scope)
         may_enter = limits.enter(self.address)
         await self.accept()
@@ -58,7 +58,7 @@ class _Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def watch(self, *dataset_ids: str) -> list[str]:
         """Watch datasets. Returns those that are not there, or not for whoever this is."""
-        found = await _find_visible(self.watcher.session_key, dataset_ids)
+        found = await _find_visible(self.watcher.identity, dataset_ids)
         for dataset_id, pk in found.items():
             self.watched[pk] = dataset_id
             self.hub.watch(pk, self.watcher)
@@ -190,7 +190,9 @@ class OneConsumer(ManyConsumer):
         await self.close(limits.NOT_FOUND)
 
 
-def _session_key(scope: dict[str, Any]) -> str:
-    """The session that the client's cookie names, if it names one: whether there is such a one is asked later."""
+def _identity(scope: dict[str, Any]) -> str:
+    """Who the client says it is, by a token or by the cookie of a session. Whether that holds is asked later."""
+    headers = dict(scope["headers"])
+    authorization = headers.get(b"authorization", b"").decode("latin-1")
     cookies = b"; ".join(value for name, value in scope["headers"] if name == b"cookie").decode("latin-1")
-    return str(parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, ""))
+    return identity_of(authorization, str(parse_cookie(cookies).get(settings.SESSION_COOKIE_NAME, "")))

@@ -268,16 +268,16 @@ class Hub:
             watching: dict[str, set[int]] = {}
             for dataset_pk, watched in self._watched.items():
                 for watcher in watched.watchers:
-                    watching.setdefault(watcher.session_key, set()).add(dataset_pk)
+                    watching.setdefault(watcher.identity, set()).add(dataset_pk)
             try:
                 taken = await self._read(self._guard, lost, watching)
             except Exception:
                 logger.exception("who may still see what could not be read; it is tried again")
                 continue
-            for session_key, dataset_pks in taken.items():
+            for identity, dataset_pks in taken.items():
                 for dataset_pk in dataset_pks & self._watched.keys():
                     for watcher in list(self._watched[dataset_pk].watchers):
-                        if watcher.session_key == session_key:
+                        if watcher.identity == identity:
                             self.unwatch(dataset_pk, watcher)
                             await watcher.gone(dataset_pk)
 

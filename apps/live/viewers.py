@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from itertools import batched
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
@@ -14,10 +14,14 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.access import Caller
+from apps.datasets.models import KEY_PATTERN
+from apps.datasets.tokens import digest, holding
 from apps.progress.selectors import IDS_AT_ONCE
 
 _KEY = re.compile(KEY_PATTERN)
+# What an identity that is a token's begins with; a session's key cannot.
+TOKEN: Final = "token:"  # noqa: S105
 
 
 def users_of(session_keys: Iterable[str]) -> dict[str, AbstractBaseUser]:
@@ -53,15 +57,35 @@ def _is_his(session_hash: str, user: AbstractBaseUser) -> bool:
     return any(constant_time_compare(session_hash, own) for own in hashes)
 
 
-def visible_pks(session_key: str, dataset_ids: Iterable[str]) -> dict[str, int]:
-    """The row ids of those of the datasets that whoever has this session may see."""
-    user = users_of([session_key]).get(session_key, AnonymousUser()) if session_key else AnonymousUser()
-    rows = Dataset.objects.visible_to(user).filter(key__in=[key for key in dataset_ids if _KEY.fullmatch(key)])
+def identity_of(authorization: str, session_key: str) -> str:
+    """Who opens a socket, as a word to ask by later: that of a token, else of a session; empty for anyone."""
+    scheme, _, secret = authorization.partition(" ")
+    return TOKEN + digest(secret.strip()) if scheme.lower() == "bearer" else session_key
+
+
+def callers_of(identities: Iterable[str]) -> dict[str, Caller]:
+    """Those who are known by these identities now; left out are sessions and tokens that no longer hold."""
+    tokens = {identity.removeprefix(TOKEN) for identity in identities if identity.startswith(TOKEN)}
+    sessions = [identity for identity in identities if identity and not identity.startswith(TOKEN)]
+    known = {identity: Caller(user) for identity, user in users_of(sessions).items()}
+    return known | {TOKEN + token.digest: Caller(token.user, token) for token in holding(tokens)}
+
+
+def visible_pks(identity: str, dataset_ids: Iterable[str]) -> dict[str, int]:
+    """The row ids of those of the datasets that whoever this is may see. A token that does not hold may see nothing;
+    a session that does not is anyone's.
+    """
+    caller = callers_of([identity]).get(identity)
+    if caller is None:
+        if identity.startswith(TOKEN):
+            return {}
+        caller = Caller(AnonymousUser())
+    rows = caller.visible().filter(key__in=[key for key in dataset_ids if _KEY.fullmatch(key)])
     return dict(rows.values_list("key", "pk"))
 
 
-def _visible_of(user: AbstractBaseUser | AnonymousUser, dataset_pks: Iterable[int]) -> set[int]:
-    visible = Dataset.objects.visible_to(user)
+def _visible_of(caller: Caller, dataset_pks: Iterable[int]) -> set[int]:
+    visible = caller.visible()
     return {
         pk
         for pks in batched(dataset_pks, IDS_AT_ONCE)
@@ -70,19 +94,27 @@ def _visible_of(user: AbstractBaseUser | AnonymousUser, dataset_pks: Iterable[in
 
 
 def lost(watching: Mapping[str, set[int]]) -> dict[str, set[int]]:
-    """What may no longer be seen, of what is watched, by session key ("" for those who are not signed in).
+    """What may no longer be seen, of what is watched, by identity ("" for anyone).
 
-    Two queries where all of it is public; else two more, and one for each account that watches what is not.
+    One query where all of it is public and nobody shows a token; else two more, and one for each account that watches
+    what is not public, and for each token, which may cover less.
     """
-    public = _visible_of(AnonymousUser(), set().union(*watching.values()))
-    private = {key: pks - public for key, pks in watching.items() if pks - public}
-    users = users_of(key for key in private if key)
-    visible: dict[Any, set[int]] = {}
-    for key, pks in private.items():
-        if (user := users.get(key)) is not None:
-            visible.setdefault(user.pk, set()).update(pks)
-    for user in {user.pk: user for user in users.values()}.values():
-        visible[user.pk] = _visible_of(user, visible[user.pk])
+    public = _visible_of(Caller(AnonymousUser()), set().union(*watching.values()))
+    doubtful = {
+        identity: pks if identity.startswith(TOKEN) else pks - public
+        for identity, pks in watching.items()
+        if identity.startswith(TOKEN) or pks - public
+    }
+    callers = callers_of(doubtful)
+    # Sessions of one account see the same.
+    wanted: dict[tuple[Any, Any], set[int]] = {}
+    for identity, pks in doubtful.items():
+        if (caller := callers.get(identity)) is not None:
+            wanted.setdefault(caller.who, set()).update(pks)
+    asked = {caller.who: caller for caller in callers.values()}
+    visible = {who: _visible_of(asked[who], pks) for who, pks in wanted.items()}
     return {
-        key: gone for key, pks in private.items() if (gone := pks - (visible[users[key].pk] if key in users else set()))
+        identity: gone
+        for identity, pks in doubtful.items()
+        if (gone := pks - (visible[callers[identity].who] if identity in callers else set()))
     }

@@ -19,14 +19,14 @@ class Watcher:
 
     ``send`` is the ASGI server's. Where it makes its caller wait for a slow reader (Uvicorn), newer frames of a dataset
     replace the one that waits; where it does not (Daphne), it is done at once, and no task is scheduled for it.
-    ``session_key`` is that of the account that watches, empty for one that is not signed in.
+    ``identity`` says who watches, as `viewers.identity_of` has it.
     """
 
-    __slots__ = ("_gone", "_send", "_sending", "_waiting", "form", "session_key")
+    __slots__ = ("_gone", "_send", "_sending", "_waiting", "form", "identity")
 
-    def __init__(self, form: Form, send: Send, gone: Callable[[int], Awaitable[None]], session_key: str = "") -> None:
+    def __init__(self, form: Form, send: Send, gone: Callable[[int], Awaitable[None]], identity: str = "") -> None:
         self.form: Final = form
-        self.session_key: Final = session_key
+        self.identity: Final = identity
         self._send = send
         self._gone = gone
         self._waiting: dict[int, dict[str, Any]] = {}

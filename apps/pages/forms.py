@@ -1,4 +1,4 @@
-"""The form that makes a dataset of a folder."""
+"""The forms of the pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from apps.datasets.models import Dataset
 class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
     """Id, name, folder and visibility. Whether the folder may be read is for the pipeline to say."""
 
-    folder = forms.CharField(max_length=4096)
+    folder = forms.CharField(max_length=4096, required=False)
 
     field_order = ["key", "name", "folder", "visibility"]
 
@@ -27,8 +27,30 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
         visibility = Dataset.Visibility.PUBLIC if settings.DATASETS_PUBLIC else Dataset.Visibility.PRIVATE
         self.fields["visibility"].initial = visibility
         self.fields["folder"].help_text = (
-            "Its absolute path on this server. It is only read, with all folders inside it. It has to be, or be under, "
-            f"{' or '.join(settings.IMPORT_ROOTS)}."
+            "Of images, by its absolute path on this server. It is only read, with all folders inside it. It has to "
+            f"be, or be under, {' or '.join(settings.IMPORT_ROOTS)}. Leave it out to report from your own code."
         )
-        for name in ("key", "folder"):
+        if not settings.IMPORT_ROOTS:
+            del self.fields["folder"]
+        for name in self.fields.keys() & {"key", "folder"}:
+            self.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
+
+
+class TokenForm(forms.Form):
+    """What a new token is for, and what it may."""
+
+    name = forms.CharField(max_length=100, help_text="What it is for: “nightly embedding”, say.")
+    datasets = forms.CharField(
+        max_length=1000,
+        initial="*",
+        help_text="Ids, divided by commas. team-a-* stands for all that begin so, * for all.",
+    )
+    days = forms.IntegerField(
+        min_value=1, max_value=36_500, required=False, help_text="How many days it holds. Empty: until it is revoked."
+    )
+    read_only = forms.BooleanField(required=False, label="It may read, and not report")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("name", "datasets"):
             self.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}

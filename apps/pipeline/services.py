@@ -25,15 +25,16 @@ class NoSource(Exception):
 
 
 def create_dataset(*, owner: AbstractBaseUser | None, key: str, name: str, folder: str, visibility: str) -> Dataset:
-    """Make a dataset of a folder under ``IMPORT_ROOTS`` and queue its first run.
+    """Make a dataset of a folder under ``IMPORT_ROOTS`` and queue its first run; without a folder, the dataset alone.
 
     Raises `FolderRefused`, and Django's `ValidationError` for a key that is malformed or taken; nothing is made then.
     """
-    path = importable_folder(folder)
+    path = importable_folder(folder) if folder else None
     with transaction.atomic():
         dataset = make_dataset(key, owner=owner, name=name, visibility=visibility)
-        Source.objects.create(dataset=dataset, folder=str(path))
-        queue_run(dataset)
+        if path is not None:
+            Source.objects.create(dataset=dataset, folder=str(path))
+            queue_run(dataset)
     return dataset
 
 

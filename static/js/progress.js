@@ -6,6 +6,7 @@
  * - order: no fragment replaces a newer one of itself;
  * - motion: bars glide and animations go on although their elements are replaced;
  * - words: a change of state is announced once, and relative times stay true;
+ * - copies: code goes to the clipboard;
  * - the link: the WebSocket first, polling where it cannot be had, nothing while the page is hidden.
  */
 (() => {
@@ -521,6 +522,26 @@
   }, TICK);
   setInterval(() => document.hidden || refreshTimes(), 15_000);
 
+  // --- Code to copy --------------------------------------------------------------------------------------------------
+
+  function offerCopies() {
+    if (!navigator.clipboard) return; // only where the connection is secure
+    for (const button of document.querySelectorAll("[data-copy]")) /** @type {HTMLElement} */ (button).hidden = false;
+  }
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
+    if (!(button instanceof HTMLElement)) return;
+    try {
+      await navigator.clipboard.writeText(byId(button.dataset.copy ?? "")?.textContent ?? "");
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Mark it and copy it by hand";
+    }
+  });
+  document.addEventListener("htmx:afterSwap", offerCopies);
+
+  offerCopies();
   tell(document, false);
   steady(document.documentElement);
   follow();

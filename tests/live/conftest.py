@@ -15,13 +15,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
-from tests.processes import Server, web_server
+from tests.processes import Server, collect_static, web_server
 
 ALLOWED_ORIGIN = "https://frontend.example"
 
 
 @pytest.fixture(scope="package")
 def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    collect_static()
     log = tmp_path_factory.mktemp("daphne") / "log"
     with web_server(log, env={"ALLOWED_ORIGINS": ALLOWED_ORIGIN}) as server:
         yield server

@@ -19,6 +19,7 @@ from apps.pages.cursor import cursor_page, parse_cursor
 from apps.pages.forms import NewDatasetForm
 from apps.pages.listing import SORTS, ListQuery, list_datasets
 from apps.pages.panel import phase
+from apps.pages.snippets import address_of, snippets
 from apps.pipeline.folders import FolderRefused
 from apps.pipeline.services import create_dataset, has_source
 from apps.progress.models import ItemFailure, Run, Transition
@@ -68,6 +69,7 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
         ),
         "sample_count": Sample.objects.filter(dataset=dataset).count(),
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
+        "snippets": [] if runs else snippets(address_of(request), key),
         "poll_milliseconds": round(settings.BAR_POLL_SECONDS * 1000),
     }  # fmt: skip
     return render(request, "pages/dataset.html", context)
@@ -86,7 +88,7 @@ def new(request: HttpRequest) -> HttpResponse:
                 owner=cast("AbstractBaseUser", request.user),  # not anonymous, says the decorator
                 key=data["key"],
                 name=data["name"],
-                folder=data["folder"],
+                folder=data.get("folder", ""),
                 visibility=data["visibility"],
             )
         except FolderRefused as refusal:
@@ -94,7 +96,7 @@ def new(request: HttpRequest) -> HttpResponse:
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            messages.success(request, f"{dataset} is queued.")
+            messages.success(request, f"{dataset} is {'queued' if data.get('folder') else 'made'}.")
             return redirect(dataset)
     status = 422 if form.is_bound else 200
     return render(request, "pages/dataset_new.html", {"form": form, "roots": settings.IMPORT_ROOTS}, status=status)
