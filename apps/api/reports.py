@@ -10,13 +10,13 @@ from typing import Final, Literal
 from django.core.exceptions import ValidationError as InvalidDataset
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
 from ninja import Body
 from pydantic import BaseModel, Field, ValidationError
 
 from apps.datasets.access import Caller
 from apps.datasets.models import KEY_PATTERN, Dataset
 from apps.datasets.services import make_dataset
-from apps.progress import selectors
 from apps.progress.reporting import Refusal, Report, Taken, take
 from apps.progress.snapshot import DatasetProgress
 
@@ -81,7 +81,7 @@ def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[Repo
     answer = _take(caller, [(dataset_id, body.report())])[0]
     if not isinstance(answer, Taken):
         return error(answer, DETAILS[answer]) if isinstance(answer, HTTPStatus) else refuse(answer)
-    progress = selectors.progress_of(answer.dataset_pk)
+    progress = answer.progress(dataset_id, timezone.now())
     return in_bytes(f'{{"progress":{progress.model_dump_json()},"control":"{answer.control}"}}')
 
 

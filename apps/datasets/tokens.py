@@ -59,7 +59,7 @@ def issue(
 
 
 def find(secret: str) -> Token | None:
-    """The token of a secret, with its user, if it holds now. One query; once a minute a second, to note its use."""
+    """The token of a secret, if it holds now. A query, and another for its user; once a minute one to note its use."""
     token = next(iter(holding([digest(secret)])), None)
     now = timezone.now()
     if token is not None and (token.last_used_at is None or token.last_used_at < now - USED_EVERY):
@@ -68,8 +68,11 @@ def find(secret: str) -> Token | None:
 
 
 def holding(digests: Collection[str]) -> list[Token]:
-    """The tokens, with their users, that hold now, of those of these digests; no query for none."""
+    """The tokens that hold now, of those of these digests; no query for none."""
     if not digests:
         return []
+    marks = ", ".join(["%s"] * len(digests))
+    # Every request of a pipeline asks this. Building it anew takes the ORM three times as long as all the rest of it.
+    sql = f"SELECT * FROM {Token._meta.db_table} WHERE digest IN ({marks})"  # noqa: S608 -- a name of a model
     now = timezone.now()
-    return [token for token in Token.objects.select_related("user").filter(digest__in=digests) if token.holds(now)]
+    return [token for token in Token.objects.raw(sql, tuple(digests)) if token.holds(now)]

@@ -6,31 +6,25 @@ report costs three updates, and a thousand reports cost three too.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import BigIntegerField, Model
 
 from . import estimates
 from .errors import RunFinished
 from .models import Head, ItemFailure, Run, Share, Stage, Transition
+from .rows import rows_in, update_rows
 from .signals import Change, progress_changed
 from .texts import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, item_text, text
 from .transitions import StageState, State, check_move, check_stage_move
 
-_RUN_FIELDS: Final = (
-    "state", "control", "cancelled", "message", "error", "percent", "failed", "skipped", "started_at", "finished_at",
-    "updated_at", "heartbeat_at", "progressed_at",
-)  # fmt: skip
-_STAGE_FIELDS: Final = (
-    "state", "current", "total", "shared", "shared_total", "started_at", "finished_at", "readings",
-)  # fmt: skip
 _SHARE_FIELDS: Final = ("current", "total", "failed", "skipped")
 
 
@@ -51,13 +45,15 @@ class Changes:
     shares: dict[tuple[str, str], Share] = field(default_factory=dict)  # those asked for, by stage and worker
     history: list[Transition] = field(default_factory=list)
     seen: bool = False  # whether watchers would see a difference
-    touched: bool = False  # whether anything of the run itself is to be written
+    run_fields: set[str] = field(default_factory=set)  # those that are to be written
+    stage_fields: dict[str, set[str]] = field(default_factory=dict)  # and those of the stages, by name
     read_state: str = ""
-    read_stages: dict[str, str] = field(default_factory=dict)  # the states of those that are to be written, by name
+    read_stages: dict[str, str] = field(default_factory=dict)  # the states that the stages had, by name
     raised_shares: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.read_state = self.run.state
+        self.read_stages = {stage.name: stage.state for stage in self.stages}
 
     @contextmanager
     def all_or_nothing(self) -> Iterator[None]:
@@ -81,13 +77,14 @@ class Changes:
         for name, value in values.items():
             if getattr(self.run, name) != value:
                 setattr(self.run, name, value)
-                self.touched = self.seen = True
+                self.run_fields.add(name)
+                self.seen = True
 
     def set_silently(self, **values: Any) -> None:
         """Set fields of the run that watchers are not shown."""
         for name, value in values.items():
             setattr(self.run, name, value)
-        self.touched = True
+            self.run_fields.add(name)
 
     def say(self, message: str | None) -> None:
         """Set the run's message; None leaves it."""
@@ -106,12 +103,11 @@ class Changes:
         if old == new:
             return
         check_move(old, new)
-        self.run.state = new.value
+        self.set_silently(state=new.value)
         if old == State.PENDING:
-            self.run.started_at = self.now
+            self.set_silently(started_at=self.now)
         if new in (State.READY, State.ERROR):
-            self.run.finished_at = self.now
-        self.touched = True
+            self.set_silently(finished_at=self.now)
         self.record("", old.value, new.value, note)
 
     def record(self, stage: str, old: str, new: str, note: str = "") -> None:
@@ -142,14 +138,14 @@ class Changes:
         if old == new:
             return
         check_stage_move(old, new)
-        self._touch(stage)
-        stage.state = new.value
+        self._set_stage(stage, state=new.value)
         if new == StageState.ACTIVE:
-            stage.started_at = self.now
+            self._set_stage(stage, started_at=self.now)
         else:
-            stage.finished_at = self.now
+            self._set_stage(stage, finished_at=self.now)
         if new == StageState.DONE:
-            stage.total = stage.current = stage.total or stage.current
+            whole = stage.total or stage.current
+            self._set_stage(stage, total=whole, current=whole)
         self.record(stage.name, old.value, new.value)
 
     def start(self, stage: Stage) -> None:
@@ -173,10 +169,9 @@ class Changes:
             total = max(total, current)
         if (current, total) == before:
             return
-        self._touch(stage)
-        stage.current, stage.total = current, total
         began = stage.started_at or self.now
-        stage.readings = estimates.with_reading(stage.readings, (self.now - began).total_seconds(), current)
+        readings = estimates.with_reading(stage.readings, (self.now - began).total_seconds(), current)
+        self._set_stage(stage, current=current, total=total, readings=readings)
         self.seen = True
         self.raise_percent()
 
@@ -189,8 +184,10 @@ class Changes:
         if (stage := self.active_stage()) is not None:
             self.move_stage(stage, state)
 
-    def _touch(self, stage: Stage) -> None:
-        self.read_stages.setdefault(stage.name, stage.state)
+    def _set_stage(self, stage: Stage, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(stage, name, value)
+        self.stage_fields.setdefault(stage.name, set()).update(values)
 
     # --- The shares of workers ----------------------------------------------------------------------------------------
 
@@ -215,9 +212,7 @@ class Changes:
         """
         if not current and not total:
             return
-        self._touch(stage)
-        stage.shared += current
-        stage.shared_total += total
+        self._set_stage(stage, shared=stage.shared + current, shared_total=stage.shared_total + total)
         if stage.state == StageState.ACTIVE:
             self.count(stage, stage.current + current, max(stage.total, stage.shared_total))
         else:
@@ -266,89 +261,92 @@ class Changes:
         self.set(control=Run.Control.RUN)
 
 
-def lock(now: datetime, **heads: Any) -> dict[int, Changes]:
-    """Lock the heads that a filter finds, and read their datasets' latest runs with the stages, by dataset's row id.
+def lock(now: datetime, column: Literal["dataset_id", "run_id"], ids: Collection[int]) -> dict[int, Changes]:
+    """Lock the heads of datasets, or of runs, and read the datasets' latest runs with the stages, by dataset's row id.
 
     In order of id, so that two writers never wait for each other. The runs are read once the locks are held: what
     another writer did meanwhile is seen. Left out are datasets that never ran.
     """
-    locked = list(Head.objects.select_for_update().filter(**heads).order_by("pk"))
-    runs = Run.objects.in_bulk([head.run_id for head in locked if head.run_id])
-    stages: dict[int, list[Stage]] = {run_pk: [] for run_pk in runs}
-    for stage in Stage.objects.filter(run__in=list(runs)).order_by("run", "position"):
+    heads = {head.run_id: head for head in rows_in(Head, column, ids, order="dataset_id", lock=True) if head.run_id}
+    stages: dict[int, list[Stage]] = {run_pk: [] for run_pk in heads}
+    for stage in rows_in(Stage, "run_id", heads, order="run_id, position"):
         stages[stage.run_id].append(stage)
-    return {head.pk: Changes(head, runs[head.run_id], now, stages[head.run_id]) for head in locked if head.run_id}
+    runs = rows_in(Run, "id", heads)
+    return {run.dataset_id: Changes(heads[run.pk], run, now, stages[run.pk]) for run in runs}
 
 
-def load_shares(many: Iterable[Changes], workers: Iterable[str]) -> None:
+def load_shares(many: Iterable[Changes], workers: Collection[str]) -> None:
     """Read the shares that ``workers`` have in the stages of the runs; without them, each would count as new."""
     stages = {stage.pk: (changes, stage) for changes in many for stage in changes.stages}
-    for share in Share.objects.filter(stage__in=list(stages), worker__in=list(workers)):
+    for share in Share.objects.filter(stage__in=list(stages), worker__in=workers):
         changes, stage = stages[share.stage_id]
         changes.shares[stage.name, share.worker] = share
 
 
-def write(many: Sequence[Changes]) -> None:
+def write(many: Iterable[Changes]) -> None:
     """Write down what was done, raise the versions of what watchers will see, and announce those once committed.
 
     Every row is compared with what was read. The heads are locked, so no one can have moved anything since; were the
     lock ever lost, `RunFinished` is raised, and the transaction must be rolled back.
     """
-    seen = [changes for changes in many if changes.seen]
-    for changes in seen:
-        changes.head.version += 1
-        changes.head.run = changes.run
-        changes.run.updated_at = changes.now
-        for row in changes.history:
-            row.version = changes.head.version
-    _update([c.head for c in seen], ("version", "run"), "version", [c.head.version - 1 for c in seen])
-    runs = [c for c in many if c.touched or c.seen]
-    _update([c.run for c in runs], _RUN_FIELDS, "state", [c.read_state for c in runs])
+    heads, runs, stages, shares = _Rows("version"), _Rows("state"), _Rows("state"), _Rows("worker")
     # Stages that end come before those that begin: only one of a run may be under way.
-    stages = sorted(
-        ((stage, c.read_stages[stage.name]) for c in many for stage in c.stages if stage.name in c.read_stages),
-        key=lambda pair: pair[0].state == StageState.ACTIVE,
-    )
-    known = [(stage, state) for stage, state in stages if stage.pk]
-    _update([stage for stage, _ in known], _STAGE_FIELDS, "state", [state for _, state in known])
-    Stage.objects.bulk_create([stage for changes in many for stage in changes.stages if not stage.pk])
-    shares = [changes.shares[key] for changes in many for key in changes.raised_shares]
-    old = [share for share in shares if share.pk]
-    Share.objects.bulk_create([share for share in shares if not share.pk])
-    _update(old, _SHARE_FIELDS, "worker", [share.worker for share in old])
-    Transition.objects.bulk_create([row for changes in many for row in changes.history])
-    for changes in seen:
-        transaction.on_commit(
-            partial(progress_changed.send_robust, Change, change=Change(changes.head.pk, changes.head.version))
-        )
+    begun = _Rows("state")
+    new_stages, new_shares, history, announced = [], [], [], []
+    for changes in many:
+        head, run = changes.head, changes.run
+        if changes.seen:
+            heads.add(head, {"version", "run"} if head.run_id != run.pk else {"version"}, head.version)
+            head.version += 1
+            head.run = run
+            changes.set_silently(updated_at=changes.now)
+            for row in changes.history:
+                row.version = head.version
+            history += changes.history
+            announced.append(Change(head.pk, head.version))
+        runs.add(run, changes.run_fields, changes.read_state)
+        for stage in changes.stages:
+            if not stage.pk:
+                new_stages.append(stage)
+            elif fields := changes.stage_fields.get(stage.name):
+                into = begun if stage.state == StageState.ACTIVE else stages
+                into.add(stage, fields, changes.read_stages[stage.name])
+        for key in changes.raised_shares:
+            if (share := changes.shares[key]).pk:
+                shares.add(share, _SHARE_FIELDS, share.worker)
+            else:
+                new_shares.append(share)
+    for rows in (heads, runs, stages, begun, shares):
+        rows.write()
+    if new_stages:
+        Stage.objects.bulk_create(new_stages)
+    if new_shares:
+        Share.objects.bulk_create(new_shares)
+    if history:
+        Transition.objects.bulk_create(history)
+    if announced:
+        transaction.on_commit(partial(_announce, announced))
 
 
-def _update(rows: Sequence[Model], names: Sequence[str], guard: str, was: Sequence[object]) -> None:
-    """Write fields of rows where the field ``guard`` is still what it ``was``, with one statement for all of them.
+class _Rows:
+    """Rows of one table that are to be written, by the fields that have changed: a statement for each set of them."""
 
-    Written by hand because `bulk_update` builds a CASE of all rows for each field: a hundred times slower.
-    """
-    if not rows:
-        return
-    meta = rows[0]._meta
-    known = {field.name: field for field in meta.concrete_fields}
-    fields, guarded = [known[name] for name in names], known[guard]
+    def __init__(self, guard: str) -> None:
+        self._guard = guard
+        self._rows: dict[frozenset[str], tuple[list[Model], list[object]]] = {}
 
-    def quote(name: str | None) -> str:
-        return connection.ops.quote_name(str(name))
+    def add(self, row: Model, fields: Iterable[str], was: object) -> None:
+        if names := frozenset(fields):
+            rows, before = self._rows.setdefault(names, ([], []))
+            rows.append(row)
+            before.append(was)
 
-    columns = ", ".join(f"{quote(field.column)} = %s" for field in fields)
-    where = f"{quote(meta.pk.column if meta.pk else None)} = %s AND {quote(guarded.column)} = %s"
-    sql = f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {where}"  # noqa: S608 -- names of models alone
-    parameters = [
-        (
-            *(field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields),
-            row.pk,
-            guarded.get_db_prep_save(before, connection),
-        )
-        for row, before in zip(rows, was, strict=True)
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, parameters)
-        if cursor.rowcount != len(rows):
-            raise RunFinished("Another reporter has just moved this run.")
+    def write(self) -> None:
+        for names, (rows, before) in self._rows.items():
+            if not update_rows(rows, names, self._guard, before):
+                raise RunFinished("Another reporter has just moved this run.")
+
+
+def _announce(changes: Iterable[Change]) -> None:
+    for change in changes:
+        progress_changed.send_robust(Change, change=change)

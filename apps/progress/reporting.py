@@ -8,7 +8,7 @@ the sum of its shares.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +18,9 @@ from django.utils import timezone
 from .changes import Changes, load_shares, lock, write
 from .errors import LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
 from .models import Run, Share, Stage
+from .selectors import facts_from
 from .services import open_run
+from .snapshot import DatasetProgress, snapshot
 from .transitions import FINISHED, WORKING, IllegalTransition, StageState, State
 
 # What one count may be: so many workers of it still make a sum that every database stores.
@@ -68,10 +70,15 @@ class Report:
 class Taken:
     """What became of a report, and what the reporter is asked to do."""
 
-    dataset_pk: int
     run: int
     version: int
     control: str
+    _changes: Changes = field(repr=False, compare=False)
+
+    def progress(self, dataset_id: str, now: datetime) -> DatasetProgress:
+        """How far the dataset is after it, without a query."""
+        changes = self._changes
+        return snapshot(facts_from(dataset_id, changes.head, changes.run, changes.stages), now)
 
 
 def take(reports: Sequence[tuple[int, Report]]) -> list[Taken | Refusal]:
@@ -83,12 +90,12 @@ def take(reports: Sequence[tuple[int, Report]]) -> list[Taken | Refusal]:
     with transaction.atomic():
         desk = _Desk(reports, now)
         answers = [desk.take(dataset_pk, report) for dataset_pk, report in reports]
-        write(list(desk.open.values()))
+        write(desk.open.values())
     return [_taken(answer) if isinstance(answer, Changes) else answer for answer in answers]
 
 
 def _taken(changes: Changes) -> Taken:
-    return Taken(changes.head.pk, changes.run.number, changes.head.version, changes.run.control)
+    return Taken(changes.run.number, changes.head.version, changes.run.control, changes)
 
 
 class _Desk:
@@ -101,7 +108,7 @@ class _Desk:
         self._read({dataset_pk for dataset_pk, _ in reports})
 
     def _read(self, dataset_pks: set[int]) -> None:
-        read = lock(self.now, pk__in=dataset_pks)
+        read = lock(self.now, "dataset_id", dataset_pks)
         if self.workers:
             load_shares(read.values(), self.workers)
         self.open.update(read)

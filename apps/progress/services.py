@@ -42,7 +42,7 @@ def _changing(run_pk: int) -> Iterator[Changes]:
     """Lock the head of an unfinished run's dataset, hand out its run, and write down what was done to it."""
     with transaction.atomic():
         # An unfinished run is always its dataset's latest, so it is found by the head that has to be locked anyway.
-        locked = lock(timezone.now(), run=run_pk)
+        locked = lock(timezone.now(), "run_id", [run_pk])
         changes = next(iter(locked.values()), None)
         if changes is None or changes.run.is_finished:
             run = changes.run if changes else Run.objects.get(pk=run_pk)
@@ -96,7 +96,7 @@ def open_run(
 ) -> Changes:
     """The next run of a dataset, whose changes are still to be written; see `begin_run`."""
     Head.objects.get_or_create(dataset_id=dataset_pk)
-    before = lock(now, pk=dataset_pk).get(dataset_pk)
+    before = lock(now, "dataset_id", [dataset_pk]).get(dataset_pk)
     head = before.head if before else Head.objects.select_for_update().get(pk=dataset_pk)
     number = (Run.objects.filter(dataset=dataset_pk).aggregate(last=Max("number"))["last"] or 0) + 1
     if before is not None and not before.run.is_finished:

@@ -16,4 +16,4 @@ class Change:
 
 
 # Sent with `change: Change`.
-progress_changed = Signal()
+progress_changed = Signal(use_caching=True)

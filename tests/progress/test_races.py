@@ -106,7 +106,7 @@ def test_failures_of_several_workers_are_all_counted(dataset: Dataset) -> None:
 
 def _twice(dataset: Dataset) -> tuple[Changes, Changes]:
     """Two writers who read the run at the same moment, as if the lock of the head were not there."""
-    first, second = (lock(timezone.now(), pk=dataset.pk)[dataset.pk] for _ in range(2))
+    first, second = (lock(timezone.now(), "dataset_id", [dataset.pk])[dataset.pk] for _ in range(2))
     return first, second
 
 
