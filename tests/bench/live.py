@@ -152,10 +152,9 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
+def _deliver(site: Site, server: Server, process: psutil.Process, port: int, count: int, rate: int) -> Delivery:
     """What ``count`` watchers of one dataset are given while reports come at ``rate`` a second."""
     with (
-        _serving(site, server) as (process, port),
         _crowd(site, server, port, count, SECONDS) as receiver,
         _reporter(site, server, port, rate),
     ):
@@ -190,19 +189,22 @@ def _fan_out(site: Site) -> dict[str, float]:
         table.add_column(name, justify="left" if name == "server" else "right")
     frames: dict[tuple[str, int, int], float] = {}
     ages: dict[tuple[str, int, int], float] = {}
-    for count in CROWDS:
-        for rate in RATES:
-            for server in (OURS, PLAIN, OURS_UVICORN, BROADCAST):
-                runs = [_deliver(site, server, count, rate) for _ in range(REPEATS)]
-                key = (server.name, count, rate)
-                frames[key] = statistics.median(run.frames_per_cpu_second for run in runs)
-                ages[key] = statistics.median(run.p99_ms for run in runs)
-                table.add_row(
-                    server.name, f"{count:,}", f"{rate:,}", f"{frames[key]:,.0f}",
-                    f"{statistics.median(run.frames_per_second for run in runs):,.0f}",
-                    f"{statistics.median(run.p50_ms for run in runs):,.0f} ms", f"{ages[key]:,.0f} ms",
-                    f"{max(run.health_ms for run in runs):,.0f} ms" if server.reports_to == "database" else "",
-                )  # fmt: skip
+    for server in (OURS, PLAIN, OURS_UVICORN, BROADCAST):
+        with _serving(site, server) as (process, port):
+            for count in CROWDS:
+                for rate in RATES:
+                    runs = [_deliver(site, server, process, port, count, rate) for _ in range(REPEATS)]
+                    key = (server.name, count, rate)
+                    frames[key] = statistics.median(run.frames_per_cpu_second for run in runs)
+                    ages[key] = statistics.median(run.p99_ms for run in runs)
+                    row = (
+                        server.name, f"{count:,}", f"{rate:,}", f"{frames[key]:,.0f}",
+                        f"{statistics.median(run.frames_per_second for run in runs):,.0f}",
+                        f"{statistics.median(run.p50_ms for run in runs):,.0f} ms", f"{ages[key]:,.0f} ms",
+                        f"{max(run.health_ms for run in runs):,.0f} ms" if server.reports_to == "database" else "",
+                    )  # fmt: skip
+                    table.add_row(*row)
+                    print(", ".join(row), file=sys.stderr)  # it takes minutes: something to see meanwhile
     console.print(table)
 
     def least(ours: Server, peer: Server, counts: tuple[int, ...]) -> float:

@@ -1,0 +1,54 @@
+"""The package as users have it: built, installed into an environment with nothing else in it, and used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import shown
+
+CLIENT = Path(__file__).resolve().parent.parent.parent / "client"
+
+
+def run(*command: str | Path, **env: str) -> str:
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    ended = subprocess.run(command, env={**kept, **env}, capture_output=True, text=True, timeout=500, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an empty environment into which the wheel was installed."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, CLIENT)
+    (wheel,) = folder.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "dataset_progress/py.typed" in names
+    assert not [name for name in names if not name.startswith("dataset_progress")]
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "env")
+    run(*pip, "--python", folder / "env", "install", wheel)
+    return folder / "env/bin/python"
+
+
+def test_it_needs_httpx_and_no_django(python: Path, address: str) -> None:
+    code = """
+import sys
+from dataset_progress import track, watch
+assert sum(track(range(100), dataset="cats")) == 4950
+assert not {name.partition(".")[0] for name in sys.modules} & {"django", "rich", "tqdm", "websockets", "apps"}
+print(list(watch("cats", "polling"))[-1].state)
+"""
+    assert run(python, "-c", code) == "ready\n"
+    assert shown().current == 100
+
+
+def test_the_command_is_there(python: Path, address: str) -> None:
+    assert "cats: ready" in run(python.parent / "dataset-progress", "report", "cats", "--state", "ready")
+    assert "cats: ready" in run(python.parent / "dataset-progress", "watch", "cats")  # without the extras
