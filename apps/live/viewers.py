@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib import import_module
 from itertools import batched
 from typing import Any, Final
@@ -60,10 +60,13 @@ def _is_his(session_hash: str, user: AbstractBaseUser) -> bool:
 def identity_of(authorization: str, session_key: str) -> str:
     """Who opens a socket, as a word to ask by later: that of a token, else of a session; empty for anyone."""
     scheme, _, secret = authorization.partition(" ")
-    return TOKEN + digest(secret.strip()) if scheme.lower() == "bearer" else session_key
+    if scheme.lower() == "bearer":
+        return TOKEN + digest(secret.strip())
+    # A cookie can say anything, the hash of a token too: that is stored, and is no secret.
+    return "" if session_key.startswith(TOKEN) else session_key
 
 
-def callers_of(identities: Iterable[str]) -> dict[str, Caller]:
+def callers_of(identities: Collection[str]) -> dict[str, Caller]:
     """Those who are known by these identities now; left out are sessions and tokens that no longer hold."""
     tokens = {identity.removeprefix(TOKEN) for identity in identities if identity.startswith(TOKEN)}
     sessions = [identity for identity in identities if identity and not identity.startswith(TOKEN)]

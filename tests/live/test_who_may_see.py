@@ -130,6 +130,13 @@ def hears(server: Server, path: str, key: str, headers: dict[str, str]) -> bool:
         return socket.close_code is None
 
 
+def test_the_hash_of_a_token_is_no_token(server: Server, people: dict[str, dict[str, str]]) -> None:
+    stored = Token.objects.filter(user=None, datasets="*", revoked_at=None, expires_at=None).first()
+    assert stored is not None
+    for headers in ({"Cookie": f"sessionid=token:{stored.digest}"}, {"Authorization": f"Bearer {stored.digest}"}):
+        assert not hears(server, SOCKETS["API's socket"].format(key="private"), "private", headers)
+
+
 WRITERS: dict[str, tuple[int, int]] = {
     "token of the site": (200, 200),
     "token that only reads": (403, 403),
