@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
@@ -114,6 +115,12 @@ def _too_large(request: HttpRequest, refusal: Any) -> HttpResponse:
     return error(413, f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
 
 
+def _raced(request: HttpRequest, failure: Any) -> HttpResponse:
+    return error(
+        409, "Somebody else has changed it in the same moment. Nothing was changed; try again.", code="conflict"
+    )
+
+
 def _against_the_rules(request: HttpRequest, refusal: Any) -> HttpResponse:
     return refuse(refusal)
 
@@ -134,6 +141,8 @@ def answer_in_json(api: NinjaAPI) -> None:
     api.add_exception_handler(HttpError, _refused)
     api.add_exception_handler(Http404, _missing)
     api.add_exception_handler(RequestDataTooBig, _too_large)
+    api.add_exception_handler(ObjectDoesNotExist, _missing)  # deleted since it was looked for
+    api.add_exception_handler(IntegrityError, _raced)
     api.add_exception_handler(ProgressError, _against_the_rules)
     api.add_exception_handler(IllegalTransition, _against_the_rules)
     api.add_exception_handler(Exception, _broken)

@@ -6,11 +6,13 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.db import IntegrityError
 from django.test import Client, RequestFactory
 from django.urls import path
 from ninja import NinjaAPI, Schema
 
 from apps.api.errors import CODES, answer_in_json, error, in_json, json_under
+from apps.progress.models import Run
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,11 @@ def _body(request: Any, body: _Body, page: int = 1) -> dict[str, int]:
     return {"current": body.current}
 
 
+@_api.post("/races/{what}")
+def _race(request: Any, what: str) -> None:
+    raise {"lost": IntegrityError("x"), "gone": Run.DoesNotExist("x")}[what]
+
+
 urlpatterns = [path("", _api.urls)]
 
 
@@ -91,6 +98,11 @@ class TestBodies:
         assert (response.status_code, told["code"]) == (422, "invalid")
         assert [one["path"] for one in told["errors"]] == [where]
         assert told["detail"].startswith(f"{where}: ")
+
+    @pytest.mark.parametrize(("what", "status", "code"), [("lost", 409, "conflict"), ("gone", 404, "not_found")])
+    def test_a_race_that_is_lost_is_no_failure(self, client: Client, what: str, status: int, code: str) -> None:
+        response = client.post(f"/races/{what}", {}, content_type="application/json")
+        assert (response.status_code, response.json()["code"]) == (status, code)
 
     def test_a_parameter_of_the_query_is_named(self, client: Client) -> None:
         response = client.post("/body?page=x", {"current": 1}, content_type="application/json")

@@ -218,3 +218,20 @@ def test_a_thousand_updates_of_one_dataset_are_one_version(pipeline: Pipeline) -
     assert [result["status"] for result in results] == [200] * 1000
     progress = selectors.progress_of(Dataset.objects.get().pk)
     assert (progress.version, progress.current) == (1, sum(range(993, 1000)))
+
+
+# --- How much --------------------------------------------------------------------------------------------------------
+
+
+def test_a_token_may_make_so_many_requests(
+    pipeline: Pipeline, token_of: Callable[..., str], settings: Settings
+) -> None:
+    settings.TOKEN_REQUESTS_A_SECOND = 1
+    answers = [pipeline.report("cats", current=number) for number in range(1, 40)]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert 200 == answers[0].status_code == answers[4].status_code
+    assert refused
+    assert refused[0].json()["code"] == "too_many"
+    assert int(refused[0]["Retry-After"]) >= 1
+    assert Pipeline(token_of()).report("cats", current=100).status_code == 200
+    assert Pipeline("").get("datasets").status_code == 200

@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from typing import Any
 
 Report = Callable[[int], None]
-FIRST_VERSION = 1_000_000  # above whatever the dataset has
 PAYLOAD: dict[str, Any] = {
     "type": "progress_update",
     "payload": {
@@ -48,14 +47,17 @@ def into_database(dataset_pk: int) -> Iterator[Report]:
     head = Head.objects.get(dataset=dataset_pk)
     stage = Stage.objects.get(run=head.run_id)
 
+    before = head.version  # of the last reporter, whose watchers may still be there
+
     def report(number: int) -> None:
+        version = before + number
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("UPDATE progress_head SET version = %s WHERE dataset_id = %s", [number, dataset_pk])
-            cursor.execute("UPDATE progress_stage SET current = %s WHERE id = %s", [number, stage.pk])
+            cursor.execute("UPDATE progress_head SET version = %s WHERE dataset_id = %s", [version, dataset_pk])
+            cursor.execute("UPDATE progress_stage SET current = %s WHERE id = %s", [version, stage.pk])
             cursor.execute(
                 "UPDATE progress_run SET message = %s WHERE id = %s", [str(time.monotonic_ns()), head.run_id]
             )
-        progress_changed.send(Head, change=Change(dataset_pk, number))
+        progress_changed.send(Head, change=Change(dataset_pk, version))
 
     yield report
 
@@ -81,8 +83,8 @@ def main() -> None:
         number = 0
         began = time.monotonic()
         while os.getppid() != 1:
-            report(FIRST_VERSION + number)
             number += 1
+            report(number)
             ahead = began + number / rate - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)

@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset, Sample, Token
+from apps.pipeline.media import thumbnail_file
 from apps.progress import services
 from tests.processes import Server
 
@@ -43,6 +44,7 @@ PATHS: dict[str, str] = {
     "header partial": "/datasets/{key}/progress/header/",
     "bar partial": "/datasets/{key}/progress/bar/",
     "sample": "/datasets/{key}/samples/{sample}/",
+    "thumbnail": "/datasets/{key}/samples/{sample}/thumbnail/",
     "API": "/api/datasets/{key}/progress",
     "API, the dataset": "/api/datasets/{key}",
     "API, its runs": "/api/datasets/{key}/runs",
@@ -60,10 +62,13 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
         dataset = Dataset.objects.create(key=key, visibility=key, owner=users["owner"])
         dataset.members.add(users["member"])
         services.begin_run(dataset)
-        Sample.objects.create(
+        sample = Sample.objects.create(
             dataset=dataset, path="a.jpg", size=1, mtime_ns=1, sha256="0" * 64, format="JPEG", width=1, height=1,
             thumbnail_width=1, thumbnail_height=1, seen_in_run=1,
         )  # fmt: skip
+        thumbnail = thumbnail_file(sample)
+        thumbnail.parent.mkdir(parents=True, exist_ok=True)
+        thumbnail.write_bytes(b"a thumbnail")
     made: dict[str, str] = {
         "token of the site": tokens.issue("x")[1],
         "token that only reads": tokens.issue("x", can_write=False)[1],
