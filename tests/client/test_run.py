@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -79,6 +80,17 @@ def test_a_block_that_raises_fails_the_run() -> None:
         job()
     assert (shown().state, shown().error) == ("error", "ZeroDivisionError: division by zero")
     assert shown().current == 3
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, "ready"), (None, "ready"), (3, "error"), ("no disk", "error")])
+def test_leaving_the_program_is_an_error_if_its_status_is_one(code: Any, state: str) -> None:
+    def job() -> None:
+        with Run("cats"):
+            sys.exit(code)
+
+    with pytest.raises(SystemExit):
+        job()
+    assert shown().state == state
 
 
 def test_counting_setting_saying_and_failing_items() -> None:

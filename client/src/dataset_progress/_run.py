@@ -239,7 +239,7 @@ class Run:
             return iter(iterable) if isinstance(iterable, Iterable) else aiter(iterable)
         name = self._current if stage is None else stage
         if total is None:
-            with suppress(TypeError, AttributeError, ValueError):
+            with suppress(Exception):
                 total = len(iterable)  # type: ignore[arg-type]  # asked, not known
         cell = _Cell()
         share = self._follow(name, cell, total)
@@ -339,6 +339,8 @@ class Run:
         """End the run: ready, or failed with ``error``. Closing again does nothing."""
         if self._is_closed:
             return
+        if isinstance(error, SystemExit) and not error.code:
+            error = None  # it has left as it meant to
         if self._finishes:
             self._ending = {"state": "ready"} if error is None else {"state": "error", "error": _words(error)}
             self._start()
