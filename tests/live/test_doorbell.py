@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -79,15 +80,16 @@ def test_ring_is_shown_before_the_next_healing_look(rung_server: Server, run: Ru
         socket.subscribe()
         socket.update()
         until_it_is_heard(redis)
-        began = time.monotonic()
-        count = 10
-        for current in range(1, count + 1):
+        waits = []
+        for current in range(1, 11):
             services.report(run.pk, current=current)  # rings nobody: this process knows of no Redis
             version = Head.objects.get(dataset=run.dataset_id).version
+            rung = time.monotonic()
             publisher.ring(Change(run.dataset_id, version))
             assert socket.until(version)[-1]["current"] == current
-        # By looks alone each would have waited half the time between two of them on average.
-        assert time.monotonic() - began < count * HEALING_LOOK_SECONDS / 3
+            waits.append(time.monotonic() - rung)
+        # By looks alone they would have waited half the time between two of them; one that stalls proves nothing.
+        assert statistics.median(waits) < HEALING_LOOK_SECONDS / 3
 
 
 def test_lost_ring_is_healed(rung_server: Server, run: Run, redis: programs.Redis) -> None:

@@ -174,7 +174,7 @@ def test_without_import_roots_the_page_says_how_to_set_them(as_user: AsUser, mak
     settings.IMPORT_ROOTS = []
     html = as_user(maker).get(reverse("dataset-new")).text
     assert "IMPORT_ROOTS" in html
-    assert "name=\"folder\"" not in html
+    assert 'name="folder"' not in html
     assert "manage.py process PATH --dataset ID" in html
 
 
