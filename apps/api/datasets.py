@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Query, Status
 from ninja.errors import HttpError
 from pydantic import BaseModel, Field
 
-from apps.datasets.access import Caller
-from apps.datasets.models import KEY_PATTERN, Dataset
-from apps.datasets.services import delete_dataset, make_dataset
+from apps.datasets.models import Dataset
+from apps.datasets.services import delete_dataset
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress, Moment
 from apps.progress.transitions import State
 
 from .auth import READ_SECURITY, WRITE, caller_of
-from .errors import Error, InvalidError, Missing
+from .errors import NO_DATASET, Error, InvalidError
+from .permitted import readable, writable
 from .progress import DatasetId
 from .routing import router
 
@@ -45,34 +42,6 @@ class Datasets(BaseModel):
 
     datasets: list[DatasetOut]
     next: str | None = Field(description="The `after` that asks for what follows; null at the end.")
-
-
-def readable(caller: Caller, dataset_id: str) -> Dataset:
-    """A dataset that ``caller`` may see. Raises `Missing`."""
-    found = caller.visible().filter(key=dataset_id).first() if re.fullmatch(KEY_PATTERN, dataset_id) else None
-    if found is None:
-        raise Missing("There is no such dataset.")
-    return found
-
-
-def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
-    """A dataset that ``caller`` may write, made if it may be. Raises `Missing`, and `HttpError` 403."""
-    if not re.fullmatch(KEY_PATTERN, dataset_id):
-        raise Missing("There is no such dataset.")
-    if not caller.may_create(dataset_id):
-        raise HttpError(403, "This token may not write this dataset.")
-    if (found := caller.writable().filter(key=dataset_id).first()) is not None:
-        return found
-    if make:
-        try:
-            with transaction.atomic():
-                return make_dataset(dataset_id, owner=caller.user)
-        except (IntegrityError, ValidationError):
-            if (found := caller.writable().filter(key=dataset_id).first()) is not None:  # made by another meanwhile
-                return found
-    if caller.visible().filter(key=dataset_id).exists():
-        raise HttpError(403, "This token may not write this dataset.")
-    raise Missing("There is no such dataset.")
 
 
 def _out(datasets: list[Dataset]) -> list[DatasetOut]:
@@ -126,7 +95,7 @@ def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetOut:
     """A dataset by its id. One that you may not see answers as one that does not exist."""
     found = _out([readable(caller_of(request), dataset_id)])
     if not found:
-        raise Missing("There is no such dataset.")
+        raise HttpError(404, NO_DATASET)
     return found[0]
 
 

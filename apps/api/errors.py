@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from http import HTTPStatus
 from typing import Any, Final
@@ -40,9 +40,8 @@ CODES: Final = {
 WRITE_STATUSES: Final = (400, 401, 403, 404, 409, 413, 415, 429)
 
 
-class Missing(Http404):
-    """What was asked for does not exist, or not for whoever asks."""
-
+# The one answer for what does not exist and for what the caller may not see: neither tells of the other.
+NO_DATASET: Final = "There is no such dataset."
 
 View = Callable[..., HttpResponseBase]
 
@@ -77,8 +76,7 @@ def error(status: int, detail: str = "", *, code: str = "", **more: Any) -> Http
 
 
 def not_found() -> HttpResponse:
-    """The one answer for what does not exist and for what the caller may not see: neither tells of the other."""
-    return error(404, "There is no such dataset.")
+    return error(404, NO_DATASET)
 
 
 def in_bytes(json: str) -> HttpResponse:
@@ -95,13 +93,19 @@ def refuse(refusal: ProgressError | IllegalTransition) -> HttpResponse:
     return error(status_of(refusal), str(refusal), code=refusal.code)
 
 
+def field_errors(refused: Iterable[tuple[Sequence[int | str], str]]) -> list[FieldError]:
+    """What pydantic refused, each as its location and why."""
+    return [FieldError(path=".".join(map(str, location)), detail=detail) for location, detail in refused]
+
+
+def in_words(errors: Iterable[FieldError]) -> str:
+    return "; ".join(f"{one.path}: {one.detail}" for one in errors)
+
+
 def _invalid(request: HttpRequest, refusal: Any) -> HttpResponse:
     # The first part of a location names where the value came from (body, path, query), the second our parameter.
-    errors = [
-        {"path": ".".join(str(step) for step in one["loc"][2:] or one["loc"][1:]), "detail": one["msg"]}
-        for one in refusal.errors
-    ]
-    return error(422, "; ".join(f"{one['path']}: {one['detail']}" for one in errors), errors=errors)
+    errors = field_errors((one["loc"][2:] or one["loc"][1:], one["msg"]) for one in refusal.errors)
+    return error(422, in_words(errors), errors=[one.model_dump() for one in errors])
 
 
 def _refused(request: HttpRequest, refusal: Any) -> HttpResponse:
@@ -126,7 +130,7 @@ def _against_the_rules(request: HttpRequest, refusal: Any) -> HttpResponse:
 
 
 def _missing(request: HttpRequest, missing: Any) -> HttpResponse:
-    return error(404, str(missing) if isinstance(missing, Missing) else "")
+    return error(404)
 
 
 def _broken(request: HttpRequest, failure: Any) -> HttpResponse:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final, Literal
+from typing import Literal
 
-from django.core.exceptions import ValidationError as InvalidDataset
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from ninja import Body
@@ -16,20 +15,26 @@ from pydantic import BaseModel, Field, ValidationError
 
 from apps.datasets.access import Caller
 from apps.datasets.models import KEY_PATTERN, Dataset
-from apps.datasets.services import make_dataset
 from apps.progress.reporting import Refusal, Report, Taken, take
 from apps.progress.snapshot import DatasetProgress
 
 from .auth import WRITE, caller_of
 from .bodies import BatchBody, ReportBody, UpdateBody
-from .errors import CODES, WRITE_REFUSALS, FieldError, error, in_bytes, not_found, refuse, status_of
+from .errors import (
+    CODES,
+    WRITE_REFUSALS,
+    FieldError,
+    error,
+    field_errors,
+    in_bytes,
+    in_words,
+    not_found,
+    refuse,
+    status_of,
+)
+from .permitted import DETAILS, make_or_find, rows_to_write
 from .progress import DatasetId
 from .routing import router
-
-DETAILS: Final = {
-    HTTPStatus.FORBIDDEN: "This token may not report on this dataset.",
-    HTTPStatus.NOT_FOUND: "There is no such dataset.",
-}
 
 TAGS = ["Reporting"]
 
@@ -104,12 +109,11 @@ def report_many(request: HttpRequest, body: Body[BatchBody]) -> HttpResponseBase
         try:
             update = UpdateBody.model_validate(raw)
         except ValidationError as invalid:
-            errors = [
-                FieldError(path=".".join(map(str, one["loc"])), detail=one["msg"])
+            errors = field_errors(
+                (one["loc"], one["msg"])
                 for one in invalid.errors(include_url=False, include_context=False, include_input=False)
-            ]
-            detail = "; ".join(f"{one.path}: {one.detail}" for one in errors)
-            results[position] = Result(status=422, code=CODES[422], detail=detail, errors=errors)
+            )
+            results[position] = Result(status=422, code=CODES[422], detail=in_words(errors), errors=errors)
         else:
             good.append((position, update.dataset_id, update.report()))
     answers = _take(caller_of(request), [(dataset_id, report) for _, dataset_id, report in good])
@@ -122,44 +126,22 @@ def report_many(request: HttpRequest, body: Body[BatchBody]) -> HttpResponseBase
 def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken | Refusal | HTTPStatus]:
     """Take reports by the datasets' ids; those that the caller may not make are answered with a status instead."""
     with transaction.atomic():
-        known, absent = _known(caller, {dataset_id for dataset_id, _ in reports})
-        made = set()
+        known, absent = rows_to_write(caller, {dataset_id for dataset_id, _ in reports})
+        new = set()
         for dataset_id, report in reports:
             if dataset_id in absent and report.begins:
                 absent.remove(dataset_id)
-                known[dataset_id] = _make(caller, dataset_id)
-                made.add(known[dataset_id])
+                known[dataset_id], is_new = make_or_find(caller, dataset_id)
+                if is_new:
+                    new.add(known[dataset_id])
         mine = [(pk, report) for dataset_id, report in reports if not isinstance(pk := known[dataset_id], HTTPStatus)]
         taken = take(mine)
         # No dataset is made for reports that are all refused.
         served = {pk for (pk, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)}
-        if idle := made - served:
+        if idle := new - served:
             Dataset.objects.filter(pk__in=idle).delete()
     answers = iter(taken)
     return [pk if isinstance(pk := known[dataset_id], HTTPStatus) else next(answers) for dataset_id, _ in reports]
-
-
-def _known(caller: Caller, dataset_ids: set[str]) -> tuple[dict[str, int | HTTPStatus], set[str]]:
-    """The row ids of datasets, a refusal in place of those that are not for ``caller``; and those that do not exist."""
-    known: dict[str, int | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
-    covered = {dataset_id for dataset_id in dataset_ids if caller.may_create(dataset_id)}
-    known.update(caller.writable().filter(key__in=covered).values_list("key", "pk"))
-    missing = {dataset_id for dataset_id in covered if known[dataset_id] is HTTPStatus.FORBIDDEN}
-    if not missing:
-        return known, missing
-    seen = set(caller.visible().filter(key__in=missing).values_list("key", flat=True))
-    known |= dict.fromkeys(missing - seen, HTTPStatus.NOT_FOUND)
-    return known, missing - set(Dataset.objects.filter(key__in=missing).values_list("key", flat=True))
-
-
-def _make(caller: Caller, dataset_id: str) -> int | HTTPStatus:
-    """The row id of a dataset that was not there a moment ago; of another's, who was quicker, a refusal."""
-    try:
-        with transaction.atomic():
-            return make_dataset(dataset_id, owner=caller.user).pk
-    except (IntegrityError, InvalidDataset):
-        pk = caller.writable().filter(key=dataset_id).values_list("pk", flat=True).first()
-        return pk or HTTPStatus.NOT_FOUND
 
 
 def _result(answer: Taken | Refusal | HTTPStatus) -> Result:

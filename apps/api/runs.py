@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from django.http import HttpRequest
 from ninja import Body, Path, Query, Status
+from ninja.errors import HttpError
 from pydantic import BaseModel, Field
 
 from apps.datasets.models import Dataset
@@ -17,8 +18,9 @@ from apps.progress.transitions import State
 
 from .auth import READ_SECURITY, WRITE, caller_of
 from .bodies import ControlBody, RunBody
-from .datasets import Limit, readable, writable
-from .errors import WRITE_REFUSALS, Error, InvalidError, Missing
+from .datasets import Limit
+from .errors import WRITE_REFUSALS, Error, InvalidError
+from .permitted import readable, writable
 from .progress import DatasetId
 from .routing import router
 
@@ -141,7 +143,7 @@ def get_run(request: HttpRequest, dataset_id: DatasetId, run: RunNumber) -> RunO
     dataset = readable(caller_of(request), dataset_id)
     found = Run.objects.filter(dataset=dataset, number=run).first()
     if found is None:
-        raise Missing("There is no such run.")
+        raise HttpError(404, "There is no such run.")
     return _out(dataset, found)
 
 

@@ -1,0 +1,72 @@
+"""The datasets that a request names, for whoever it comes from: what may not be seen does not exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from http import HTTPStatus
+from typing import Final
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from ninja.errors import HttpError
+
+from apps.datasets.access import Caller
+from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.services import make_dataset
+
+from .errors import NO_DATASET
+
+DETAILS: Final = {
+    HTTPStatus.FORBIDDEN: "This token may not write this dataset.",
+    HTTPStatus.NOT_FOUND: NO_DATASET,
+}
+
+
+def readable(caller: Caller, dataset_id: str) -> Dataset:
+    """A dataset that ``caller`` may see. Raises `HttpError` 404."""
+    found = caller.visible().filter(key=dataset_id).first() if re.fullmatch(KEY_PATTERN, dataset_id) else None
+    if found is None:
+        raise _refusal(HTTPStatus.NOT_FOUND)
+    return found
+
+
+def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
+    """A dataset that ``caller`` may write, made if it may be. Raises `HttpError` 403 and 404."""
+    if not re.fullmatch(KEY_PATTERN, dataset_id):
+        raise _refusal(HTTPStatus.NOT_FOUND)
+    known, absent = rows_to_write(caller, [dataset_id])
+    pk = make_or_find(caller, dataset_id)[0] if make and dataset_id in absent else known[dataset_id]
+    if isinstance(pk, HTTPStatus):
+        raise _refusal(pk)
+    return Dataset.objects.get(pk=pk)
+
+
+def rows_to_write(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, int | HTTPStatus], set[str]]:
+    """The row ids of datasets, a refusal in place of those that ``caller`` may not write; and those of them that it
+    may make, because there are none.
+    """
+    known: dict[str, int | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
+    covered = {dataset_id for dataset_id in dataset_ids if caller.may_create(dataset_id)}
+    known.update(caller.writable().filter(key__in=covered).values_list("key", "pk"))
+    missing = {dataset_id for dataset_id in covered if known[dataset_id] is HTTPStatus.FORBIDDEN}
+    if not missing:
+        return known, missing
+    seen = set(caller.visible().filter(key__in=missing).values_list("key", flat=True))
+    known |= dict.fromkeys(missing - seen, HTTPStatus.NOT_FOUND)
+    return known, missing - set(Dataset.objects.filter(key__in=missing).values_list("key", flat=True))
+
+
+def make_or_find(caller: Caller, dataset_id: str) -> tuple[int | HTTPStatus, bool]:
+    """The row id of a dataset that was not there a moment ago, and whether it is new: somebody else may have been
+    quicker, who need not let ``caller`` write.
+    """
+    try:
+        with transaction.atomic():
+            return make_dataset(dataset_id, owner=caller.user).pk, True
+    except (IntegrityError, ValidationError):
+        return rows_to_write(caller, [dataset_id])[0][dataset_id], False
+
+
+def _refusal(status: HTTPStatus) -> HttpError:
+    return HttpError(status, DETAILS[status])
