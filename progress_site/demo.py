@@ -169,7 +169,7 @@ def _make_admin() -> str | None:
 def _demo_images(folder: Path) -> Path:
     from apps.pipeline.demo_images import make_demo_images
 
-    print("Making 300 images, and three that are broken...", flush=True)
+    print("Preparing 300 images, and three that are broken...", flush=True)
     make_demo_images(folder)
     return folder
 

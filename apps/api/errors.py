@@ -129,10 +129,6 @@ def _against_the_rules(request: HttpRequest, refusal: Any) -> HttpResponse:
     return refuse(refusal)
 
 
-def _missing(request: HttpRequest, missing: Any) -> HttpResponse:
-    return error(404)
-
-
 def _broken(request: HttpRequest, failure: Any) -> HttpResponse:
     logger.exception("%s %s failed", request.method, request.path, exc_info=failure)
     return error(500, "Something went wrong here. It has been recorded.")
@@ -143,9 +139,9 @@ def answer_in_json(api: NinjaAPI) -> None:
     # ninja types a handler as taking the class as well as the instance, so ours take anything.
     api.add_exception_handler(ValidationError, _invalid)
     api.add_exception_handler(HttpError, _refused)
-    api.add_exception_handler(Http404, _missing)
+    api.add_exception_handler(Http404, unknown)
     api.add_exception_handler(RequestDataTooBig, _too_large)
-    api.add_exception_handler(ObjectDoesNotExist, _missing)  # deleted since it was looked for
+    api.add_exception_handler(ObjectDoesNotExist, unknown)  # deleted since it was looked for
     api.add_exception_handler(IntegrityError, _raced)
     api.add_exception_handler(ProgressError, _against_the_rules)
     api.add_exception_handler(IllegalTransition, _against_the_rules)

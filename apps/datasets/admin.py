@@ -78,7 +78,7 @@ class TokenAdmin(admin.ModelAdmin[Token]):
 
     @admin.display(boolean=True, description="Holds")
     def holds(self, token: Token) -> bool:
-        return token.holds(timezone.now())
+        return token.holds
 
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
         secret = "" if change else give_secret(obj)

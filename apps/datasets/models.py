@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar
 
 from django.conf import settings
@@ -33,8 +32,7 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             return self.filter(visibility=Dataset.Visibility.PUBLIC)
         if getattr(user, "is_staff", False):
             return self.all()
-        member_of = Dataset.members.through.objects.filter(user_id=user.pk).values("dataset_id")
-        return self.filter(Q(visibility=Dataset.Visibility.PUBLIC) | Q(owner_id=user.pk) | Q(pk__in=member_of))
+        return self.filter(Q(visibility=Dataset.Visibility.PUBLIC) | _of(user.pk))
 
     def writable_by(self, user: AbstractBaseUser | AnonymousUser) -> DatasetQuerySet:
         """Those that the pipelines of ``user`` may report on: their own, those they are a member of; staff: all."""
@@ -42,8 +40,7 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             return self.none()
         if getattr(user, "is_staff", False):
             return self.all()
-        member_of = Dataset.members.through.objects.filter(user_id=user.pk).values("dataset_id")
-        return self.filter(Q(owner_id=user.pk) | Q(pk__in=member_of))
+        return self.filter(_of(user.pk))
 
     def matching(self, patterns: Iterable[str]) -> DatasetQuerySet:
         """Those whose id is one of ``patterns``, or begins with one that ends in ``*``."""
@@ -57,12 +54,23 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
         return self.filter(matches)
 
 
+def _of(user_pk: int) -> Q:
+    """A user's own datasets, and those that they are a member of."""
+    member_of = Dataset.members.through.objects.filter(user_id=user_pk).values("dataset_id")
+    return Q(owner_id=user_pk) | Q(pk__in=member_of)
+
+
 class Dataset(models.Model):
     """A collection of samples, known to people and pipelines by its ``key``: the ``dataset_id`` of the wire."""
 
     class Visibility(models.TextChoices):
         PUBLIC = "public", "Public: anyone who can open this site"
         PRIVATE = "private", "Private: the owner, members and staff"
+
+        @classmethod
+        def of_new(cls) -> Dataset.Visibility:
+            """That of a dataset for which nobody chose one."""
+            return cls.PUBLIC if settings.DATASETS_PUBLIC else cls.PRIVATE
 
     key = models.CharField(
         "id",
@@ -103,9 +111,9 @@ class Dataset(models.Model):
         return self.name or self.key
 
 
-def parse_patterns(patterns: str | Iterable[str]) -> list[str]:
+def parse_patterns(patterns: str) -> list[str]:
     """The patterns of a list that is divided by commas or blanks; ``*`` for all. Raises `ValidationError`."""
-    parts = re.split(r"[\s,]+", patterns.strip()) if isinstance(patterns, str) else list(patterns)
+    parts = re.split(r"[\s,]+", patterns.strip())
     for part in parts:
         if not re.fullmatch(rf"\*|{KEY_PATTERN}\*?", part):
             raise ValidationError(f"{part!r} is neither the id of a dataset nor the beginning of one followed by *.")
@@ -153,9 +161,10 @@ class Token(models.Model):
     def has_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
-    def holds(self, now: datetime) -> bool:
-        """Whether it can be used at ``now``."""
-        if self.revoked_at is not None or (self.expires_at is not None and self.expires_at <= now):
+    @property
+    def holds(self) -> bool:
+        """Whether it can be used now."""
+        if self.revoked_at is not None or self.has_expired:
             return False
         return self.user is None or self.user.is_active
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
 
@@ -15,8 +14,9 @@ def make_dataset(
     """A new dataset; ``visibility`` empty: as ``DATASETS_PUBLIC`` says. Raises `ValidationError` for a key that is
     malformed or taken.
     """
-    by_default = Dataset.Visibility.PUBLIC if settings.DATASETS_PUBLIC else Dataset.Visibility.PRIVATE
-    dataset = Dataset(key=key, name=name, visibility=visibility or by_default, owner_id=owner.pk if owner else None)
+    dataset = Dataset(
+        key=key, name=name, visibility=visibility or Dataset.Visibility.of_new(), owner_id=owner.pk if owner else None
+    )
     dataset.full_clean()
     dataset.save()
     return dataset

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
-from .models import Token, parse_patterns
+from .models import Token
 
 # So that a secret that has got into a log or a repository can be told for what it is.
 PREFIX: Final = "dp_"
@@ -35,20 +35,20 @@ def issue(
     name: str,
     *,
     user: AbstractBaseUser | None = None,
-    datasets: str | Iterable[str] = "*",
+    datasets: str = "*",
     can_write: bool = True,
     days: int | None = None,
 ) -> tuple[Token, str]:
     """A new token and its secret, which cannot be had again.
 
-    ``datasets``: the ids, or beginnings of ids followed by ``*``, that it may touch. ``days``: how long it holds; None:
-    until it is revoked. Without a ``user`` it is the site's own, and what it covers it may see. Raises
-    `ValidationError`.
+    ``datasets``: the ids, or beginnings of ids followed by ``*``, that it may touch, with commas between them.
+    ``days``: how long it holds; None: until it is revoked. Without a ``user`` it is the site's own, and
+    what it covers it may see. Raises `ValidationError`.
     """
     token = Token(
         name=name,
         user_id=user.pk if user else None,
-        datasets=",".join(parse_patterns(datasets)),
+        datasets=datasets,
         can_write=can_write,
         expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
     )
@@ -74,5 +74,4 @@ def holding(digests: Collection[str]) -> list[Token]:
     marks = ", ".join(["%s"] * len(digests))
     # Every request of a pipeline asks this. Building it anew takes the ORM three times as long as all the rest of it.
     sql = f"SELECT * FROM {Token._meta.db_table} WHERE digest IN ({marks})"  # noqa: S608 -- a name of a model
-    now = timezone.now()
-    return [token for token in Token.objects.raw(sql, tuple(digests)) if token.holds(now)]
+    return [token for token in Token.objects.raw(sql, tuple(digests)) if token.holds]

@@ -10,6 +10,12 @@ from django.conf import settings
 from apps.datasets.models import Dataset
 
 
+def _no_prose(form: forms.BaseForm, *names: str) -> None:
+    """Have browsers correct and complete nothing in these fields."""
+    for name in form.fields.keys() & set(names):
+        form.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
+
+
 class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
     """Id, name, folder and visibility. Whether the folder may be read is for the pipeline to say."""
 
@@ -24,16 +30,14 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        visibility = Dataset.Visibility.PUBLIC if settings.DATASETS_PUBLIC else Dataset.Visibility.PRIVATE
-        self.fields["visibility"].initial = visibility
+        self.fields["visibility"].initial = Dataset.Visibility.of_new()
         self.fields["folder"].help_text = (
             "Of images, by its absolute path on this server. It is only read, with all folders inside it. It has to "
             f"be, or be under, {' or '.join(settings.IMPORT_ROOTS)}. Leave it out to report from your own code."
         )
         if not settings.IMPORT_ROOTS:
             del self.fields["folder"]
-        for name in self.fields.keys() & {"key", "folder"}:
-            self.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
+        _no_prose(self, "key", "folder")
 
 
 class TokenForm(forms.Form):
@@ -52,5 +56,4 @@ class TokenForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("name", "datasets"):
-            self.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
+        _no_prose(self, "name", "datasets")
