@@ -44,7 +44,7 @@ def test_report(address: str) -> None:
     ("data", "flags", "done"), [(b"a\nb\nc", [], 3), (b"a\nb\n", [], 2), (b"x" * 100_000, ["--bytes"], 100_000)]
 )
 def test_pipe_passes_on_what_comes_and_counts_it(address: str, data: bytes, flags: list[str], done: int) -> None:
-    ended = command("pipe", "cats", "--total", str(done), *flags, given=data)
+    ended = command("pipe", "cats", "--total", str(done), "--wait", "100", *flags, given=data)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == data
     assert (shown().state, shown().current, shown().total) == ("ready", done, done)
@@ -65,9 +65,22 @@ def test_pipe_passes_on_at_once(address: str) -> None:
         assert process.wait(30) == 0
 
 
+def test_pipe_into_something_that_stops_reading(address: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "dataset_progress", "pipe", "cats", "--wait", "100"], env=environment(),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.close()
+        _, said = process.communicate(b"one\ntwo\n")
+    assert (process.returncode, b"stopped reading" in said, b"Traceback" in said) == (1, True, False)
+    assert shown().state == "error"
+
+
 def test_simulate_and_watch(address: str) -> None:
-    assert command("simulate", "cats", "--items", "20", "--seconds", "0.5").returncode == 0
-    assert command("simulate", "dogs", "--items", "20", "--seconds", "0.1", "--error", "no disk").returncode == 1
+    assert command("simulate", "cats", "--items", "20", "--seconds", "0.5", "--wait", "100").returncode == 0
+    failing = ("--items", "20", "--seconds", "0.1", "--error", "no disk", "--wait", "100")
+    assert command("simulate", "dogs", *failing).returncode == 1
     good, both = command("watch", "cats"), command("watch", "cats", "dogs", "--poll", "0.1")
     assert (good.returncode, both.returncode) == (0, 1)
     assert b"cats: ready 100%" in good.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +18,8 @@ from websockets.sync.client import connect
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset, Sample, Token
-from apps.pipeline.media import thumbnail_file
+from apps.pipeline.imaging import thumbnail_path
+from apps.pipeline.media import thumbnails_of
 from apps.progress import services
 from tests.processes import Server
 
@@ -66,7 +68,7 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
             dataset=dataset, path="a.jpg", size=1, mtime_ns=1, sha256="0" * 64, format="JPEG", width=1, height=1,
             thumbnail_width=1, thumbnail_height=1, seen_in_run=1,
         )  # fmt: skip
-        thumbnail = thumbnail_file(sample)
+        thumbnail = Path(thumbnail_path(str(thumbnails_of(dataset.pk)), sample.sha256))
         thumbnail.parent.mkdir(parents=True, exist_ok=True)
         thumbnail.write_bytes(b"a thumbnail")
     made: dict[str, str] = {

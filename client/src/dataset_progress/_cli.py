@@ -22,6 +22,7 @@ cannot be reached, or said no; 130 interrupted
 ADDRESS = """\
 The server is that of --url and --token, else of DATASET_PROGRESS_URL and DATASET_PROGRESS_TOKEN.
 """
+CUT_OFF = "what follows the pipe has stopped reading"
 CHUNK = 1 << 16
 
 
@@ -91,12 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     pipe.add_argument("--bytes", action="store_true", help="count bytes and not lines")
     pipe.add_argument("--stage", default="indexing", help="default: indexing")
 
+    _add_wait(pipe)
+
     play = add("simulate", _simulate, "play the life of a dataset", "dataset-progress simulate demo --seconds 30")
     play.add_argument("dataset", metavar="ID")
     play.add_argument("--items", type=int, default=200)
     play.add_argument("--seconds", type=float, default=20.0)
     play.add_argument("--error", help="fail half-way, with this")
+    _add_wait(play)
     return parser
+
+
+def _add_wait(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wait", type=float, default=10.0, metavar="SECONDS",
+        help="how long to stay at the end until the server has heard of it; default: 10",
+    )  # fmt: skip
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -121,8 +132,17 @@ def _line(progress: Progress) -> str:
 def _pipe(options: argparse.Namespace) -> int:
     unit = "bytes" if options.bytes else "lines"
     stage = Stage(options.stage, total=options.total, unit=unit)
-    with Run(options.dataset, stages=[stage], url=options.url, token=options.token) as run:
-        done = _copy(run, sys.stdin.buffer, sys.stdout.buffer, count_bytes=options.bytes)
+    run = Run(options.dataset, stages=[stage], url=options.url, token=options.token, flush_seconds=options.wait)
+    target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # So that it ends for what follows when we say so, and not when we have ended as well.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with run:
+        try:
+            with target:
+                done = _copy(run, sys.stdin.buffer, target, count_bytes=options.bytes)
+        except BrokenPipeError:
+            run.close(CUT_OFF)
+            return _say(CUT_OFF, 1)
     print(f"{options.dataset}: {done} {unit}", file=sys.stderr)
     return 0
 
@@ -149,7 +169,7 @@ def _copy(run: Run, source: BinaryIO, target: BinaryIO, *, count_bytes: bool) ->
 def _simulate(options: argparse.Namespace) -> int:
     simulate(
         options.dataset, items=options.items, seconds=options.seconds, error=options.error, url=options.url,
-        token=options.token, flush_seconds=10.0,
+        token=options.token, flush_seconds=options.wait,
     )  # fmt: skip
     return 1 if options.error else 0
 
