@@ -35,21 +35,20 @@ def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
     """A dataset that ``caller`` may write, made if it may be. Raises `HttpError` 403 and 404."""
     if not re.fullmatch(KEY_PATTERN, dataset_id):
         raise _refusal(HTTPStatus.NOT_FOUND)
-    known, absent = rows_to_write(caller, [dataset_id])
-    pk = make_or_find(caller, dataset_id)[0] if make and dataset_id in absent else known[dataset_id]
-    if isinstance(pk, HTTPStatus):
-        raise _refusal(pk)
-    return Dataset.objects.get(pk=pk)
+    known, absent = find_many(caller, [dataset_id])
+    found = make_or_find(caller, dataset_id)[0] if make and dataset_id in absent else known[dataset_id]
+    if isinstance(found, HTTPStatus):
+        raise _refusal(found)
+    return found
 
 
-def rows_to_write(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, int | HTTPStatus], set[str]]:
-    """The row ids of datasets, a refusal in place of those that ``caller`` may not write; and those of them that it
-    may make, because there are none.
+def find_many(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, Dataset | HTTPStatus], set[str]]:
+    """Datasets, a refusal in place of those that ``caller`` may not write; and the ids of those that it may make,
+    because there are none.
     """
-    known: dict[str, int | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
-    covered = {dataset_id for dataset_id in dataset_ids if caller.may_create(dataset_id)}
-    known.update(caller.writable().filter(key__in=covered).values_list("key", "pk"))
-    missing = {dataset_id for dataset_id in covered if known[dataset_id] is HTTPStatus.FORBIDDEN}
+    known: dict[str, Dataset | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
+    known |= caller.writable(dataset_ids)
+    missing = {key for key, found in known.items() if not isinstance(found, Dataset) and caller.may_create(key)}
     if not missing:
         return known, missing
     seen = set(caller.visible().filter(key__in=missing).values_list("key", flat=True))
@@ -57,15 +56,15 @@ def rows_to_write(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[st
     return known, missing - set(Dataset.objects.filter(key__in=missing).values_list("key", flat=True))
 
 
-def make_or_find(caller: Caller, dataset_id: str) -> tuple[int | HTTPStatus, bool]:
-    """The row id of a dataset that was not there a moment ago, and whether it is new: somebody else may have been
+def make_or_find(caller: Caller, dataset_id: str) -> tuple[Dataset | HTTPStatus, bool]:
+    """A dataset that was not there a moment ago, and whether it is new: somebody else may have been
     quicker, who need not let ``caller`` write.
     """
     try:
         with transaction.atomic():
-            return make_dataset(dataset_id, owner=caller.user).pk, True
+            return make_dataset(dataset_id, owner=caller.user), True
     except (IntegrityError, ValidationError):
-        return rows_to_write(caller, [dataset_id])[0][dataset_id], False
+        return find_many(caller, [dataset_id])[0][dataset_id], False
 
 
 def _refusal(status: HTTPStatus) -> HttpError:

@@ -32,7 +32,7 @@ from .errors import (
     refuse,
     status_of,
 )
-from .permitted import DETAILS, make_or_find, rows_to_write
+from .permitted import DETAILS, find_many, make_or_find
 from .progress import DatasetId
 from .routing import router
 
@@ -126,22 +126,22 @@ def report_many(request: HttpRequest, body: Body[BatchBody]) -> HttpResponseBase
 def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken | Refusal | HTTPStatus]:
     """Take reports by the datasets' ids; those that the caller may not make are answered with a status instead."""
     with transaction.atomic():
-        known, absent = rows_to_write(caller, {dataset_id for dataset_id, _ in reports})
-        new = set()
+        known, absent = find_many(caller, {dataset_id for dataset_id, _ in reports})
+        new = []
         for dataset_id, report in reports:
             if dataset_id in absent and report.begins:
                 absent.remove(dataset_id)
                 known[dataset_id], is_new = make_or_find(caller, dataset_id)
                 if is_new:
-                    new.add(known[dataset_id])
-        mine = [(pk, report) for dataset_id, report in reports if not isinstance(pk := known[dataset_id], HTTPStatus)]
-        taken = take(mine)
+                    new.append(dataset_id)
+        mine = [(found, report) for key, report in reports if isinstance(found := known[key], Dataset)]
+        taken = take([(dataset.pk, report) for dataset, report in mine])
         # No dataset is made for reports that are all refused.
-        served = {pk for (pk, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)}
-        if idle := new - served:
-            Dataset.objects.filter(pk__in=idle).delete()
+        served = {dataset.key for (dataset, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)}
+        if idle := set(new) - served:
+            Dataset.objects.filter(key__in=idle).delete()
     answers = iter(taken)
-    return [pk if isinstance(pk := known[dataset_id], HTTPStatus) else next(answers) for dataset_id, _ in reports]
+    return [found if isinstance(found := known[key], HTTPStatus) else next(answers) for key, _ in reports]
 
 
 def _result(answer: Taken | Refusal | HTTPStatus) -> Result:

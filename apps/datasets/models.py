@@ -32,15 +32,8 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             return self.filter(visibility=Dataset.Visibility.PUBLIC)
         if getattr(user, "is_staff", False):
             return self.all()
-        return self.filter(Q(visibility=Dataset.Visibility.PUBLIC) | _of(user.pk))
-
-    def writable_by(self, user: AbstractBaseUser | AnonymousUser) -> DatasetQuerySet:
-        """Those that the pipelines of ``user`` may report on: their own, those they are a member of; staff: all."""
-        if user.is_anonymous:
-            return self.none()
-        if getattr(user, "is_staff", False):
-            return self.all()
-        return self.filter(_of(user.pk))
+        member_of = Dataset.members.through.objects.filter(user_id=user.pk).values("dataset_id")
+        return self.filter(Q(visibility=Dataset.Visibility.PUBLIC) | Q(owner_id=user.pk) | Q(pk__in=member_of))
 
     def matching(self, patterns: Iterable[str]) -> DatasetQuerySet:
         """Those whose id is one of ``patterns``, or begins with one that ends in ``*``."""
@@ -52,12 +45,6 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
             start = pattern.removesuffix("*")
             matches |= Q(Exact(Left("key", len(start)), start)) if start != pattern else Q(key=pattern)
         return self.filter(matches)
-
-
-def _of(user_pk: int) -> Q:
-    """A user's own datasets, and those that they are a member of."""
-    member_of = Dataset.members.through.objects.filter(user_id=user_pk).values("dataset_id")
-    return Q(owner_id=user_pk) | Q(pk__in=member_of)
 
 
 class Dataset(models.Model):

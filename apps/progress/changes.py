@@ -17,10 +17,11 @@ from typing import Any, Final, Literal
 from django.db import transaction
 from django.db.models import BigIntegerField, Model
 
+from apps.datasets.rows import rows_in, update_rows
+
 from . import estimates
 from .errors import RunFinished
 from .models import Head, ItemFailure, Run, Share, Stage, Transition
-from .rows import rows_in, update_rows
 from .signals import Change, progress_changed
 from .texts import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, item_text, text
 from .transitions import StageState, State, check_move, check_stage_move

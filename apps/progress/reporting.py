@@ -87,7 +87,7 @@ def take(reports: Sequence[tuple[int, Report]]) -> list[Taken | Refusal]:
     Returns for each what became of it; one that is refused changes nothing and sinks none of the others.
     """
     now = timezone.now()
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         desk = _Desk(reports, now)
         answers = [desk.take(dataset_pk, report) for dataset_pk, report in reports]
         write(desk.open.values())

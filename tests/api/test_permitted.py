@@ -27,6 +27,5 @@ def test_a_dataset_that_somebody_made_a_moment_sooner_is_not_ours(
         return Caller(user, tokens.issue("test", user=user)[0])
 
     assert make_or_find(caller(bob), "cats") == (refusal, False)
-    assert make_or_find(caller(ada), "cats") == (theirs.pk, False)
-    pk, is_new = make_or_find(caller(bob), "dogs")
-    assert (pk, is_new) == (Dataset.objects.get(key="dogs").pk, True)
+    assert make_or_find(caller(ada), "cats") == (theirs, False)
+    assert make_or_find(caller(bob), "dogs") == (Dataset.objects.get(key="dogs"), True)
