@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
 # What the databases take as it is.
@@ -38,9 +39,9 @@ def rows_in[M: Model](
     with connection.cursor() as cursor:
         cursor.execute(sql, tuple(values))
         rows = [list(row) for row in cursor.fetchall()]
-    for index, convert in converters:
+    for index, convert, expression in converters:
         for row in rows:
-            row[index] = convert(row[index])
+            row[index] = convert(row[index], expression, connection)
     return [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in rows]
 
 
@@ -49,9 +50,13 @@ def update_rows(rows: Sequence[Model], names: Collection[str], guard: str, was: 
     if not rows:
         return True
     connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields, guarded = _writing(type(rows[0]), frozenset(names), guard, connection.vendor)
+    sql, fields, guarded = _writing(type(rows[0]), frozenset(names), guard)
     parameters = [
-        (*(convert(getattr(row, name)) for name, convert in fields), row.pk, guarded(before))
+        (
+            *(_parameter(field, getattr(row, field.attname), connection) for field in fields),
+            row.pk,
+            _parameter(guarded, before, connection),
+        )
         for row, before in zip(rows, was, strict=True)
     ]
     with connection.cursor() as cursor:
@@ -60,38 +65,30 @@ def update_rows(rows: Sequence[Model], names: Collection[str], guard: str, was: 
 
 
 @cache
-def _reading(model: type[Model], vendor: str) -> tuple[str, list[str], list[tuple[int, Callable[[Any], Any]]]]:
-    """The columns of a table, the attributes they are, and what makes values of some of them."""
+def _reading(model: type[Model], vendor: str) -> tuple[str, list[str], list[tuple[int, Callable[..., Any], Any]]]:
+    """The columns of a table, the attributes they are, and Django's converters of some of them."""
     connection = connections[DEFAULT_DB_ALIAS]
     fields = model._meta.concrete_fields
     converters = [
-        (index, _value(convert, column))
+        (index, convert, column)
         for index, column in enumerate(field.get_col(model._meta.db_table) for field in fields)
         for convert in (*connection.ops.get_db_converters(column), *column.get_db_converters(connection))
     ]
     return ", ".join(str(field.column) for field in fields), [field.attname for field in fields], converters
 
 
-def _value(convert: Callable[..., Any], column: Any) -> Callable[[Any], Any]:
-    return lambda value: convert(value, column, connections[DEFAULT_DB_ALIAS])
-
-
 @cache
 def _writing(
-    model: type[Model], names: frozenset[str], guard: str, vendor: str
-) -> tuple[str, list[tuple[str, Callable[[Any], Any]]], Callable[[Any], Any]]:
-    """The statement that writes fields of a row, their attributes with what makes parameters of them, and the same of
-    the guard.
-    """
+    model: type[Model], names: frozenset[str], guard: str
+) -> tuple[str, list[Field[Any, Any]], Field[Any, Any]]:
+    """The statement that writes fields of a row, those fields, and the guard."""
     known = {field.name: field for field in model._meta.concrete_fields}
     fields = [known[name] for name in sorted(names)]
     columns = ", ".join(f"{field.column} = %s" for field in fields)
     key = model._meta.pk.column
     sql = f"UPDATE {model._meta.db_table} SET {columns} WHERE {key} = %s AND {known[guard].column} = %s"  # noqa: S608
-    return sql, [(field.attname, _parameter(field)) for field in fields], _parameter(known[guard])
+    return sql, fields, known[guard]
 
 
-def _parameter(field: Field[Any, Any]) -> Callable[[Any], Any]:
-    if isinstance(field, _PLAIN):
-        return lambda value: value
-    return lambda value: field.get_db_prep_save(value, connections[DEFAULT_DB_ALIAS])
+def _parameter(field: Field[Any, Any], value: object, connection: BaseDatabaseWrapper) -> Any:
+    return value if isinstance(field, _PLAIN) else field.get_db_prep_save(value, connection)
