@@ -227,6 +227,16 @@ def test_one_key_makes_one_run() -> None:
     assert (shown().run, shown().state, shown().current) == (1, "ready", 5)
 
 
+def test_a_named_share_that_is_done_again_counts_once() -> None:
+    for _ in range(2):
+        with Run("cats", stages=[Stage("encode", total=60)], key="job", worker="part 1", finish=False) as run:
+            assert sum(run.track(range(30))) == 435
+    with Run("cats", key="job", worker="part 2") as run:
+        run.stage("encode").advance(30)
+    assert (shown().run, shown().state, shown().current) == (1, "ready", 60)
+    assert dict(Share.objects.values_list("worker", "current")) == {"part 1": 30, "part 2": 30}
+
+
 def test_an_event_loop() -> None:
     async def items() -> AsyncIterator[int]:
         for number in range(20):

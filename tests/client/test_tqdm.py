@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import warnings
 
+import optuna
 import pytest
 import tqdm as real
 from dataset_progress.tqdm import capture_tqdm, tqdm, trange
+from tqdm import TqdmExperimentalWarning
 from tqdm.auto import tqdm as auto
 
 from .conftest import shown, until
@@ -79,3 +82,14 @@ def test_after_the_capture_tqdm_is_as_it_was() -> None:
         raise KeyError("x")
     assert dict(vars(real.std.tqdm)) == before
     assert shown().state == "error"
+
+
+def test_the_bar_of_optuna_is_captured() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings(), capture_tqdm("cats", flush_seconds=30):
+        warnings.simplefilter("ignore", TqdmExperimentalWarning)
+        study = optuna.create_study()
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=12, show_progress_bar=True)
+    assert len(study.trials) == 12
+    progress = shown()
+    assert (progress.state, progress.current, progress.total) == ("ready", 12, 12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -22,9 +23,21 @@ def run(*command: str | Path, **env: str) -> str:
     return ended.stdout
 
 
-@pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def interpreters() -> dict[str, str]:
+    """Ours, the oldest that the package is for and the newest that was there when it was made; those that are found."""
+    found = {f"3.{sys.version_info.minor}": sys.executable}
+    for version in ("3.10", "3.13"):
+        pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+        for path in filter(None, (shutil.which(f"python{version}"), *map(str, pyenv))):
+            if subprocess.run([path, "-c", "import venv"], capture_output=True, check=False).returncode == 0:
+                found.setdefault(version, path)
+    return found
+
+
+@pytest.fixture(scope="module", params=interpreters().items(), ids=lambda item: item[0])
+def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an empty environment into which the wheel was installed."""
+    _, interpreter = request.param
     folder = tmp_path_factory.mktemp("wheel")
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, CLIENT)
@@ -32,7 +45,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = zipfile.ZipFile(wheel).namelist()
     assert "dataset_progress/py.typed" in names
     assert not [name for name in names if not name.startswith("dataset_progress")]
-    run(sys.executable, "-m", "venv", "--without-pip", folder / "env")
+    run(interpreter, "-m", "venv", "--without-pip", folder / "env")
     run(*pip, "--python", folder / "env", "install", wheel)
     return folder / "env/bin/python"
 

@@ -109,8 +109,9 @@ class Run:
     makes it fail, with its message, and goes on its way.
 
     ``stages``: those that are known beforehand, by name or as `Stage`; others are made when they are begun. ``key``:
-    processes that give the same one share a run; each of them but one passes ``finish=False``. ``obey``: whether a
-    pause holds `track`, and a cancellation raises `Cancelled` in it. ``flush_seconds``: how long leaving may take.
+    processes that give the same one share a run; each of them but one passes ``finish=False``. ``worker``: the name of
+    what is counted here; work that is done again under its name counts nothing twice. ``obey``: whether a pause holds
+    `track`, and a cancellation raises `Cancelled` in it. ``flush_seconds``: how long leaving may take.
 
     Without an address, in ``url`` or ``DATASET_PROGRESS_URL``, it reports nowhere and costs nothing. It never raises
     because of the server, and never waits for it but when it is left.
@@ -122,6 +123,7 @@ class Run:
         *,
         stages: Sequence[Stage | str] = (),
         key: str | None = None,
+        worker: str | None = None,
         finish: bool = True,
         obey: bool = True,
         url: str | None = None,
@@ -138,15 +140,15 @@ class Run:
         self._flush_seconds = flush_seconds
         self._transport = transport
         self._number: int | None = None
-        self._be_new()
+        self._be_new(worker)
         if self._server.url:
             _runs.add(self)
         else:
             _say_nowhere()
 
-    def _be_new(self) -> None:
+    def _be_new(self, worker: str | None = None) -> None:
         """Start counting, as a process that has done nothing of the run yet."""
-        self._worker = f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._worker = worker or f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}"
         self._lock = threading.Lock()
         self._sender: Sender | None = None
         self._local = threading.local()

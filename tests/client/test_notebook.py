@@ -1,0 +1,41 @@
+"""In a notebook: cells that report, are run again, and wait in the notebook's own event loop."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_notebook
+
+from .conftest import shown
+
+SOURCES = Path(__file__).resolve().parent.parent.parent / "client/src"
+pytestmark = pytest.mark.usefixtures("address")
+
+
+def test_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(SOURCES))
+    track = new_code_cell("from dataset_progress import track\nfor _ in track(range(30), dataset='cats'):\n    pass")
+    wait = new_code_cell("""
+async def items():
+    for number in range(40):
+        yield number
+async for _ in track(items(), dataset='dogs', total=40):
+    pass
+""")
+    bar = new_code_cell(
+        "from dataset_progress.tqdm import tqdm\nfor n in tqdm(range(9), dataset='bars'):\n    assert n < 5"
+    )
+    client = NotebookClient(new_notebook(cells=[track, track, wait, bar]), timeout=120, kernel_name="python3")
+    with client.setup_kernel():
+        client.execute_cell(track, 0)
+        assert (shown().state, shown().current, shown().run) == ("ready", 30, 1)  # while the kernel lives on
+        client.execute_cell(track, 1)
+        assert (shown().state, shown().run) == ("ready", 2)
+        client.execute_cell(wait, 2)
+        assert (shown("dogs").state, shown("dogs").current) == ("ready", 40)
+        with pytest.raises(CellExecutionError):
+            client.execute_cell(bar, 3)
+    assert (shown("bars").state, shown("bars").current) == ("error", 5)
