@@ -60,7 +60,10 @@ def update_rows(rows: Sequence[Model], names: Collection[str], guard: str, was: 
         for row, before in zip(rows, was, strict=True)
     ]
     with connection.cursor() as cursor:
-        cursor.executemany(sql, parameters)
+        if len(parameters) == 1:
+            cursor.execute(sql, parameters[0])  # which PostgreSQL's driver sends in one go, and not in a pipeline
+        else:
+            cursor.executemany(sql, parameters)
         return bool(cursor.rowcount == len(rows))
 
 
