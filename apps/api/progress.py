@@ -73,8 +73,8 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     """
     if not re.fullmatch(KEY_PATTERN, dataset_id):
         return not_found()
-    visible = caller_of(request).visible().filter(key=dataset_id)
-    facts = next(selectors.facts_in(visible), None)
+    visible = caller_of(request).visible(selectors.with_progress())
+    facts = next(selectors.facts_in(visible.filter(key=dataset_id)), None)
     if facts is None:
         return not_found()
     now = timezone.now()

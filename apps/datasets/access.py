@@ -26,10 +26,11 @@ class Caller:
         """Whose rights these are: two who are the same may see the same."""
         return self.user.pk if self.user else None, self.token.pk if self.token else None
 
-    def visible(self) -> DatasetQuerySet:
-        """The datasets that may be seen."""
-        everything = Dataset.objects.all()
-        return self._covered(everything if self.user is None else everything.visible_to(self.user))
+    def visible(self, among: DatasetQuerySet | None = None) -> DatasetQuerySet:
+        """The datasets that may be seen; of ``among``, where that is given."""
+        datasets = Dataset.objects.all() if among is None else among
+        datasets = datasets if self.user is None else datasets.visible_to(self.user)
+        return datasets if self.token is None else datasets.matching(self.token.patterns)
 
     def writable(self, keys: Iterable[str]) -> dict[str, Dataset]:
         """Those of the datasets of these keys that may be reported on, steered and deleted.
@@ -49,6 +50,3 @@ class Caller:
 
     def may_create(self, key: str) -> bool:
         return self.token is not None and self.token.can_write and self.token.covers(key)
-
-    def _covered(self, datasets: DatasetQuerySet) -> DatasetQuerySet:
-        return datasets if self.token is None else datasets.matching(self.token.patterns)

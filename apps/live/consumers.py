@@ -89,14 +89,16 @@ class PageConsumer(_Watching):
 
 
 class ListConsumer(_Watching):
-    """Pushes what moves in the rows of a list. Its address names the datasets: ``?id=a&id=b``."""
+    """Pushes what moves in the rows of a list. Its address names the datasets, and the newest that the page knows of,
+    shown or not: ``?id=a&id=b&newest=…``.
+    """
 
     form = Form.ROW
 
     async def entered(self) -> None:
-        dataset_ids = parse_qs(self.scope["query_string"].decode("latin-1")).get("id", [])
-        self.hub.watch_list(self.watcher)
-        await self.watch(*dataset_ids[: limits.SUBSCRIPTIONS])
+        asked = parse_qs(self.scope["query_string"].decode("latin-1"))
+        self.hub.watch_list(self.watcher, asked.get("newest", [""])[0])
+        await self.watch(*asked.get("id", [])[: limits.SUBSCRIPTIONS])
 
     async def disconnect(self, code: int) -> None:
         await super().disconnect(code)

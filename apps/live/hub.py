@@ -98,8 +98,7 @@ class Hub:
 
     def __init__(self) -> None:
         self._watched: dict[int, _Watched] = {}
-        self._lists: set[Watcher] = set()
-        self._newest: int | None = None
+        self._lists: dict[Watcher, str] = {}  # with the newest dataset that each knows of
         self._rung: set[int] = set()
         self._bell = asyncio.Event()
         self._next_look = 0.0
@@ -121,13 +120,15 @@ class Hub:
         self._ring(dataset_pk)
         self._start()
 
-    def watch_list(self, watcher: Watcher) -> None:
-        """Tell ``watcher`` when there is a new dataset, which it may or may not see."""
-        self._lists.add(watcher)
+    def watch_list(self, watcher: Watcher, newest: str) -> None:
+        """Tell ``watcher`` when there is a newer dataset than ``newest``, which it may or may not see."""
+        self._lists[watcher] = newest
+        self._next_look = 0.0
+        self._bell.set()
         self._start()
 
     def unwatch_list(self, watcher: Watcher) -> None:
-        self._lists.discard(watcher)
+        self._lists.pop(watcher, None)
 
     def _start(self) -> None:
         if self._task is None or self._task.done():
@@ -210,11 +211,11 @@ class Hub:
                 self._rung.add(dataset_pk)
         if self._lists:
             newest = await self._read(self._reader, newest_dataset)
-            if self._newest is not None and newest > self._newest:
-                message = _message(frames.NEW_DATASET)
-                for watcher in self._lists:
+            message = _message(frames.NEW_DATASET)
+            for watcher, known in list(self._lists.items()):
+                if known != newest:
+                    self._lists[watcher] = newest
                     watcher.show(_NEW_DATASET, message)
-            self._newest = newest
 
     async def _flush(self) -> None:
         """Show every rung dataset to its watchers, in the state in which one query finds it."""
@@ -286,7 +287,9 @@ class Hub:
         message = _message(frames.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
-            pages = {w for watched in self._watched.values() for w in watched.watchers if w.form.is_html} | self._lists
+            pages = {
+                w for watched in self._watched.values() for w in watched.watchers if w.form.is_html
+            } | self._lists.keys()
             for served, watcher in enumerate(pages):
                 watcher.show(_KEEPALIVE, message)
                 if served % SLICE == SLICE - 1:

@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.utils.http import urlencode
 
 from apps.datasets.models import Dataset, DatasetQuerySet, Sample
-from apps.progress.selectors import in_state, progress_of_many
+from apps.progress.selectors import in_state, newest_dataset, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import UNFINISHED, State
 
@@ -86,6 +86,7 @@ class Listing:
     page: Page[Dataset]
     rows: tuple[Row, ...]
     query: ListQuery
+    newest: str  # of all datasets, as it was before these were read
 
     @property
     def socket(self) -> str:
@@ -137,7 +138,8 @@ def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> Datas
 
 
 def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page_number: str | None) -> Listing:
-    """One page of the datasets that ``user`` may see. Four queries, however many datasets there are."""
+    """One page of the datasets that ``user`` may see. Five queries, however many datasets there are."""
+    newest = newest_dataset()
     page = Paginator(_selected(user, query), PAGE_SIZE).get_page(page_number)
     datasets = list(page.object_list)
     progress = progress_of_many(dataset.pk for dataset in datasets)
@@ -148,4 +150,4 @@ def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page
         for dataset in datasets
         if dataset.pk in progress  # one may have been deleted between the two queries
     )
-    return Listing(page, rows, query)
+    return Listing(page, rows, query, newest)

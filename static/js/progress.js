@@ -212,6 +212,11 @@
     }
 
     socket() {
+      return `${this.shown()}&newest=${this.rows().dataset.newest ?? ""}`;
+    }
+
+    /** The address of the socket without what need not be told again while it is open. */
+    shown() {
       return this.rows().dataset.socket ?? "";
     }
 
@@ -227,14 +232,14 @@
     apply(html) {
       const rows = find(html, "rows");
       if (!rows) return;
-      const before = this.socket();
+      const before = this.shown();
       // What was pushed while the answer was on its way is newer than it.
       for (const fresh of rows.querySelectorAll("[data-version][id^='row-']")) {
         const shown = byId(fresh.id);
         if (shown && isOlder(shown, /** @type {HTMLElement} */ (fresh))) fresh.replaceWith(shown.cloneNode(true));
       }
       htmx.swap("#rows", rows.outerHTML, INSTANTLY);
-      if (this.socket() !== before) this.link.reconnect();
+      if (this.shown() !== before) this.link.reconnect();
     }
 
     /** @param {string} message */

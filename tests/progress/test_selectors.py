@@ -74,7 +74,7 @@ def test_the_versions_are_those_of_the_snapshots(many: list[int]) -> None:
 
 def test_facts_of_a_queryset_take_one_query(many: list[int], django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        facts = list(selectors.facts_in(Dataset.objects.filter(key__in=["d05", "d00"])))
+        facts = list(selectors.facts_in(selectors.with_progress().filter(key__in=["d05", "d00"])))
     assert [fact.dataset_id for fact in facts] == ["d00", "d05"]
     assert [fact.run is None for fact in facts] == [True, False]
 
