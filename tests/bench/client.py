@@ -10,7 +10,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from tests import services
+from tests.bench.site import ROOT, site
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "client/src"))
 ITEMS = int(os.environ.get("ITEMS", "10000000"))
 REPEATS = int(os.environ.get("REPEATS", "3"))
@@ -37,26 +35,13 @@ def _seconds(wrap: Callable[[range], Iterable[int]]) -> float:
 def main() -> None:
     from dataset_progress import Run
 
-    with tempfile.TemporaryDirectory(prefix="bench-client-") as folder, Path(os.devnull).open("w") as nowhere:
-        port = services.free_port()
-        env = {**os.environ, "DATA_DIR": folder, "SECRET_KEY": "bench", "LOG_LEVEL": "ERROR"}
-        env.pop("DATABASE_URL", None)
-        Path(folder, "static").mkdir()
-        manage = [sys.executable, "manage.py"]
-        services.run_quietly([*manage, "migrate"], env=env, cwd=ROOT)
-        secret = services.run_quietly([*manage, "create_token", "bench"], env=env, cwd=ROOT).strip()
-        command = [
-            sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p", str(port),
-            "progress_site.asgi:application",
-        ]  # fmt: skip
-        log = Path(folder, "log")
-        with services.running(command, ready=lambda: services.answers(port), log=log, env=env, cwd=ROOT):
-            bare, ours, peer = [], [], []
-            for number in range(REPEATS):
-                bare.append(_seconds(lambda items: items))
-                peer.append(_seconds(lambda items: tqdm(items, file=nowhere)))
-                with Run(f"bench-{number}", url=f"http://127.0.0.1:{port}", token=secret) as run:
-                    ours.append(_seconds(lambda items: run.track(items)))
+    with site() as server, Path(os.devnull).open("w") as nowhere:
+        bare, ours, peer = [], [], []
+        for number in range(REPEATS):
+            bare.append(_seconds(lambda items: items))
+            peer.append(_seconds(lambda items: tqdm(items, file=nowhere)))
+            with Run(f"bench-{number}", url=server.url, token=server.token) as run:
+                ours.append(_seconds(lambda items: run.track(items)))
     _report(statistics.median(bare), statistics.median(ours), statistics.median(peer))
 
 

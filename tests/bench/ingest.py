@@ -11,11 +11,9 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,37 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import services
+from tests.bench.site import Site, site
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATS = int(os.environ.get("REPEATS", "3"))
 REQUESTS = int(os.environ.get("REQUESTS", "500"))
 BATCH = 1000
 BATCHES = "batches, by updates"
-
-
-@contextmanager
-def _site(database_url: str) -> Iterator[tuple[psutil.Process, int, dict[str, str]]]:
-    """A server on a database of its own: its process, its port, and the headers of a token."""
-    with tempfile.TemporaryDirectory(prefix="bench-ingest-") as folder, tempfile.NamedTemporaryFile() as log:
-        Path(folder, "static").mkdir()
-        env = {
-            **os.environ, "DATA_DIR": folder, "SECRET_KEY": "bench", "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
-            "LOG_LEVEL": "ERROR", "DATABASE_URL": database_url or f"sqlite:///{folder}/progress.sqlite3",
-            "TOKEN_REQUESTS_A_SECOND": "0", "REDIS_URL": "",
-        }  # fmt: skip
-        manage = [sys.executable, "manage.py"]
-        services.run_quietly([*manage, "migrate"], env=env, cwd=ROOT)
-        secret = services.run_quietly([*manage, "create_token", "bench"], env=env, cwd=ROOT).strip()
-        port = services.free_port()
-        command = [
-            sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p", str(port),
-            "progress_site.asgi:application",
-        ]  # fmt: skip
-        with services.running(
-            command, ready=lambda: services.answers(port), log=Path(log.name), env=env, cwd=ROOT
-        ) as process:
-            headers = {"Authorization": f"Bearer {secret}", "Content-Type": "application/json"}
-            yield psutil.Process(process.pid), port, headers
 
 
 def _per_cpu_second(process: psutil.Process, post: Callable[[], int], times: int) -> float:
@@ -64,9 +37,10 @@ def _per_cpu_second(process: psutil.Process, post: Callable[[], int], times: int
     return done / (after.user + after.system - before.user - before.system)
 
 
-def _posts(port: int, headers: dict[str, str]) -> dict[str, tuple[Callable[[], int], int]]:
+def _posts(server: Site) -> dict[str, tuple[Callable[[], int], int]]:
     """What is measured, and how often. Each returns how many requests, or updates, it was."""
-    connection = HTTPConnection("127.0.0.1", port)
+    connection = HTTPConnection("127.0.0.1", server.port)
+    headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
     counts = iter(range(1, 10**9))
 
     def send(path: str, body: Any) -> None:
@@ -96,14 +70,14 @@ def _posts(port: int, headers: dict[str, str]) -> dict[str, tuple[Callable[[], i
 
 
 def _measure(database_url: str) -> dict[str, float]:
-    with _site(database_url) as (process, port, headers):
-        posts = _posts(port, headers)
+    with site(database_url) as server:
+        posts = _posts(server)
         for post, _ in posts.values():  # what is made with the first of each is not measured
             post()
         runs: dict[str, list[float]] = {name: [] for name in posts}
         for _ in range(REPEATS):
             for name, (post, times) in posts.items():
-                runs[name].append(_per_cpu_second(process, post, times))
+                runs[name].append(_per_cpu_second(server.process, post, times))
     return {name: statistics.median(values) for name, values in runs.items()}
 
 
