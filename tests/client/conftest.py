@@ -27,6 +27,7 @@ def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPa
     """The server's address, which with a token is in the environment."""
     monkeypatch.setenv("DATASET_PROGRESS_URL", server.url)
     monkeypatch.setenv("DATASET_PROGRESS_TOKEN", tokens.issue("client")[1])
+    monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", "60")  # a machine that stalls makes no promise false
     return server.url
 
 

@@ -113,6 +113,20 @@ def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -
     assert all(record.exc_info is None for record in said)
 
 
+@pytest.mark.parametrize(("said", "warned"), [("", 0), ("soon", 1)])
+def test_leaving_takes_two_seconds_at_most(
+    said: str, warned: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", said)
+    with bad_server("slow") as url:
+        run = Run("cats", url=url)
+        run.advance()
+        began = time.monotonic()
+        run.close()
+        assert 1.9 < time.monotonic() - began < SLOW_SECONDS / 3
+        assert len(warnings(caplog)) == warned
+
+
 def test_when_the_server_is_back_the_newest_arrives(transactional_db: None, tmp_path: Path) -> None:
     port = free_port()
     _, secret = tokens.issue("client")

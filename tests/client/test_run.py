@@ -16,6 +16,7 @@ from dataset_progress import Cancelled, Run, Stage, track
 from apps.progress import services
 from apps.progress.models import ItemFailure, Share
 from apps.progress.models import Run as RunRow
+from tests.services import wait_until
 
 from .conftest import shown, until
 from .work import count_to
@@ -114,13 +115,16 @@ def test_more_failures_than_are_sent_at_once() -> None:
     assert (shown().failed, ItemFailure.objects.count()) == (250, 250)
 
 
-def test_a_second_run_takes_the_place_of_one_that_died() -> None:
+def test_a_second_run_takes_the_place_of_one_that_died(caplog: pytest.LogCaptureFixture) -> None:
     abandoned = Run("cats")
     abandoned.advance()
     until(lambda progress: progress.current == 1)
     list(track(range(3), dataset="cats"))
     assert (shown().run, shown().state, shown().current) == (2, "ready", 3)
     assert RunRow.objects.get(number=1).cancelled
+    abandoned.advance()
+    wait_until(lambda: "is over" in caplog.text, seconds=30, what="the first was not told")
+    assert list(abandoned.track(range(5))) == list(range(5))  # it was not meant
     abandoned.close()
     assert shown().run == 2
 
@@ -182,6 +186,19 @@ def test_cancelled_can_be_caught() -> None:
     with pytest.raises(Cancelled):
         job()
     assert (shown().state, shown().cancelled, shown().error) == ("error", True, "Cancelled.")
+
+
+def test_a_run_that_ended_while_nobody_was_heard_ends_the_loop() -> None:
+    def job() -> None:
+        with Run("cats") as run:
+            for item in run.track(range(10**9)):
+                if item == 0:
+                    until(lambda progress: progress.state == "indexing")
+                    services.cancel(RunRow.objects.get().pk)  # as a request does where no sign of life comes
+
+    with pytest.raises(Cancelled):
+        job()
+    assert (shown().state, shown().cancelled) == ("error", True)
 
 
 # --- Side by side ---------------------------------------------------------------------------------------------------

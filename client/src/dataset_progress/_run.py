@@ -111,7 +111,8 @@ class Run:
     ``stages``: those that are known beforehand, by name or as `Stage`; others are made when they are begun. ``key``:
     processes that give the same one share a run; each of them but one passes ``finish=False``. ``worker``: the name of
     what is counted here; work that is done again under its name counts nothing twice. ``obey``: whether a pause holds
-    `track`, and a cancellation raises `Cancelled` in it. ``flush_seconds``: how long leaving may take.
+    `track`, and a cancellation raises `Cancelled` in it. ``flush_seconds``: how long leaving may take, else what
+    ``DATASET_PROGRESS_FLUSH_SECONDS`` says, else 2.
 
     Without an address, in ``url`` or ``DATASET_PROGRESS_URL``, it reports nowhere and costs nothing. It never raises
     because of the server, and never waits for it but when it is left.
@@ -128,7 +129,7 @@ class Run:
         obey: bool = True,
         url: str | None = None,
         token: str | None = None,
-        flush_seconds: float = FLUSH_SECONDS,
+        flush_seconds: float | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.dataset = dataset
@@ -137,7 +138,7 @@ class Run:
         self._key = key or secrets.token_hex(16)
         self._finishes = finish
         self._obeys = obey
-        self._flush_seconds = flush_seconds
+        self._flush_seconds = _flush_seconds() if flush_seconds is None else flush_seconds
         self._transport = transport
         self._number: int | None = None
         self._be_new(worker)
@@ -394,6 +395,13 @@ class Run:
     def is_paused(self) -> bool:
         return self._control == "pause"
 
+    def over(self, api: Api) -> None:
+        """Whoever cancelled the run while nothing was heard of it meant this job; whoever began another did not."""
+        now = api.progress(self.dataset)
+        if now.get("run") == self._number and now.get("cancelled"):
+            self._control = "cancel"
+            self._flag.is_up = self._obeys
+
     def told(self, updates: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
         for update, result in zip(updates, results, strict=True):
             if result.get("status") != 200:
@@ -459,6 +467,15 @@ async def _through_async(run: Run, items: AsyncIterator[T]) -> AsyncIterator[T]:
         run.close(error)
         raise
     run.close()
+
+
+def _flush_seconds() -> float:
+    said = os.environ.get("DATASET_PROGRESS_FLUSH_SECONDS", "")
+    try:
+        return float(said) if said else FLUSH_SECONDS
+    except ValueError:
+        logger.warning("DATASET_PROGRESS_FLUSH_SECONDS=%s is not a number; it is taken for %g", said, FLUSH_SECONDS)
+        return FLUSH_SECONDS
 
 
 def _words(error: BaseException | str) -> str:

@@ -51,6 +51,9 @@ class Source(Protocol):
     def is_paused(self) -> bool:
         """Whether the run has been paused."""
 
+    def over(self, api: Api) -> None:
+        """The server says that the run is over, and not because it was told so."""
+
 
 class Sender:
     """Reports what ``source`` has to say, from a daemon thread of its own, until it is closed."""
@@ -106,6 +109,8 @@ class Sender:
                     return
             except ProgressError as error:
                 if isinstance(error, Refused) and error.status in (404, 409, 422):
+                    if error.code == "run_finished":
+                        self._source.over(self._api)
                     raise
                 self._warn(error)
                 failures += 1
