@@ -26,7 +26,7 @@ from apps.progress.selectors import facts_of, newest_dataset, versions_of
 from apps.progress.signals import Change
 from apps.progress.snapshot import Facts, health_of, snapshot
 
-from . import doorbell, frames
+from . import frames
 from .frames import Form
 from .viewers import lost
 from .watchers import Watcher
@@ -172,6 +172,8 @@ class Hub:
                 tasks.create_task(self._keep_alive(), name="hub: keepalive"),
             ]
             if settings.REDIS_URL:
+                from . import doorbell
+
                 listening = doorbell.listen(settings.REDIS_URL, self.ring, self._hears)
                 aside.append(tasks.create_task(listening, name="hub: doorbell"))
             while self._watched or self._lists:

@@ -6,10 +6,13 @@ from django.conf import settings
 
 from apps.progress.signals import Change
 
-from .doorbell import Publisher
 from .hub import ring_everyone
 
-_publisher = Publisher(settings.REDIS_URL) if settings.REDIS_URL else None
+_publisher = None
+if settings.REDIS_URL:
+    from .doorbell import Publisher  # here, so that a machine without Redis does not wait for its client
+
+    _publisher = Publisher(settings.REDIS_URL)
 
 
 def on_change(sender: object, change: Change, **kwargs: object) -> None:
