@@ -40,7 +40,7 @@ def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats"
     """How far a dataset is, once ``condition`` holds."""
     wait_until(
         lambda: Dataset.objects.filter(key=dataset_id).exists() and condition(shown(dataset_id)),
-        seconds=30,
+        seconds=90,  # a reporter that could not reach its server waits up to 30 until it tries again
         what=f"{dataset_id} was not as expected",
     )
     return shown(dataset_id)

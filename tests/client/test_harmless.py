@@ -148,6 +148,7 @@ def test_a_token_that_is_revoked(address: str, caplog: pytest.LogCaptureFixture)
             if item == 1:
                 until(lambda progress: progress.current == 1)
                 Token.objects.all().delete()
+        wait_until(lambda: warnings(caplog) != [], seconds=SLOW_SECONDS, what="nobody was warned")
     assert [record.levelname for record in caplog.records if record.name == "dataset_progress"] == ["WARNING"]
     assert shown().state == "indexing"
 
