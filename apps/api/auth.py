@@ -53,7 +53,7 @@ class PerToken(BaseThrottle):
     """``TOKEN_REQUESTS_A_SECOND`` of one token in this process, and what it saved up: a bucket that fills evenly."""
 
     def __init__(self) -> None:
-        self._buckets: dict[int, tuple[float, float]] = {}  # by token: requests left, and when that was
+        self._buckets: dict[str, tuple[float, float]] = {}  # by a token's digest: requests left, and when that was
         self._short = 0.0
 
     def allow_request(self, request: HttpRequest) -> bool:
@@ -63,12 +63,12 @@ class PerToken(BaseThrottle):
             return True
         now = time.monotonic()
         most = rate * BURST_SECONDS
-        left, then = self._buckets.get(token.pk, (most, now))
+        left, then = self._buckets.get(token.digest, (most, now))
         left = min(left + (now - then) * rate, most)
         if left < 1:
             self._short = (1 - left) / rate
             return False
-        self._buckets[token.pk] = (left - 1, now)
+        self._buckets[token.digest] = (left - 1, now)
         return True
 
     def wait(self) -> float:
