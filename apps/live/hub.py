@@ -123,8 +123,6 @@ class Hub:
     def watch_list(self, watcher: Watcher, newest: str) -> None:
         """Tell ``watcher`` when there is a newer dataset than ``newest``, which it may or may not see."""
         self._lists[watcher] = newest
-        self._next_look = 0.0
-        self._bell.set()
         self._start()
 
     def unwatch_list(self, watcher: Watcher) -> None:
@@ -289,9 +287,8 @@ class Hub:
         message = _message(frames.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
-            pages = {
-                w for watched in self._watched.values() for w in watched.watchers if w.form.is_html
-            } | self._lists.keys()
+            shown = {w for watched in self._watched.values() for w in watched.watchers if w.form.is_html}
+            pages = shown | self._lists.keys()
             for served, watcher in enumerate(pages):
                 watcher.show(_KEEPALIVE, message)
                 if served % SLICE == SLICE - 1:

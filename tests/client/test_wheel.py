@@ -14,6 +14,7 @@ import pytest
 from .conftest import shown
 
 CLIENT = Path(__file__).resolve().parent.parent.parent / "client"
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
 def run(*command: str | Path, **env: str) -> str:
@@ -34,19 +35,24 @@ def interpreters() -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="module", params=interpreters().items(), ids=lambda item: item[0])
-def python(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an empty environment into which the wheel was installed."""
-    _, interpreter = request.param
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    run(*pip, "wheel", "--no-deps", "--wheel-dir", folder, CLIENT)
+    run(*PIP, "wheel", "--no-deps", "--wheel-dir", folder, CLIENT)
     (wheel,) = folder.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert "dataset_progress/py.typed" in names
     assert not [name for name in names if not name.startswith("dataset_progress")]
+    return wheel
+
+
+@pytest.fixture(scope="module", params=interpreters().items(), ids=lambda item: item[0])
+def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an empty environment into which the wheel was installed."""
+    _, interpreter = request.param
+    folder = tmp_path_factory.mktemp("environment")
     run(interpreter, "-m", "venv", "--without-pip", folder / "env")
-    run(*pip, "--python", folder / "env", "install", wheel)
+    run(*PIP, "--python", folder / "env", "install", wheel)
     return folder / "env/bin/python"
 
 
