@@ -104,14 +104,14 @@ def test_new_run_wakes_the_page_and_its_header(open_page: Callable[..., Page], t
     bar = page.locator("main .dataset-progress").first
     header = page.locator("#progress-header")
     with worker(tmp_path / "first.log"):
-        expect(bar).to_have_attribute("data-state", "ready", timeout=60 * SECONDS)
+        expect(bar).to_have_attribute("data-state", "ready")
     expect(header).not_to_have_attribute("hx-trigger", re.compile(".*"))
     first = bar.get_attribute("data-version")
     queue(tmp_path / "images")
     expect(bar).to_have_attribute("data-state", "pending")
     expect(header).to_have_attribute("hx-trigger", "every 3s")
     with worker(tmp_path / "second.log"):
-        expect(bar).to_have_attribute("data-state", "ready", timeout=60 * SECONDS)
+        expect(bar).to_have_attribute("data-state", "ready")
     assert int(bar.get_attribute("data-version") or 0) > int(first or 0)
 
 
