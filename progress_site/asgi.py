@@ -12,9 +12,11 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402
 from apps.live.origins import same_origins_only  # noqa: E402
 from apps.live.routing import sockets  # noqa: E402
 
+from .threads import LastingThreads  # noqa: E402
+
 application = ProtocolTypeRouter(
     {
-        "http": http,
+        "http": LastingThreads(http),
         "websocket": same_origins_only(sockets),
     }
 )

@@ -1,0 +1,100 @@
+"""The threads of requests last, and each is one request's at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from asgiref.sync import sync_to_async
+
+from progress_site.threads import KEPT, LastingThreads
+
+from .processes import ROOT, environment, web_server
+from .services import PostgreSQL, run_quietly, wait_until
+
+
+class Views:
+    """An application whose only view, which is synchronous, waits until it may go on."""
+
+    def __init__(self) -> None:
+        self.threads: list[threading.Thread] = []
+        self.begun = asyncio.Semaphore(0)
+        self.go_on = threading.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        loop = asyncio.get_running_loop()
+
+        def view() -> None:
+            self.threads.append(threading.current_thread())
+            loop.call_soon_threadsafe(self.begun.release)
+            self.go_on.wait()
+
+        await sync_to_async(view)()
+
+
+async def until(reached: Callable[[], bool]) -> None:
+    await asyncio.to_thread(wait_until, reached, seconds=30, what="the threads are not at rest")
+
+
+async def idle(application: LastingThreads, count: int) -> None:
+    await until(lambda: len(application._idle) == count)
+
+
+async def test_requests_that_follow_each_other_share_a_thread() -> None:
+    views = Views()
+    views.go_on.set()
+    application = LastingThreads(views)
+    for _ in range(5):
+        await application({}, None, None)
+        await idle(application, 1)
+    assert len(set(views.threads)) == 1
+
+
+async def test_requests_at_once_have_a_thread_each_and_not_all_are_kept() -> None:
+    views = Views()
+    application = LastingThreads(views)
+    requests = [asyncio.create_task(application({}, None, None)) for _ in range(KEPT + 3)]
+    for _ in requests:
+        await views.begun.acquire()  # all of them are under way
+    views.go_on.set()
+    await asyncio.gather(*requests)
+    await idle(application, KEPT)
+    assert len(set(views.threads)) == KEPT + 3
+    await until(lambda: sum(thread.is_alive() for thread in views.threads) == KEPT)
+
+
+async def test_thread_of_a_view_that_goes_on_without_its_client_is_nobody_elses() -> None:
+    views = Views()
+    application = LastingThreads(views)
+    left = asyncio.create_task(application({}, None, None))
+    await views.begun.acquire()
+    left.cancel()
+    with suppress(asyncio.CancelledError):
+        await left
+    following = asyncio.create_task(application({}, None, None))
+    await views.begun.acquire()  # although the first is still at work
+    views.go_on.set()
+    await following
+    assert len(set(views.threads)) == 2
+
+
+def test_requests_share_a_few_connections_to_the_database(postgresql: PostgreSQL, tmp_path: Path) -> None:
+    with psycopg.connect(postgresql.url, autocommit=True) as connection:
+        connection.execute("CREATE DATABASE threads")
+        url = f"{postgresql.url.rpartition('/')[0]}/threads"
+        run_quietly([sys.executable, "manage.py", "migrate"], env=environment({"DATABASE_URL": url}), cwd=ROOT)
+        seen: set[int] = set()
+        with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server, httpx.Client() as client:
+            for _ in range(4 * KEPT):
+                assert client.get(f"{server.url}/api/datasets").status_code == 200
+                found = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'threads'")
+                seen |= {pid for (pid,) in found}
+    # Not one: the next request may come before the thread of the last has said that it is idle.
+    assert 1 <= len(seen) <= KEPT
