@@ -38,17 +38,16 @@ def main() -> None:
     _set_up()
     key = os.environ.get("DATASET") or ("demo" if images is None else _key_of(images))
     _check_key(key)
-    if images is None:
-        images = _demo_images(data_dir / "images" / "demo")
     password = _make_admin()
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with _Children() as children:
         children.start(
             "web", "-m", "progress_site.serve", "-b", host, "-p", str(port), "progress_site.asgi:application"
         )
+        # While it starts, there is something else to do.
+        _queue(images or _demo_images(data_dir / "images" / "demo"), key)
         children.start("worker", "manage.py", "worker")
         children.wait_for(host, port)
-        _queue(images, key)
         print(f"\n  Dataset Progress is at {address}/datasets/{key}/", flush=True)
         if password:
             print(f"  Sign in at {address}/admin/ as admin with the password {password} (shown this once)", flush=True)

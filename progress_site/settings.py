@@ -42,7 +42,6 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 # --- Applications ---------------------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -62,7 +61,8 @@ INSTALLED_APPS = [
     "apps.theme",
 ]
 if DEBUG:
-    INSTALLED_APPS.append("tailwind")
+    # `runserver` with WebSockets, and the rebuilding of the stylesheet.
+    INSTALLED_APPS = ["daphne", *INSTALLED_APPS, "tailwind"]
 
 TAILWIND_APP_NAME = "apps.theme"
 
