@@ -17,8 +17,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 class Watcher:
     """Someone who is shown datasets. Every method belongs to one event loop.
 
-    ``send`` is the ASGI server's. Where it makes its caller wait for a slow reader (Uvicorn), newer frames of a dataset
-    replace the one that waits; where it does not (Daphne), it is done at once, and no task is scheduled for it.
+    ``send`` is the ASGI server's. Where it makes its caller wait for a slow reader, newer frames of a dataset replace
+    the one that waits; where it does not, it is done at once, and no task is scheduled for it.
     ``identity`` says who watches, as `viewers.identity_of` has it.
     """
 

@@ -46,7 +46,7 @@ class Socket:
 
     def receive(self) -> dict[str, Any]:
         """The next message. Raises `TimeoutError` where none comes."""
-        message: dict[str, Any] = json.loads(self.connection.recv(timeout=10))
+        message: dict[str, Any] = json.loads(self.connection.recv(timeout=30))
         return message
 
     def update(self) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+"""A client that takes nothing for a while is given the newest, and not all that it has missed."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import Counter
+
+import pytest
+from websockets.sync.client import connect
+
+from apps.datasets.models import Dataset
+from apps.progress.reporting import Report, take
+from tests.processes import Server
+
+from .conftest import open_many
+
+DATASETS = 100
+ROUNDS = 40
+# With it an update is more than a kilobyte, and those of all rounds are more than the kernel's buffers take.
+MESSAGE = "m" * 1000
+
+
+@pytest.fixture
+def datasets(transactional_db: None) -> dict[str, int]:
+    """Row ids by id."""
+    Dataset.objects.bulk_create(Dataset(key=f"set-{number}", visibility="public") for number in range(DATASETS))
+    return dict(Dataset.objects.values_list("key", "pk"))
+
+
+def test_reader_that_was_away_skips_what_is_old(server: Server, datasets: dict[str, int]) -> None:
+    keys = list(datasets)
+    with socket.socket() as line, open_many(server) as watcher:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", server.port))
+        with connect(f"{server.socket_url}/api/progress/ws", sock=line, max_queue=1, ping_interval=None) as slow:
+            slow.send(json.dumps({"type": "subscribe", "dataset_ids": keys}))
+            watcher.send({"type": "subscribe", "dataset_id": keys[-1]})
+            for count in range(1, ROUNDS + 1):
+                report = Report(current=count, total=ROUNDS, message=MESSAGE)
+                take([(pk, report) for pk in datasets.values()])
+                watcher.until(count)  # each round is sent before the next is reported
+
+            seen: dict[str, list[int]] = {key: [] for key in keys}
+            while any(ROUNDS not in versions for versions in seen.values()):
+                update = json.loads(slow.recv(timeout=30))["payload"]
+                seen[update["dataset_id"]].append(update["version"])
+    assert all(versions == sorted(versions) for versions in seen.values())
+    # Of the first rounds the kernel has all; what came while it took no more was replaced before it was sent.
+    received = Counter(len(versions) for versions in seen.values())
+    assert max(received) <= ROUNDS * 2 // 3, received
