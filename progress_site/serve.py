@@ -1,7 +1,9 @@
-"""`python -m progress_site.serve`: Daphne, with its options, on uvloop's event loop.
+"""`python -m progress_site.serve`: Daphne, with its options, for many clients that are told the same.
 
-Twisted adds a watcher to the loop's selector and takes it out again for every frame that it sends; uvloop does that,
-and the rest of the loop's work, in C.
+By itself, Twisted stores a frame, asks the loop to say when its socket can be written, writes, and takes that back
+again, for every frame of every client; and it stores whatever a client does not take. Here a text that goes to many is
+framed once, each client's socket is written at once, and who has not taken all of it makes the application wait. The
+loop is uvloop's.
 """
 
 import asyncio
@@ -11,34 +13,53 @@ import uvloop
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Daphne makes its loop, when it is imported
 
+from autobahn.websocket.protocol import PreparedMessage  # noqa: E402
 from daphne import server  # noqa: E402
 from daphne.cli import CommandLineInterface  # noqa: E402
 from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
+from twisted.internet import tcp  # noqa: E402
 
 CLOSE_SECONDS = 10
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
-    """Knows whether its client takes what it is sent: once 64 KiB wait for one that does not, Twisted says so here."""
+    """Writes at once where nothing waits to be written, and knows when something does."""
 
-    taking: asyncio.Event | None = None
+    idle: asyncio.Event  # set while nothing waits
+    over_tcp: bool
 
-    def onOpen(self) -> None:  # noqa: N802 -- autobahn's name, as those below are Twisted's
-        super().onOpen()
-        self.taking = asyncio.Event()
-        self.taking.set()
-        self.transport.unregisterProducer()  # the HTTP channel, whose connection it was
-        self.transport.registerProducer(self, True)
-
-    def pauseProducing(self) -> None:  # noqa: N802
-        self.taking.clear()
+    def onConnect(self, request: Any) -> Any:  # noqa: N802 -- autobahn's name; those below are Twisted's and Daphne's
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.over_tcp = isinstance(self.transport, tcp.Connection)  # and not over TLS
+        if self.over_tcp:
+            self.transport.unregisterProducer()  # the HTTP channel, whose connection it was
+            self.transport.registerProducer(self, False)
+        return super().onConnect(request)
 
     def resumeProducing(self) -> None:  # noqa: N802
-        self.taking.set()
+        self.idle.set()
 
     def stopProducing(self) -> None:  # noqa: N802
-        self.taking.set()
+        self.idle.set()
+
+    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+        if binary or self.state != self.STATE_OPEN:
+            super().serverSend(content, binary)
+        else:
+            self.sendPreparedMessage(self.factory.framed(content))
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
+        if self.over_tcp and self.transport.connected:
+            if self.idle.is_set() and self.state == self.STATE_OPEN:
+                written = self.transport.writeSomeData(data)
+                if not isinstance(written, Exception):
+                    data = data[written:]
+                if not data:
+                    return
+            self.idle.clear()
+        super().sendData(data, sync, chopsize)
 
 
 class _Factory(WebSocketFactory):  # type: ignore[misc]
@@ -51,16 +72,29 @@ class _Factory(WebSocketFactory):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.setProtocolOptions(closeHandshakeTimeout=CLOSE_SECONDS)
+        self._text = ""
+        self._framed: PreparedMessage = self.prepareMessage(b"")
+
+    def framed(self, text: str) -> PreparedMessage:
+        """A message with its header. The hub hands the same text to one client after the other."""
+        if text is not self._text:
+            self._text, self._framed = text, self.prepareMessage(text.encode())
+        return self._framed
 
 
 class _Server(Server):  # type: ignore[misc]
-    """Makes an application wait for a client that takes nothing, where Daphne would store whatever comes."""
+    """Makes an application wait for a client that does not take what it is sent."""
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        await super().handle_reply(protocol, message)
-        taking = getattr(protocol, "taking", None)
-        if taking is not None and not taking.is_set():
-            await taking.wait()
+        if not isinstance(protocol, _Protocol):
+            await super().handle_reply(protocol, message)
+            return
+        if protocol.state == protocol.STATE_OPEN and (text := message.get("text")):
+            protocol.serverSend(text)  # the shortest way for what is sent most
+        else:
+            await super().handle_reply(protocol, message)
+        if not protocol.idle.is_set():
+            await protocol.idle.wait()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from ninja.errors import HttpError
 
 from apps.datasets.access import Caller
 from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.rows import rows_in
 from apps.datasets.services import make_dataset
 
 from .errors import NO_DATASET
@@ -46,14 +47,17 @@ def find_many(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, D
     """Datasets, a refusal in place of those that ``caller`` may not write; and the ids of those that it may make,
     because there are none.
     """
+    # What is there is read once: another may be making one at this very moment.
+    there = {dataset.key: dataset for dataset in rows_in(Dataset, "key", dataset_ids)}
     known: dict[str, Dataset | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
-    known |= caller.writable(dataset_ids)
-    missing = {key for key, found in known.items() if not isinstance(found, Dataset) and caller.may_create(key)}
-    if not missing:
-        return known, missing
-    seen = set(caller.visible().filter(key__in=missing).values_list("key", flat=True))
-    known |= dict.fromkeys(missing - seen, HTTPStatus.NOT_FOUND)
-    return known, missing - set(Dataset.objects.filter(key__in=missing).values_list("key", flat=True))
+    known |= caller.writable(there.values())
+    covered = {key for key in dataset_ids if caller.may_create(key)}
+    absent = covered - there.keys()
+    hidden = {key for key in covered & there.keys() if not isinstance(known[key], Dataset)}
+    if hidden:
+        hidden -= set(caller.visible().filter(key__in=hidden).values_list("key", flat=True))
+    known |= dict.fromkeys(absent | hidden, HTTPStatus.NOT_FOUND)
+    return known, absent
 
 
 def make_or_find(caller: Caller, dataset_id: str) -> tuple[Dataset | HTTPStatus, bool]:

@@ -32,15 +32,13 @@ class Caller:
         datasets = datasets if self.user is None else datasets.visible_to(self.user)
         return datasets if self.token is None else datasets.matching(self.token.patterns)
 
-    def writable(self, keys: Iterable[str]) -> dict[str, Dataset]:
-        """Those of the datasets of these keys that may be reported on, steered and deleted.
+    def writable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
+        """Those of the datasets that may be reported on, steered and deleted, by their keys.
 
         A token is for that, and speaks for its user: for their own datasets and those they are a member of; all of
-        them for staff, and for a token of the site's own. No more than two queries.
+        them for staff, and for a token of the site's own. No more than one query.
         """
-        found = {
-            dataset.key: dataset for dataset in rows_in(Dataset, "key", [key for key in keys if self.may_create(key)])
-        }
+        found = {dataset.key: dataset for dataset in datasets if self.may_create(dataset.key)}
         if self.user is None or getattr(self.user, "is_staff", False):
             return found
         others = [dataset.pk for dataset in found.values() if dataset.owner_id != self.user.pk]

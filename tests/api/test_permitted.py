@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 
-from apps.api.permitted import make_or_find
+from apps.api.permitted import make_or_find, writable
 from apps.datasets import tokens
 from apps.datasets.access import Caller
 from apps.datasets.models import Dataset
@@ -29,3 +32,21 @@ def test_a_dataset_that_somebody_made_a_moment_sooner_is_not_ours(
     assert make_or_find(caller(bob), "cats") == (refusal, False)
     assert make_or_find(caller(ada), "cats") == (theirs, False)
     assert make_or_find(caller(bob), "dogs") == (Dataset.objects.get(key="dogs"), True)
+
+
+@pytest.mark.parametrize("queries", range(2))  # those before it is made
+def test_a_dataset_that_another_process_makes_meanwhile_is_found(db: None, queries: int) -> None:
+    ada = User.objects.create_user("ada")
+    caller = Caller(ada, tokens.issue("test", user=ada)[0])
+    left = queries
+
+    def make_meanwhile(execute: Callable[..., Any], *statement: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            Dataset.objects.create(key="cats", owner=ada)
+        return execute(*statement)
+
+    with connection.execute_wrapper(make_meanwhile):
+        found = writable(caller, "cats", make=True)
+    assert found == Dataset.objects.get()

@@ -196,6 +196,19 @@ for item in track(range(10), dataset="dogs", flush_seconds=0.2):
     assert ended.returncode == 0, ended.stderr
 
 
+def test_nothing_is_half_imported_once_a_run_has_begun() -> None:
+    # A process that is forked then would never get the other half.
+    code = """
+import sys
+from dataset_progress import Run
+assert "httpx" not in sys.modules
+with Run("cats", url="http://127.0.0.1:9", flush_seconds=0):
+    assert hasattr(sys.modules["httpx"], "Client")
+"""
+    ended = script(code)
+    assert ended.returncode == 0, ended.stderr
+
+
 def test_a_program_that_dies_says_why(address: str) -> None:
     code = """
 from dataset_progress import track
@@ -203,7 +216,8 @@ for item in track(range(10), dataset="cats"):
     if item == 4:
         raise ValueError("a bad item")
 """
-    ended = script(code, **{name: os.environ[name] for name in ("DATASET_PROGRESS_URL", "DATASET_PROGRESS_TOKEN")})
+    ours = {name: value for name, value in os.environ.items() if name.startswith("DATASET_PROGRESS_")}
+    ended = script(code, **ours)
     assert ended.returncode == 1
     assert "ValueError: a bad item" in ended.stderr
     assert (shown().state, shown().error, shown().current) == ("error", "ValueError: a bad item", 4)

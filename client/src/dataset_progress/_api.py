@@ -36,6 +36,10 @@ class Api:
     """Requests to one server over one connection, which is opened with the first of them."""
 
     def __init__(self, server: Server, transport: httpx.BaseTransport | None = None) -> None:
+        # Now, and in the thread that asks for it: a process that is forked while another thread imports it would find
+        # half of it. And no sooner, so that a script that reports nowhere does not wait for it.
+        import httpx  # noqa: F401
+
         self.server = server
         self._transport = transport
         self._client: httpx.Client | None = None
@@ -67,7 +71,7 @@ class Api:
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """The answer's JSON. Raises `Refused` and `Unreachable`."""
-        import httpx  # here, so that a script that reports nowhere does not wait for it
+        import httpx
 
         try:
             if self._client is None:
