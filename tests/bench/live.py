@@ -17,11 +17,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,16 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import services
+from tests.bench.plot import plot
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATS = int(os.environ.get("REPEATS", "3"))
 SECONDS = float(os.environ.get("SECONDS", "5"))
-PARTS = os.environ.get("PARTS", "fan-out breadth polling idle").split()
+PARTS = os.environ.get("PARTS", "fan-out age breadth polling idle").split()
+PLOT = os.environ.get("PLOT")  # where the plot of ages goes
 CROWDS = (500, 2000)
 RATES = (10, 1000)
+AGE_RATES = (10, 30, 100, 300, 1000)
 SUBSCRIBE = '{"type":"subscribe","dataset_id":"bench"}'
 SOCKET = "/api/datasets/bench/progress/ws"
 DAPHNE = (sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
@@ -153,9 +157,13 @@ def _cpu(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-def _deliver(site: Site, server: Server, process: psutil.Process, port: int, count: int, rate: int) -> Delivery:
-    """What ``count`` watchers of one dataset are given while reports come at ``rate`` a second."""
+def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
+    """What ``count`` watchers of one dataset are given while reports come at ``rate`` a second.
+
+    By a server that is started for it: one that has fallen behind would have to catch up first.
+    """
     with (
+        _serving(site, server) as (process, port),
         _crowd(site, server, port, count, SECONDS) as receiver,
         _reporter(site, server, port, rate),
     ):
@@ -185,42 +193,62 @@ def _longest_health_ms(port: int) -> float:
 
 
 def _fan_out(site: Site) -> dict[str, float]:
+    servers = (OURS, PLAIN, OURS_UVICORN, BROADCAST)
+    runs: dict[tuple[str, int, int], list[Delivery]] = {}
+    for _ in range(REPEATS):
+        for count, rate, server in product(CROWDS, RATES, servers):  # peers after each other: hours differ
+            delivery = _deliver(site, server, count, rate)
+            runs.setdefault((server.name, count, rate), []).append(delivery)
+            print(server.name, count, rate, delivery, file=sys.stderr)  # it takes minutes: something to see meanwhile
     table = Table(title=f"Fan-out: one dataset, medians of {REPEATS}, {SECONDS:g} s each")
     for name in ("server", "watchers", "reports/s", "frames/CPU-s", "frames/s", "age p50", "age p99", "health"):
         table.add_column(name, justify="left" if name == "server" else "right")
-    frames: dict[tuple[str, int, int], float] = {}
-    ages: dict[tuple[str, int, int], float] = {}
-    for server in (OURS, PLAIN, OURS_UVICORN, BROADCAST):
-        with _serving(site, server) as (process, port):
-            for count in CROWDS:
-                for rate in RATES:
-                    runs = [_deliver(site, server, process, port, count, rate) for _ in range(REPEATS)]
-                    key = (server.name, count, rate)
-                    frames[key] = statistics.median(run.frames_per_cpu_second for run in runs)
-                    ages[key] = statistics.median(run.p99_ms for run in runs)
-                    row = (
-                        server.name, f"{count:,}", f"{rate:,}", f"{frames[key]:,.0f}",
-                        f"{statistics.median(run.frames_per_second for run in runs):,.0f}",
-                        f"{statistics.median(run.p50_ms for run in runs):,.0f} ms", f"{ages[key]:,.0f} ms",
-                        f"{max(run.health_ms for run in runs):,.0f} ms" if server.reports_to == "database" else "",
-                    )  # fmt: skip
-                    table.add_row(*row)
-                    print(", ".join(row), file=sys.stderr)  # it takes minutes: something to see meanwhile
+    for (name, count, rate), of_it in runs.items():
+        health = max(run.health_ms for run in of_it)
+        table.add_row(
+            name, f"{count:,}", f"{rate:,}", f"{_median(of_it, 'frames_per_cpu_second'):,.0f}",
+            f"{_median(of_it, 'frames_per_second'):,.0f}", f"{_median(of_it, 'p50_ms'):,.0f} ms",
+            f"{_median(of_it, 'p99_ms'):,.0f} ms", f"{health:,.0f} ms" if health else "",
+        )  # fmt: skip
     console.print(table)
 
     def least(ours: Server, peer: Server, counts: tuple[int, ...]) -> float:
-        """The ratio where it is worst."""
-        return round(
-            min(frames[ours.name, count, rate] / frames[peer.name, count, rate] for count in counts for rate in RATES),
-            2,
-        )
+        """The median ratio of runs that followed each other, where it is worst."""
+        ratios = []
+        for count, rate in product(counts, RATES):
+            pairs = zip(runs[ours.name, count, rate], runs[peer.name, count, rate], strict=True)
+            ratios.append(statistics.median(a.frames_per_cpu_second / b.frames_per_cpu_second for a, b in pairs))
+        return round(min(ratios), 2)
 
     return {
         "fanout_vs_plain_500": least(OURS, PLAIN, (500,)),
         "fanout_vs_plain_2000": least(OURS, PLAIN, (2000,)),
-        "p99_age_ms_2000": ages[OURS.name, 2000, 1000],
+        "p99_age_ms_2000": _median(runs[OURS.name, 2000, 1000], "p99_ms"),
         "uvicorn_vs_broadcast": least(OURS_UVICORN, BROADCAST, CROWDS),
     }
+
+
+def _median(runs: Iterable[Delivery], what: str) -> float:
+    return float(statistics.median(getattr(run, what) for run in runs))
+
+
+def _age(site: Site) -> dict[str, float]:
+    """How old what 500 watchers see is, over the rate of the reports."""
+    lines: dict[str, list[tuple[float, float]]] = {OURS.name: [], PLAIN.name: []}
+    table = Table(title=f"Age of what {CROWDS[0]} watchers see, p99, medians of {REPEATS}")
+    for name in ("reports/s", *lines):
+        table.add_column(name, justify="right")
+    for rate in AGE_RATES:
+        for server in (OURS, PLAIN):
+            runs = [_deliver(site, server, CROWDS[0], rate) for _ in range(REPEATS)]
+            lines[server.name].append((rate, max(_median(runs, "p99_ms"), 1.0)))
+            print(server.name, rate, runs, file=sys.stderr)
+        table.add_row(f"{rate:,}", *(f"{points[-1][1]:,.0f} ms" for points in lines.values()))
+    console.print(table)
+    if PLOT:
+        title = f"Age of what {CROWDS[0]} watchers of a dataset see, over how often it is reported on"
+        Path(PLOT).write_text(plot(lines, title=title, across="reports a second", up="age, 99th percentile, ms"))
+    return {"p99_age_ms_500": lines[OURS.name][-1][1], "p99_age_ms_500_plain": lines[PLAIN.name][-1][1]}
 
 
 def _breadth(_: Site) -> dict[str, float]:
@@ -398,7 +426,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with _site() as site:
-        parts = {"fan-out": _fan_out, "breadth": _breadth, "polling": _polling, "idle": _idle}
+        parts = {"fan-out": _fan_out, "age": _age, "breadth": _breadth, "polling": _polling, "idle": _idle}
         results = {key: value for name in PARTS for key, value in parts[name](site).items()}
     print(json.dumps(results))
 

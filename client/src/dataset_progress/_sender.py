@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 from ._api import Api, logger
@@ -110,7 +111,8 @@ class Sender:
             except ProgressError as error:
                 if isinstance(error, Refused) and error.status in (404, 409, 422):
                     if error.code == "run_finished":
-                        self._source.over(self._api)
+                        with suppress(ProgressError):
+                            self._source.over(self._api)
                     raise
                 self._warn(error)
                 failures += 1
