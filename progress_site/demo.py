@@ -16,6 +16,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -191,10 +193,11 @@ class _Children:
 
     def __init__(self) -> None:
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._held = self._told = False
 
     def __enter__(self) -> _Children:
-        signal.signal(signal.SIGTERM, _stop)
-        signal.signal(signal.SIGINT, _stop)
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -212,7 +215,8 @@ class _Children:
 
     def start(self, name: str, *arguments: str) -> None:
         command = [sys.executable, *arguments]
-        self._started[name] = subprocess.Popen(command, cwd=BASE_DIR, start_new_session=True)  # noqa: S603 - our own
+        with self._undisturbed():
+            self._started[name] = subprocess.Popen(command, cwd=BASE_DIR, start_new_session=True)  # noqa: S603 - our own
 
     def wait_for(self, host: str, port: int) -> None:
         """Return once the server takes connections."""
@@ -235,12 +239,26 @@ class _Children:
 
     def _check(self) -> None:
         for name, child in self._started.items():
-            if (status := child.poll()) is not None:
+            with self._undisturbed():
+                status = child.poll()
+            if status is not None:
                 raise SystemExit(f"The {name} process has ended (exit status {status}).")
 
+    def _stop(self, signum: int, frame: FrameType | None) -> None:
+        self._told = True
+        if not self._held:
+            raise SystemExit(0)
 
-def _stop(signum: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(0)
+    @contextmanager
+    def _undisturbed(self) -> Iterator[None]:
+        """Hold a signal back: raised inside `Popen`, it would leave a child unknown, or the lock of its status held."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._told:
+            raise SystemExit(0)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,43 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o077 == 0
 
 
+# A signal that arrives at the worst moment: when `Popen` has just taken the lock of a child's status.
+STOPPED_IN_THE_MIDDLE = """
+import os, signal
+from progress_site.demo import _Children
+
+class Lock:
+    def __init__(self, lock):
+        self.lock = lock
+    def acquire(self, *arguments):
+        taken = self.lock.acquire(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return taken
+    def release(self):
+        self.lock.release()
+    def __enter__(self):
+        self.lock.acquire()
+    def __exit__(self, *error):
+        self.lock.release()
+
+with _Children() as children:
+    children.start("child", "-c", "import time; time.sleep(600)")
+    [child] = children._started.values()
+    child._waitpid_lock = Lock(child._waitpid_lock)
+    print(child.pid, flush=True)
+    children.stay()
+"""
+
+
+def test_a_signal_in_the_middle_of_a_look_at_a_child_ends_it_too(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED_IN_THE_MIDDLE],
+        cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not psutil.pid_exists(int(done.stdout))
+
+
 def refusal(tmp_path: Path, **values: str) -> str:
     """What is said when the demo is not started; one line, with the exit status 2."""
     done = subprocess.run(
