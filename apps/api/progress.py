@@ -14,7 +14,7 @@ from ninja import Path
 from pydantic import WithJsonSchema
 
 from apps.datasets.models import KEY_PATTERN
-from apps.progress import selectors
+from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, Facts, health_of, snapshot
 
 from .auth import READ_SECURITY, caller_of
@@ -73,8 +73,7 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     """
     if not re.fullmatch(KEY_PATTERN, dataset_id):
         return not_found()
-    visible = caller_of(request).visible(selectors.with_progress())
-    facts = next(selectors.facts_in(visible.filter(key=dataset_id)), None)
+    facts = facts_for(caller_of(request), dataset_id)
     if facts is None:
         return not_found()
     now = timezone.now()

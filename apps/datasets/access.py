@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -25,6 +25,12 @@ class Caller:
     def who(self) -> tuple[int | None, int | None]:
         """Whose rights these are: two who are the same may see the same."""
         return self.user.pk if self.user else None, self.token.pk if self.token else None
+
+    @property
+    def sees(self) -> Hashable:
+        """What `visible` depends on: two of whom it is the same may see the same, though asked at different times."""
+        user = None if self.user is None else (self.user.pk, getattr(self.user, "is_staff", False))
+        return user, None if self.token is None else self.token.datasets
 
     def visible(self, among: DatasetQuerySet | None = None) -> DatasetQuerySet:
         """The datasets that may be seen; of ``among``, where that is given."""

@@ -8,13 +8,14 @@ the conversions of values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model
+from django.db.models import Field, Model, QuerySet
 
 # What the databases take as it is.
 _PLAIN = (models.CharField, models.TextField, models.IntegerField, models.FloatField, models.BooleanField)
@@ -45,26 +46,78 @@ def rows_in[M: Model](
     return [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in rows]
 
 
-def update_rows(rows: Sequence[Model], names: Collection[str], guard: str, was: Sequence[object]) -> bool:
-    """Write fields of rows where the field ``guard`` is still what it ``was``; whether it was, for all of them."""
-    if not rows:
-        return True
+class Statement:
+    """A query of the ORM of which the SQL is written once, and run again with other values in place of ``stand_in``.
+
+    ``query`` is one of `values()`. Raises `ValueError` where the stand-in is not among its parameters.
+    """
+
+    def __init__(self, query: QuerySet[Any, dict[str, Any]], stand_in: object) -> None:
+        compiler = query.query.get_compiler(connection=connections[DEFAULT_DB_ALIAS])
+        self._sql, parameters = compiler.as_sql()
+        self._parameters = list(parameters)
+        self._place = self._parameters.index(stand_in)
+        self._names = query.query.values_select
+        self._converters = compiler.get_converters([column for column, _, _ in compiler.select]).items()
+
+    def rows(self, value: object) -> list[dict[str, Any]]:
+        connection = connections[DEFAULT_DB_ALIAS]
+        parameters = self._parameters.copy()
+        parameters[self._place] = value
+        with connection.cursor() as cursor:
+            cursor.execute(self._sql, parameters)
+            rows = [list(row) for row in cursor.fetchall()]
+        for index, (converters, expression) in self._converters:
+            for row in rows:
+                for convert in converters:
+                    row[index] = convert(row[index], expression, connection)
+        return [dict(zip(self._names, row, strict=True)) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Fields of rows of one table that are to be written where the field ``guard`` is still what it ``was``."""
+
+    rows: Sequence[Model]
+    names: frozenset[str]
+    guard: str
+    was: Sequence[object]
+
+
+def write_rows(updates: Iterable[Update]) -> bool:
+    """Write updates in order; whether every guard still was what it was. Several of one row each are one round trip
+    on PostgreSQL: waiting for it costs more than what it does.
+    """
     connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields, guarded = _writing(type(rows[0]), frozenset(names), guard)
-    parameters = [
+    updates = [update for update in updates if update.rows]
+    statements = [_statement(update, connection) for update in updates]
+    single = all(len(parameters) == 1 for _, parameters in statements)
+    written = 0
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql" and single and statements:
+            cursor.execute(
+                "; ".join(sql for sql, _ in statements), [value for _, (row,) in statements for value in row]
+            )
+            written = cursor.rowcount
+            while cursor.nextset():
+                written += cursor.rowcount
+        else:
+            for sql, parameters in statements:
+                cursor.executemany(sql, parameters)
+                written += cursor.rowcount
+    return written == sum(len(update.rows) for update in updates)
+
+
+def _statement(update: Update, connection: BaseDatabaseWrapper) -> tuple[str, list[tuple[Any, ...]]]:
+    sql, fields, guard = _writing(type(update.rows[0]), update.names, update.guard)
+    return sql, [
         (
             *(_parameter(field, getattr(row, field.attname), connection) for field in fields),
             row.pk,
-            _parameter(guarded, before, connection),
+            _parameter(guard, before, connection),
         )
-        for row, before in zip(rows, was, strict=True)
+        for row, before in zip(update.rows, update.was, strict=True)
     ]
-    with connection.cursor() as cursor:
-        if len(parameters) == 1:
-            cursor.execute(sql, parameters[0])  # which PostgreSQL's driver sends in one go, and not in a pipeline
-        else:
-            cursor.executemany(sql, parameters)
-        return bool(cursor.rowcount == len(rows))
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 from django.db import transaction
 from django.db.models import BigIntegerField, Model
 
-from apps.datasets.rows import rows_in, update_rows
+from apps.datasets.rows import Update, rows_in, write_rows
 
 from . import estimates
 from .errors import RunFinished
@@ -317,8 +317,9 @@ def write(many: Iterable[Changes]) -> None:
                 shares.add(share, _SHARE_FIELDS, share.worker)
             else:
                 new_shares.append(share)
-    for rows in (heads, runs, stages, begun, shares):
-        rows.write()
+    tables = (heads, runs, stages, begun, shares)
+    if not write_rows(update for rows in tables for update in rows.updates()):
+        raise RunFinished("Another reporter has just moved this run.")
     if new_stages:
         Stage.objects.bulk_create(new_stages)
     if new_shares:
@@ -342,10 +343,9 @@ class _Rows:
             rows.append(row)
             before.append(was)
 
-    def write(self) -> None:
+    def updates(self) -> Iterator[Update]:
         for names, (rows, before) in self._rows.items():
-            if not update_rows(rows, names, self._guard, before):
-                raise RunFinished("Another reporter has just moved this run.")
+            yield Update(rows, names, self._guard, before)
 
 
 def _announce(changes: Iterable[Change]) -> None:

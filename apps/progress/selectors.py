@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from datetime import datetime
 from functools import cache
 from itertools import batched, groupby
@@ -12,7 +12,9 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils import timezone
 
+from apps.datasets.access import Caller
 from apps.datasets.models import Dataset, DatasetQuerySet
+from apps.datasets.rows import Statement
 
 from .models import Head, Run, Stage
 from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
@@ -20,6 +22,12 @@ from .transitions import StageState, State
 
 # The ids that one statement names. SQLite takes 32,766 parameters, PostgreSQL twice as many.
 IDS_AT_ONCE: Final = 10_000
+
+# How many of those who poll have their SQL kept.
+STATEMENTS: Final = 1_000
+
+_statements: dict[Hashable, Statement] = {}
+_STAND_IN: Final = "\0"  # no dataset has such an id
 
 _RUN = "head__run__"
 _STAGE = "head__run__stages__"
@@ -38,25 +46,38 @@ def facts_of(dataset_pks: Iterable[int]) -> dict[int, Facts]:
     return {
         facts.pk: facts
         for pks in batched(dataset_pks, IDS_AT_ONCE)
-        for facts in facts_in(with_progress().filter(pk__in=pks))
+        # No `.iterator()`: it would open a cursor on the server, which is two round trips more on PostgreSQL.
+        for facts in _facts(_with_progress().filter(pk__in=pks))  # type: ignore[arg-type]
     }
 
 
 @cache
-def with_progress() -> DatasetQuerySet:
-    """All datasets, to be narrowed for `facts_in`. Made once: that takes the ORM longer than all the rest of a read."""
-    datasets: DatasetQuerySet = Dataset.objects.order_by("pk", f"{_STAGE}position").values(
+def _with_progress() -> DatasetQuerySet:
+    """All datasets, to be narrowed. Made once: that takes the ORM longer than all the rest of a read."""
+    datasets: DatasetQuerySet = Dataset.objects.order_by().values(
         "pk", "key", "created_at", "head__version",
-        *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in _STAGE_FIELDS),
+        *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in ("position", *_STAGE_FIELDS)),
     )  # fmt: skip
     return datasets
 
 
-def facts_in(datasets: DatasetQuerySet) -> Iterator[Facts]:
-    """The facts of a part of `with_progress`, in the order of the datasets' row ids, in one query."""
-    # No `.iterator()`: it would open a cursor on the server, which is two round trips more on PostgreSQL.
-    rows: Iterable[dict[str, Any]] = datasets  # type: ignore[assignment]
-    for pk, group in groupby(rows, key=itemgetter("pk")):
+def facts_for(caller: Caller, key: str) -> Facts | None:
+    """The facts of a dataset that ``caller`` may see; None of any other. This is what is asked most often, by pollers:
+    the SQL is kept for those who asked last.
+    """
+    statement = _statements.get(caller.sees)
+    if statement is None:
+        if len(_statements) >= STATEMENTS:
+            _statements.clear()
+        query: Any = caller.visible(_with_progress()).filter(key=_STAND_IN)
+        statement = _statements[caller.sees] = Statement(query, _STAND_IN)
+    return next(_facts(statement.rows(key)), None)
+
+
+def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:
+    """The facts in rows of `_with_progress`, in the order of the datasets' row ids."""
+    # Sorted here: the ORM takes longer to write an ORDER BY. Only a dataset's one and only row has no position.
+    for pk, group in groupby(sorted(rows, key=itemgetter("pk", _STAGE + "position")), key=itemgetter("pk")):
         stages = list(group)
         yield Facts(
             pk=pk,

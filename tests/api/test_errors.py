@@ -39,7 +39,7 @@ def test_what_can_only_be_read(address: str) -> None:
 def test_a_failure_of_ours_is_told_without_its_cause(
     client: Client, db: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with patch("apps.progress.selectors.facts_in", side_effect=ZeroDivisionError("secret")):
+    with patch("apps.api.progress.facts_for", side_effect=ZeroDivisionError("secret")):
         response = client.get("/api/datasets/cats/progress")
     assert response.status_code == 500
     assert response.json() == {"detail": "Something went wrong here. It has been recorded.", "code": "internal"}

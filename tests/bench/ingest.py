@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests import services
+from tests.bench.processor import metered
 from tests.bench.site import Site, site
 
 REPEATS = int(os.environ.get("REPEATS", "3"))
@@ -31,10 +32,9 @@ BATCHES = "batches, by updates"
 
 def _per_cpu_second(process: psutil.Process, post: Callable[[], int], times: int) -> float:
     """What ``post`` gets done, over the server's processor time. One client, so that threads do not wait in line."""
-    before = process.cpu_times()
-    done = sum(post() for _ in range(times))
-    after = process.cpu_times()
-    return done / (after.user + after.system - before.user - before.system)
+    with metered(process.pid) as spent:
+        done = sum(post() for _ in range(times))
+    return done / spent.seconds
 
 
 def _posts(server: Site) -> dict[str, tuple[Callable[[], int], int]]:

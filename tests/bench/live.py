@@ -33,11 +33,12 @@ from rich.table import Table
 
 from tests import services
 from tests.bench.plot import plot
+from tests.bench.processor import metered
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATS = int(os.environ.get("REPEATS", "3"))
 SECONDS = float(os.environ.get("SECONDS", "5"))
-PARTS = os.environ.get("PARTS", "fan-out age breadth polling idle").split()
+PARTS = os.environ.get("PARTS", "fan-out health age breadth polling idle").split()
 PLOT = os.environ.get("PLOT")  # where the plot of ages goes
 CROWDS = (500, 2000)
 RATES = (10, 1000)
@@ -73,7 +74,7 @@ class Delivery:
     frames_per_second: float
     p50_ms: float
     p99_ms: float
-    health_ms: float  # the longest that a request of /health/ took meanwhile; 0 for the peers, which have none
+    paused: float  # which part of the time the machine was, which the ages have in them
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,15 +153,13 @@ def _reporter(site: Site, server: Server, port: int, rate: int) -> Iterator[None
         reporter.kill()
 
 
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+@contextmanager
+def _under_load(
+    site: Site, server: Server, count: int, rate: int
+) -> Iterator[tuple[psutil.Process, int, subprocess.Popen[str]]]:
+    """The server, its port and the ``count`` watchers of one dataset, while reports come at ``rate`` a second.
 
-
-def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
-    """What ``count`` watchers of one dataset are given while reports come at ``rate`` a second.
-
-    By a server that is started for it: one that has fallen behind would have to catch up first.
+    The server is started for it: one that has fallen behind would have to catch up first.
     """
     with (
         _serving(site, server) as (process, port),
@@ -168,16 +167,22 @@ def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
         _crowd(site, server, port, count, SECONDS) as receiver,
         _reporter(site, server, port, rate),
     ):
+        time.sleep(2)  # until it runs evenly
+        yield process, port, receiver
+
+
+def _deliver(site: Site, server: Server, count: int, rate: int) -> Delivery:
+    """What the watchers are given, for as long as a measurement lasts."""
+    with _under_load(site, server, count, rate) as (process, _, receiver):
         assert receiver.stdin is not None
         assert receiver.stdout is not None
-        time.sleep(2)  # until it runs evenly
-        cpu = _cpu(process)
-        receiver.stdin.write("go\n")
-        receiver.stdin.flush()
-        health = _longest_health_ms(port) if server.reports_to == "database" else 0.0
-        result = json.loads(receiver.stdout.readline())
-        cpu = _cpu(process) - cpu
-    return Delivery(result["frames"] / cpu, result["frames"] / SECONDS, result["p50_ms"], result["p99_ms"], health)
+        with metered(process.pid) as spent:
+            receiver.stdin.write("go\n")
+            receiver.stdin.flush()
+            result = json.loads(receiver.stdout.readline())
+    return Delivery(
+        result["frames"] / spent.seconds, result["frames"] / SECONDS, result["p50_ms"], result["p99_ms"], spent.paused
+    )
 
 
 @contextmanager
@@ -191,17 +196,23 @@ def _warm(server: Server, port: int) -> Iterator[None]:
     yield
 
 
-def _longest_health_ms(port: int) -> float:
-    """Ask for /health/ five times a second during a measurement."""
-    connection = HTTPConnection("127.0.0.1", port)
-    longest = 0.0
-    for _ in range(round((SECONDS - 1) * 5)):
-        asked = time.perf_counter()
-        connection.request("GET", "/health/")
-        connection.getresponse().read()
-        longest = max(longest, time.perf_counter() - asked)
-        time.sleep(0.2)
-    return longest * 1000
+def _health(site: Site) -> dict[str, float]:
+    """How long the health of a server takes that serves 2,000 watchers. Apart: its answers cost processor time too."""
+    times = []
+    with _under_load(site, OURS, CROWDS[-1], RATES[-1]) as (_, port, _receiver):
+        connection = HTTPConnection("127.0.0.1", port)
+        for _ in range(round(SECONDS * 5)):
+            asked = time.perf_counter()
+            connection.request("GET", "/health/")
+            connection.getresponse().read()
+            times.append((time.perf_counter() - asked) * 1000)
+            time.sleep(0.2)
+    table = Table(title=f"Health of a server with {CROWDS[-1]:,} watchers, {RATES[-1]:,} reports/s")
+    for name in ("median", "longest"):
+        table.add_column(name, justify="right")
+    table.add_row(f"{statistics.median(times):,.0f} ms", f"{max(times):,.0f} ms")
+    console.print(table)
+    return {"health_ms_2000": round(statistics.median(times), 1), "longest_health_ms_2000": round(max(times), 1)}
 
 
 def _fan_out(site: Site) -> dict[str, float]:
@@ -213,14 +224,13 @@ def _fan_out(site: Site) -> dict[str, float]:
             runs.setdefault((server.name, count, rate), []).append(delivery)
             print(server.name, count, rate, delivery, file=sys.stderr)  # it takes minutes: something to see meanwhile
     table = Table(title=f"Fan-out: one dataset, medians of {REPEATS}, {SECONDS:g} s each")
-    for name in ("server", "watchers", "reports/s", "frames/CPU-s", "frames/s", "age p50", "age p99", "health"):
+    for name in ("server", "watchers", "reports/s", "frames/CPU-s", "frames/s", "age p50", "age p99", "paused"):
         table.add_column(name, justify="left" if name == "server" else "right")
     for (name, count, rate), of_it in runs.items():
-        health = max(run.health_ms for run in of_it)
         table.add_row(
             name, f"{count:,}", f"{rate:,}", f"{_median(of_it, 'frames_per_cpu_second'):,.0f}",
             f"{_median(of_it, 'frames_per_second'):,.0f}", f"{_median(of_it, 'p50_ms'):,.0f} ms",
-            f"{_median(of_it, 'p99_ms'):,.0f} ms", f"{health:,.0f} ms" if health else "",
+            f"{_median(of_it, 'p99_ms'):,.0f} ms", f"{_median(of_it, 'paused'):.0%}",
         )  # fmt: skip
     console.print(table)
 
@@ -369,13 +379,14 @@ def _requests_per_cpu_second(process: psutil.Process, port: int, path: str, head
     for client in clients:
         client.start()
     time.sleep(1)
-    cpu, before = _cpu(process), sum(done)
-    time.sleep(SECONDS)
-    cpu, answered = _cpu(process) - cpu, sum(done) - before
+    with metered(process.pid) as spent:
+        before = sum(done)
+        time.sleep(SECONDS)
+        answered = sum(done) - before
     over.set()
     for client in clients:
         client.join()
-    return answered / cpu
+    return answered / spent.seconds
 
 
 def _polling(site: Site) -> dict[str, float]:
@@ -438,7 +449,10 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with _site() as site:
-        parts = {"fan-out": _fan_out, "age": _age, "breadth": _breadth, "polling": _polling, "idle": _idle}
+        parts = {
+            "fan-out": _fan_out, "health": _health, "age": _age,
+            "breadth": _breadth, "polling": _polling, "idle": _idle,
+        }  # fmt: skip
         results = {key: value for name in PARTS for key, value in parts[name](site).items()}
     print(json.dumps(results))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dataset_progress import Progress, Refused, Unreachable, Watch, simulate, watch
+from dataset_progress import Progress, Refused, Unreachable, Watch, _watch, simulate, watch
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
@@ -89,24 +89,44 @@ def test_stop_ends_it_and_its_thread(address: str) -> None:
     watched.stop()
 
 
-def test_where_no_socket_can_be_had_it_polls(address: str) -> None:
-    """A proxy that speaks no WebSocket answers the handshake with something else."""
+class Proxy(httpx.HTTPTransport):
+    """Lets requests through to the server, wherever they were meant to go, and no WebSocket."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.port = int(address.rpartition(":")[2])
+        self.asked = 0
+        self.is_down = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.is_down:
+            raise httpx.ConnectError("down")
+        self.asked += 1
+        request.url = request.url.copy_with(port=self.port)
+        return super().handle_request(request)
+
+
+def test_where_no_socket_can_be_had_it_polls_and_returns(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watch, "RETURN_SECONDS", 0.2)
     say(current=1, total=9)
-
-    class Proxy(httpx.HTTPTransport):
-        asked = 0
-
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
-            type(self).asked += 1
-            request.url = request.url.copy_with(port=int(address.rpartition(":")[2]))
-            return super().handle_request(request)
-
-    watched = watch("cats", polling_interval=0.1, url=f"http://127.0.0.1:{free_port()}", transport=Proxy())
-    with watched:
+    port, proxy = free_port(), Proxy(address)
+    with watch(
+        "cats", polling_interval=0.1, url=f"http://127.0.0.1:{port}", transport=proxy, max_failures=1000
+    ) as watched:
         seen(watched, 1)
         say(current=2)
         seen(watched, 2)
-    assert Proxy.asked >= 2
+        assert proxy.asked >= 2
+        with web_server(tmp_path / "log", port=port) as server:
+            proxy.is_down = True
+            say(current=3)
+            seen(watched, 3)  # which only a socket can have told
+            kill(server.process)
+        proxy.is_down = False
+        say(current=4)
+        seen(watched, 4)
 
 
 def test_it_survives_a_restart_of_the_server(transactional_db: None, tmp_path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, User
 
-from apps.datasets.models import Dataset
+from apps.datasets.access import Caller
+from apps.datasets.models import Dataset, Token
 from apps.progress import selectors, services
 from apps.progress.models import Run
 
@@ -72,11 +74,32 @@ def test_the_versions_are_those_of_the_snapshots(many: list[int]) -> None:
     assert selectors.versions_of(many) == {pk: p.version for pk, p in selectors.progress_of_many(many).items()}
 
 
-def test_facts_of_a_queryset_take_one_query(many: list[int], django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(1):
-        facts = list(selectors.facts_in(selectors.with_progress().filter(key__in=["d05", "d00"])))
-    assert [fact.dataset_id for fact in facts] == ["d00", "d05"]
-    assert [fact.run is None for fact in facts] == [True, False]
+def test_whoever_may_see_a_dataset_is_told_of_it_in_one_query(indexing: Run, django_assert_num_queries: Any) -> None:
+    owner, stranger, chief = (User.objects.create_user(name) for name in ("owner", "stranger", "chief"))
+    key = indexing.dataset.key
+    Dataset.objects.filter(key=key).update(visibility=Dataset.Visibility.PRIVATE, owner=owner)
+
+    def told(caller: Caller) -> bool:
+        with django_assert_num_queries(1):
+            facts = selectors.facts_for(caller, key)
+        return facts is not None and facts == selectors.facts_of([indexing.dataset_id])[indexing.dataset_id]
+
+    for _ in range(2):  # the second time with the SQL of the first
+        assert [told(Caller(who)) for who in (owner, stranger, AnonymousUser())] == [True, False, False]
+        assert [told(Caller(None, Token(datasets=given))) for given in ("*", key, f"{key}-2")] == [True, True, False]
+        assert told(Caller(chief)) is False
+    Dataset.objects.get(key=key).members.add(stranger)
+    chief.is_staff = True
+    assert told(Caller(stranger))
+    assert told(Caller(chief))
+    assert selectors.facts_for(Caller(owner), "another") is None
+
+
+def test_the_sql_of_those_who_asked_last_is_kept_and_no_more(indexing: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selectors, "STATEMENTS", 2)
+    for number in range(8):
+        selectors.facts_for(Caller(User(pk=10**6 + number)), indexing.dataset.key)
+        assert len(selectors._statements) <= 2
 
 
 def test_more_ids_than_a_statement_takes_can_be_asked_for(many: list[int]) -> None:

@@ -90,6 +90,7 @@ class Watch:
         self._changed = threading.Condition()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._attempts = 0  # to have a socket, in a row, of which nothing came
         if mode == "manual":
             self.progress = Progress(dataset_id)
         elif not self._server.url:
@@ -233,21 +234,19 @@ class Watch:
         return failures + 1
 
     def _by_socket(self) -> None:
-        failures = 0
         while not self._is_done():
             try:
                 self._listen()
-                failures = 0
             except Unreachable as error:
-                failures += 1
+                self._attempts += 1
                 logger.debug("the socket of %s: %s", self.dataset_id, error)
             if self._is_done():
                 return
-            if failures >= ATTEMPTS:
+            if self._attempts >= ATTEMPTS:
                 self._by_polling(RETURN_SECONDS)
-                failures -= 1  # one attempt, and polling again should it fail
+                self._attempts -= 1  # one attempt, and polling again should it fail
             else:
-                self._is_over.wait(random.uniform(0, 0.2 * 2**failures))  # noqa: S311 -- a wait
+                self._is_over.wait(random.uniform(0, 0.2 * 2**self._attempts))  # noqa: S311 -- a wait
 
     def _listen(self) -> None:
         """Hear what the socket says until it closes. Raises `Refused`, and `Unreachable` where there is none."""
@@ -278,6 +277,7 @@ class Watch:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message.get("type") == "progress_update":
+            self._attempts = 0
             self._show(Progress.parse(message["payload"]))
         elif message.get("type") == "error":
             logger.debug("the server says: %s", message.get("message"))
