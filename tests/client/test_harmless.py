@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from dataset_progress import Run, track
+from dataset_progress._sender import THREAD
 
 from apps.datasets import tokens
 from apps.datasets.models import Token
@@ -111,6 +112,9 @@ def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -
     assert closing < SLOW_SECONDS / 3
     assert len(said) == (0 if trouble == "slow" else 1), [record.getMessage() for record in said]
     assert all(record.exc_info is None for record in said)
+    for thread in threading.enumerate():
+        if thread.name == THREAD:
+            thread.join()  # so that what it still says is not heard in the next test
 
 
 @pytest.mark.parametrize(("said", "warned"), [("", 0), ("soon", 1)])
@@ -153,11 +157,11 @@ def test_a_token_that_is_revoked(address: str, caplog: pytest.LogCaptureFixture)
     assert shown().state == "indexing"
 
 
-def script(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+def script(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """A program of its own, which has the client and nothing else of this project."""
     return subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "client/src"), **env}, capture_output=True,
-        text=True, timeout=60, check=False,
+        [sys.executable, "-c", code, *arguments], env={"PYTHONPATH": str(ROOT / "client/src"), **env},
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -196,8 +200,71 @@ for item in track(range(10), dataset="dogs", flush_seconds=0.2):
     assert ended.returncode == 0, ended.stderr
 
 
-def test_nothing_is_half_imported_once_a_run_has_begun() -> None:
-    # A process that is forked then would never get the other half.
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_forked_process_does_not_stop_at_a_lock_of_openssl(scheme: str) -> None:
+    # Each time it is forked at another moment of the reporter's first request.
+    code = """
+import hmac, os, random, signal, ssl, sys, time
+from dataset_progress import Run
+for _ in range(60):
+    with Run("cats", url=sys.argv[1], flush_seconds=0):
+        time.sleep(random.uniform(0, 0.03))
+        if not (child := os.fork()):
+            signal.alarm(20)
+            hmac.new(b"key", b"what processes begin their talk with", "sha256")
+            ssl.create_default_context()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0, "it hangs"
+"""
+    with bad_server("html") as url:
+        ended = script(code, url.replace("http", scheme))
+    assert ended.returncode == 0, ended.stderr
+
+
+REPORTING = """
+import httpx, os, threading
+from dataset_progress import Run, _fork
+inside, let_go, lock = threading.Event(), threading.Event(), threading.Lock()
+
+class Transport(httpx.BaseTransport):
+    def handle_request(self, request):
+        with lock:
+            inside.set()
+            let_go.wait()
+        raise httpx.ConnectError("that was all")
+
+def forked():
+    if not (child := os.fork()):
+        os._exit(not lock.acquire(timeout=0.1))
+    return os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_fork_waits_for_a_request_under_way() -> None:
+    code = """
+_fork.LONGEST_WAIT_SECONDS = 30
+with Run("cats", url="http://progress.invalid", transport=Transport(), flush_seconds=0):
+    inside.wait()
+    os.register_at_fork(before=let_go.set)  # runs first
+    assert forked()
+"""
+    ended = script(REPORTING + code)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_a_fork_does_not_wait_for_a_server_that_hangs() -> None:
+    code = """
+with Run("cats", url="http://progress.invalid", transport=Transport(), flush_seconds=0):
+    inside.wait()
+    assert not any([forked() for _ in range(20)])
+    let_go.set()
+"""
+    ended = script(REPORTING + code)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_everything_is_there_once_a_run_has_begun() -> None:
+    # A process that is forked while another thread imports httpx would never get the other half.
     code = """
 import sys
 from dataset_progress import Run
@@ -207,6 +274,18 @@ with Run("cats", url="http://127.0.0.1:9", flush_seconds=0):
 """
     ended = script(code)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "SSL_CERT_FILE"])
+def test_an_environment_that_is_wrong(name: str) -> None:
+    code = """
+from dataset_progress import Run
+for url in ("http://127.0.0.1:9", "https://127.0.0.1:9"):
+    with Run("cats", url=url, flush_seconds=0.1):
+        pass
+"""
+    ended = script(code, **{name: "nonsense://nowhere"})
+    assert (ended.returncode, ended.stderr.count("progress is not reported")) == (0, 2), ended.stderr
 
 
 def test_a_program_that_dies_says_why(address: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._errors import Refused, Unreachable
+from ._fork import forks_held_off
 
 if TYPE_CHECKING:
     import httpx
@@ -36,13 +38,25 @@ class Api:
     """Requests to one server over one connection, which is opened with the first of them."""
 
     def __init__(self, server: Server, transport: httpx.BaseTransport | None = None) -> None:
-        # Now, and in the thread that asks for it: a process that is forked while another thread imports it would find
-        # half of it. And no sooner, so that a script that reports nowhere does not wait for it.
-        import httpx  # noqa: F401
-
         self.server = server
         self._transport = transport
         self._client: httpx.Client | None = None
+        # Now, and in the thread that asks for it: a process that is forked while another thread imports httpx or loads
+        # certificates would inherit their locks. And no sooner, so that a script that reports nowhere does not wait.
+        # What fails here, say for a proxy's nonsensical address, fails again where it can be told.
+        with forks_held_off(), suppress(Exception):
+            self._client = self._new_client()
+
+    def _new_client(self) -> httpx.Client:
+        import httpx
+
+        return httpx.Client(
+            headers={"Authorization": f"Bearer {self.server.token}"} if self.server.token else {},
+            timeout=TIMEOUT_SECONDS,
+            transport=self._transport,
+            # Certificates take a while to load, and are of no use to a server without TLS.
+            verify=not self.server.url.startswith("http://"),
+        )
 
     def close(self) -> None:
         if self._client is not None:
@@ -74,10 +88,9 @@ class Api:
         import httpx
 
         try:
-            if self._client is None:
-                headers = {"Authorization": f"Bearer {self.server.token}"} if self.server.token else {}
-                self._client = httpx.Client(headers=headers, timeout=TIMEOUT_SECONDS, transport=self._transport)
-            response = self._client.request(method, f"{self.server.url}/api/{path}", json=body)
+            with forks_held_off():
+                self._client = self._client or self._new_client()
+                response = self._client.request(method, f"{self.server.url}/api/{path}", json=body)
             told = response.json()
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ._api import Api, Server, logger
 from ._errors import ProgressError, Refused, Unreachable
+from ._fork import forks_held_off
 
 if TYPE_CHECKING:
     import httpx
@@ -251,8 +252,9 @@ class Watch:
     def _listen(self) -> None:
         """Hear what the socket says until it closes. Raises `Refused`, and `Unreachable` where there is none."""
         try:
-            from websockets.exceptions import ConnectionClosed, WebSocketException
-            from websockets.sync.client import connect
+            with forks_held_off():
+                from websockets.exceptions import ConnectionClosed, WebSocketException
+                from websockets.sync.client import connect
         except ImportError:
             self.mode = "polling"
             logger.info("watching by polling: pip install dataset-progress[websocket] to be told of changes")
@@ -260,7 +262,9 @@ class Watch:
         address = f"ws{self._server.url.removeprefix('http')}/api/datasets/{self.dataset_id}/progress/ws"
         headers = {"Authorization": f"Bearer {self._server.token}"} if self._server.token else {}
         try:
-            with connect(address, additional_headers=headers, open_timeout=10, close_timeout=1) as socket:
+            with forks_held_off():
+                socket = connect(address, additional_headers=headers, open_timeout=10, close_timeout=1)
+            with socket:
                 socket.send(json.dumps({"type": "subscribe", "dataset_id": self.dataset_id}))
                 while not self._is_done():
                     try:
