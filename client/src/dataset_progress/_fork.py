@@ -1,8 +1,8 @@
 """Keeps a fork of the process out of what this package does on threads of its own.
 
 A forked process has one thread and every lock as it was. One that another thread held in that moment (OpenSSL's, the
-resolver's, that of a module half imported) is never let go in it: the child stops at its first digest, and whoever waits
-for the child with it.
+resolver's, that of a module half imported) is never let go in it: the child stops at its first digest, and whoever
+waits for the child with it.
 """
 
 from __future__ import annotations
