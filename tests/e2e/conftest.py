@@ -62,6 +62,14 @@ new MutationObserver(() => {
 }).observe(document, {subtree: true, childList: true, attributes: true});
 """
 
+# Fulfilled once the bar, recorded so, shows a text.
+UNTIL_SHOWN = """
+text => new Promise(resolve => {
+  const look = () => window.shown.at(-1)?.text.includes(text) ? resolve() : setTimeout(look, 10);
+  look();
+})
+"""
+
 
 class Witness:
     """What a page did that it should not: foreign requests, refused scripts and styles, errors, server errors."""

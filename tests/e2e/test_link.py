@@ -22,18 +22,10 @@ from tests import services as programs
 from tests.images import make_images
 from tests.processes import ROOT, Server, collect_static, environment, kill, web_server, worker
 
-from .conftest import RECORD, SECONDS
+from .conftest import RECORD, SECONDS, UNTIL_SHOWN
 
 TOTAL = 10_000
 LIVE = "● Live"
-
-
-UNTIL_SHOWN = """
-text => new Promise(resolve => {
-  const look = () => window.shown.at(-1)?.text.includes(text) ? resolve() : setTimeout(look, 10);
-  look();
-})
-"""
 
 
 @pytest.fixture
@@ -224,8 +216,9 @@ def test_long_life_costs_no_memory(visit: Callable[..., Page], run: Run, tmp_pat
             counters = session.send("Memory.getDOMCounters")
             return session.send("Runtime.getHeapUsage")["usedSize"], counters["nodes"], memory().rss
 
-        heap, nodes, rss = push(1, 40)
-        heap_after, nodes_after, rss_after = push(41, 160)
+        # The engine's own code caches and type feedback grow during the first hundred.
+        heap, nodes, rss = push(1, 120)
+        heap_after, nodes_after, rss_after = push(121, 300)
         # The last fragment to be replaced may still be waiting for the collector; five nodes left behind by each push
         # would already make it more.
         assert nodes_after <= nodes * 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from tests.images import make_images
 from tests.processes import ROOT, environment, worker
 from tests.services import wait_until
 
-from .conftest import RECORD, SECONDS
+from .conftest import RECORD, SECONDS, UNTIL_SHOWN
 
 COUNT = 4000
 
@@ -64,11 +65,16 @@ def test_folder_is_watched_until_it_is_ready(open_page: Callable[..., Page], fol
     expect(bar).to_have_attribute("data-state", "pending")
     expect(header).to_have_attribute("hx-trigger", "every 3s")
 
-    with worker(tmp_path / "worker.log", {"PIPELINE_PROCESSES": "1"}):
-        expect(bar).to_have_attribute("data-state", "indexing")
-        expect(bar).to_contain_text("Indexing samples...")
-        expect(header.locator(".dataset-progress-compact")).to_have_attribute("data-state", "indexing")
-        expect(bar).to_have_attribute("data-state", "embedding", timeout=120 * SECONDS)
+    with worker(tmp_path / "worker.log", {"PIPELINE_PROCESSES": "1"}) as process:
+        page.evaluate(UNTIL_SHOWN, "Indexing samples...")
+        # However fast the machine, the worker waits for the header's next poll.
+        process.send_signal(signal.SIGSTOP)
+        try:
+            expect(bar).to_have_attribute("data-state", "indexing")
+            expect(bar).to_contain_text("Indexing samples...")
+            expect(header.locator(".dataset-progress-compact")).to_have_attribute("data-state", "indexing")
+        finally:
+            process.send_signal(signal.SIGCONT)
         expect(bar).to_have_attribute("data-state", "ready", timeout=120 * SECONDS)
 
     expect(page.locator("main")).to_contain_text("Ready")
@@ -78,6 +84,8 @@ def test_folder_is_watched_until_it_is_ready(open_page: Callable[..., Page], fol
     shown = page.evaluate("window.shown")
     versions = [state["version"] for state in shown]
     assert versions == sorted(versions)
+    states = list(dict.fromkeys(state["state"] for state in shown))
+    assert states[-3:] == ["indexing", "embedding", "ready"]
     indexed = [state["now"] for state in shown if state["state"] == "indexing"]
     assert len(set(indexed)) > 2, indexed  # it grew in front of the watcher; in how many steps is the machine's matter
     assert indexed == sorted(indexed)
