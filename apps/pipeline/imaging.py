@@ -186,6 +186,7 @@ def _decode(data: bytes, *, render: bool) -> tuple[str, tuple[int, int], Image.I
             size = fit(image.size, THUMBNAIL_SIDE)
             # JPEG alone obeys: it is decoded at a half, a quarter or an eighth, but still read to its end.
             image.draft("RGB", size)
+            image.decodermaxblock = len(data)  # in one go, not a piece at a time
             image.load()
             small = small_rgb(image, size)
         orientation = _orientation(image)

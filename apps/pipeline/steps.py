@@ -14,6 +14,7 @@ from django.db.models import Q, Sum
 from numpy.typing import NDArray
 
 from apps.datasets.models import EmbeddingBlock, Sample
+from apps.datasets.rows import put_rows
 from apps.progress import services as progress
 from apps.progress.models import Run
 
@@ -122,7 +123,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         unchanged = set(known) - {item.path for item in result}
         Sample.objects.filter(pk__in=[known[path].pk for path in unchanged]).update(seen_in_run=number)
         self.skipped += len(unchanged)
-        Sample.objects.bulk_create(
+        put_rows(
             [
                 Sample(
                     dataset_id=dataset_pk, path=item.path, size=item.size, mtime_ns=item.mtime_ns, sha256=item.sha256,
@@ -131,12 +132,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
                 )
                 for item in indexed
             ],
-            update_conflicts=True,
-            unique_fields=["dataset", "path"],
-            update_fields=[
-                "size", "mtime_ns", "sha256", "format", "width", "height", "thumbnail_width", "thumbnail_height",
-                "seen_in_run", "embedding_block",
-            ],
+            unique=("dataset", "path"),
         )  # fmt: skip
         replaced = {known[item.path].sha256 for item in indexed if item.path in known}
         if replaced := replaced - {item.sha256 for item in indexed}:
