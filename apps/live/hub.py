@@ -44,7 +44,7 @@ RETRY_SECONDS: Final = 1.0
 # A page that has heard nothing for three times as long takes its connection for dead.
 KEEPALIVE_SECONDS: Final = 9.0
 # Watchers served before the event loop has its turn.
-SLICE: Final = 50
+SLICE: Final = 20
 
 # In place of a dataset's row id, for messages that are of none.
 _NEW_DATASET: Final = -1

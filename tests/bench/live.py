@@ -47,7 +47,7 @@ SUBSCRIBE = '{"type":"subscribe","dataset_id":"bench"}'
 SOCKET = "/api/datasets/bench/progress/ws"
 DAPHNE = (sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
 UVICORN = (sys.executable, "-m", "uvicorn", "--log-level", "warning", "--host", "127.0.0.1", "--port")
-console = Console()
+console = Console(width=120)
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,12 +330,11 @@ def _datasets(count: int) -> list[int]:
 
 async def _watch_all(pks: list[int]) -> int:
     """Watch each of the datasets, and change all of them ten times a second; how many frames came."""
-    from django.db.models import F
-
     from apps.live.frames import Form
-    from apps.live.hub import current_hub
+    from apps.live.hub import current_hub, ring_everyone
     from apps.live.watchers import Watcher
     from apps.progress.models import Head
+    from apps.progress.signals import Change
 
     frames = 0
 
@@ -352,10 +351,18 @@ async def _watch_all(pks: list[int]) -> int:
         hub.watch(pk, watcher)
     loop = asyncio.get_running_loop()
     end = loop.time() + SECONDS
-    change = Head.objects.filter(dataset__in=pks).update
+    heads = Head.objects.filter(dataset__in=pks)
+
+    def change(version: int) -> None:
+        heads.update(version=version)
+        for pk in pks:
+            ring_everyone(Change(pk, version))
+
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
+        version = 1
         while loop.time() < end:
-            await loop.run_in_executor(writer, lambda: change(version=F("version") + 1))
+            version += 1
+            await loop.run_in_executor(writer, change, version)
             await asyncio.sleep(0.1)
         await loop.run_in_executor(writer, connections.close_all)
     for pk, watcher in watchers.items():
