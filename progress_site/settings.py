@@ -16,7 +16,18 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
 
-DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+
+def _data_dir() -> Path:
+    """The folder ``DATA_DIR``, made where it is missing: nothing opens a database in a folder that is not there."""
+    path = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"The data folder DATA_DIR={path} cannot be made: {error.strerror}.") from error
+    return path
+
+
+DATA_DIR = _data_dir()
 
 
 def _secret_key() -> str:

@@ -6,6 +6,9 @@ from django.views import defaults
 
 from apps.api.errors import json_under
 
+admin.site.site_header = admin.site.site_title = "Dataset Progress"
+admin.site.index_title = "Records"
+
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("apps.api.urls")),

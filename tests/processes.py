@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +19,9 @@ from .services import answers, free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "progress_site.asgi:application"
+# What comes before the port; the application comes after it.
+DAPHNE = ("-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
+UVICORN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,12 @@ def collect_static() -> None:
 
 
 @contextmanager
-def web_server(log: Path, env: Mapping[str, str] | None = None, port: int | None = None) -> Iterator[Server]:
-    """Daphne, ready to answer. Name the ``port`` to start it again where it was."""
+def web_server(
+    log: Path, env: Mapping[str, str] | None = None, port: int | None = None, program: Sequence[str] = DAPHNE
+) -> Iterator[Server]:
+    """A web process, ready to answer. Name the ``port`` to start it again where it was."""
     port = port or free_port()
-    command = [sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p", str(port), APPLICATION]
+    command = [sys.executable, *program, str(port), APPLICATION]
     with running(command, ready=lambda: answers(port), log=log, env=environment(env), cwd=ROOT) as process:
         yield Server(port, process)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ def test_misconfiguration_is_told(settings: Settings, name: str, value: object, 
         ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/no/such/file"}, "Set SECRET_KEY"),
         ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
         ({"DEBUG": "perhaps"}, "DEBUG"),
+        ({"DATA_DIR": "/dev/null/data"}, "The data folder DATA_DIR=/dev/null/data cannot be made"),
     ],
 )
 def test_garbage_is_refused(values: dict[str, str], told: str) -> None:
@@ -52,3 +54,11 @@ def test_garbage_is_refused(values: dict[str, str], told: str) -> None:
     result = subprocess.run(command, env={**os.environ, **values}, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode != 0
     assert told in result.stderr
+
+
+def test_nothing_but_a_key_is_needed(tmp_path: Path) -> None:
+    data_dir = tmp_path / "not" / "there" / "yet"
+    env = {"PATH": os.environ["PATH"], "SECRET_KEY": secrets.token_urlsafe(64), "DATA_DIR": str(data_dir)}
+    for command in ("check", "migrate"):
+        subprocess.run([sys.executable, "manage.py", command], env=env, cwd=ROOT, check=True, capture_output=True)
+    assert (data_dir / "progress.sqlite3").is_file()

@@ -51,8 +51,8 @@ class Dataset(models.Model):
     """A collection of samples, known to people and pipelines by its ``key``: the ``dataset_id`` of the wire."""
 
     class Visibility(models.TextChoices):
-        PUBLIC = "public", "Public: anyone who can open this site"
-        PRIVATE = "private", "Private: the owner, members and staff"
+        PUBLIC = "public", "Public"
+        PRIVATE = "private", "Private"
 
         @classmethod
         def of_new(cls) -> Dataset.Visibility:
@@ -72,7 +72,12 @@ class Dataset(models.Model):
         help_text="Letters, digits, dots, dashes and underscores; it stands in the address of the page.",
     )
     name = models.CharField(max_length=200, blank=True, help_text="Shown in place of the id where there is one.")
-    visibility = models.CharField(max_length=7, choices=Visibility, default=Visibility.PRIVATE)
+    visibility = models.CharField(
+        max_length=7,
+        choices=Visibility,
+        default=Visibility.PRIVATE,
+        help_text="Public: anyone who can open this site. Private: the owner, members and staff.",
+    )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="datasets"
     )

@@ -9,6 +9,11 @@ from django.conf import settings
 
 from apps.datasets.models import Dataset
 
+_WHO = {
+    Dataset.Visibility.PUBLIC: "anyone who can open this site",
+    Dataset.Visibility.PRIVATE: "the owner, members and staff",
+}
+
 
 def _no_prose(form: forms.BaseForm, *names: str) -> None:
     """Have browsers correct and complete nothing in these fields."""
@@ -30,7 +35,9 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["visibility"].initial = Dataset.Visibility.of_new()
+        visibility = self.fields["visibility"]
+        visibility.initial = Dataset.Visibility.of_new()
+        visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _WHO.items()]  # type: ignore[attr-defined]
         self.fields["folder"].help_text = (
             "Of images, by its absolute path on this server. It is only read, with all folders inside it. It has to "
             f"be, or be under, {' or '.join(settings.IMPORT_ROOTS)}. Leave it out to report from your own code."

@@ -1,0 +1,50 @@
+"""The same application under Uvicorn: pages, the API and the sockets."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPResponse
+
+import pytest
+
+from apps.datasets.models import Dataset
+from apps.progress import services as progress
+from tests.processes import UVICORN, Server, collect_static, web_server
+
+from .conftest import open_socket
+
+
+@pytest.fixture
+def uvicorn(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    collect_static()
+    with web_server(tmp_path_factory.mktemp("uvicorn") / "log", program=UVICORN) as server:
+        yield server
+
+
+def _get(server: Server, path: str, **headers: str) -> HTTPResponse:
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=30)
+    connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+    response = connection.getresponse()
+    response.read()
+    return response
+
+
+def test_everything_is_served(uvicorn: Server, dataset: Dataset) -> None:
+    assert _get(uvicorn, f"/datasets/{dataset.key}/").status == 200
+    api = _get(uvicorn, f"/api/datasets/{dataset.key}/progress")
+    assert _get(uvicorn, f"/api/datasets/{dataset.key}/progress", If_None_Match=api.headers["ETag"]).status == 304
+    with open_socket(uvicorn, dataset.key) as socket:
+        socket.subscribe()
+        assert socket.update()["state"] == "pending"
+        run = progress.begin_run(dataset)
+        progress.finish(run.pk)
+        assert socket.until(2)[-1]["state"] == "ready"
+
+
+def test_sockets_are_closed_in_good_order_when_it_ends(uvicorn: Server, dataset: Dataset) -> None:
+    with open_socket(uvicorn, dataset.key) as socket:
+        socket.subscribe()
+        socket.update()
+        uvicorn.process.send_signal(signal.SIGTERM)
+        assert socket.close_code() == 1012
