@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from django.db.models import Model, QuerySet
+
+LONGEST: Final = 18  # digits: more than any id has, and fewer than what a database takes for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class CursorPage[M: Model]:
 
 def parse_cursor(text: str | None) -> int | None:
     """The id in an address; None where there is none or it is garbage, which shows the first page."""
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    return int(text) if text and len(text) <= LONGEST and text.isascii() and text.isdigit() else None
 
 
 def cursor_page[M: Model](

@@ -17,12 +17,14 @@ def readable_folder(folder: str | Path) -> Path:
     text = str(folder)
     if not text.strip() or "\0" in text:
         raise FolderRefused("Name a folder.")
-    path = Path(text).expanduser()
     try:
-        path = path.resolve(strict=True)
+        path = Path(text).expanduser().resolve(strict=True)
+        is_folder = path.is_dir()
+    except PermissionError:
+        raise FolderRefused(f"The folder {folder} cannot be read.") from None
     except (OSError, RuntimeError):
         raise FolderRefused(f"There is no folder {folder}.") from None
-    if not path.is_dir():
+    if not is_folder:
         raise FolderRefused(f"{folder} is not a folder.")
     if not os.access(path, os.R_OK | os.X_OK):
         raise FolderRefused(f"The folder {folder} cannot be read.")

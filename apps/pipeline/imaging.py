@@ -83,7 +83,7 @@ def thumbnail_path(thumbnails: str, sha256: str) -> str:
 
 
 def index_chunk(root: str, files: Sequence[FoundFile], thumbnails: str, max_pixels: int) -> list[Indexed | Rejected]:
-    """Verify and describe `files` of a scan of `root`, and see to it that each good one has its thumbnail.
+    """Verify and describe `files` of a scan of `root`, a real path, and see to it that each good one has its thumbnail.
 
     Returns one result for each file, in the order given. A file is read once; it is refused beyond `MAX_FILE_BYTES`
     before being read and beyond `max_pixels` before being decoded. Where the thumbnail of the same content is there
@@ -95,9 +95,8 @@ def index_chunk(root: str, files: Sequence[FoundFile], thumbnails: str, max_pixe
     Raises `OSError` where a thumbnail cannot be read or written, for that is no fault of the file. Pillow's pixel
     limit is global, so a process can run one chunk at a time.
     """
-    real_root = os.path.realpath(root)
     with _pixel_limit(max_pixels):
-        return [_index(real_root, file, thumbnails, max_pixels) for file in files]
+        return [_index(root, file, thumbnails, max_pixels) for file in files]
 
 
 def initialise() -> None:

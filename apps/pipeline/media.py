@@ -11,7 +11,7 @@ from apps.datasets.models import Dataset, Sample
 
 from .imaging import thumbnail_path
 from .models import Source
-from .scanning import resolve_inside
+from .scanning import real_path_inside
 
 
 def thumbnails_of(dataset_pk: int) -> Path:
@@ -31,12 +31,12 @@ def original_file(sample: Sample) -> Path:
     """The file that ``sample`` was read from, if it is still inside the dataset's folder.
 
     Raises `FileNotFoundError` where it or its dataset's folder is gone, `scanning.OutsideRoot` where a link that came
-    later leads out of the folder.
+    later, for the file or for the folder itself, leads out of the folder.
     """
     source = Source.objects.filter(dataset_id=sample.dataset_id).first()
     if source is None:
         raise FileNotFoundError(sample.path)
-    path = resolve_inside(Path(source.folder), sample.path)
+    path = Path(real_path_inside(source.folder, sample.path))
     if not path.is_file():
         raise FileNotFoundError(path)
     return path

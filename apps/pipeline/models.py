@@ -10,7 +10,7 @@ from apps.progress.models import Run
 
 
 class Source(models.Model):
-    """The folder that a dataset is read from."""
+    """The folder that a dataset is read from, by its real path: a link put in its place later is not followed."""
 
     dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="source")
     folder = models.CharField(max_length=4096, help_text="An absolute path on the machines where the workers run.")
@@ -53,8 +53,9 @@ class Job(models.Model):
 class Chunk(models.Model):
     """Some of a job's work: what is handed to a process at once, and committed at once with its results.
 
-    ``items`` of an index chunk are [path, size, mtime_ns], those of an embed chunk [sample id, SHA-256]. The chunks of
-    a run are deleted when it ends.
+    ``items`` of an index chunk are [path, size, mtime_ns], those of an embed chunk [sample id, SHA-256]. Of one that is
+    done nothing is left but, of an index chunk, the SHA-256 of content that its samples had before: thumbnails that
+    nobody needs once the phase is over. The chunks of a run are deleted when it ends.
     """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="chunks")

@@ -17,16 +17,16 @@ from typing import Any
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
 
-from apps.datasets.models import EmbeddingBlock
+from apps.datasets.models import EmbeddingBlock, Sample
 from apps.progress import services as progress
 from apps.progress.errors import RunFinished
-from apps.progress.models import Run
+from apps.progress.models import ItemFailure, Run
 
 from .claim import Claim, Superseded
 from .folders import FolderRefused
 from .media import drop_orphans
 from .models import Chunk, Job, Source
-from .planning import forget_missing, plan_embedding, plan_indexing
+from .planning import drop_replaced, forget_missing, plan_embedding, plan_indexing
 from .pool import Pool
 from .steps import EmbedStep, IndexStep, Step
 
@@ -94,6 +94,7 @@ class Runner:
             if job.phase == Job.Phase.INDEX:
                 self._chunks(job, IndexStep(job, source, claim), pool)
                 forget_missing(job)
+                drop_replaced(job)
                 plan_embedding(job, claim)
             self._chunks(job, EmbedStep(job, claim), pool)
         self._finish(job, claim)
@@ -120,10 +121,11 @@ class Runner:
                     chunk = under_way.pop(future)
                     try:
                         result = future.result()
-                    except BrokenProcessPool:
-                        if self.stop.is_set():  # whoever ends this process may end its children in the same breath
+                    except Exception as error:
+                        # Whoever ends this process may end its children in the same breath.
+                        if isinstance(error, BrokenProcessPool) and self.stop.is_set():
                             raise _Hold from None
-                        result = step.one_by_one(pool, chunk)
+                        result = step.one_by_one(pool, chunk, error)
                     self._obey(step.commit(chunk, result))
         finally:
             for future in under_way:
@@ -132,10 +134,17 @@ class Runner:
     def _finish(self, job: Job, claim: Claim) -> None:
         with transaction.atomic():
             claim.confirm()
-            progress.finish(self.run_pk)
+            progress.finish(self.run_pk, message=self._nothing_found(job.run))
             Chunk.objects.filter(job=job).delete()
             # Blocks that later runs have replaced to the last row.
             EmbeddingBlock.objects.filter(dataset=job.run.dataset_id, samples__isnull=True).delete()
+
+    def _nothing_found(self, run: Run) -> str:
+        """What to say of a dataset without a sample; empty where there is one."""
+        if Sample.objects.filter(dataset=run.dataset_id).exists():
+            return ""
+        has_failures = ItemFailure.objects.filter(run=run).exists()
+        return "None of its images could be read." if has_failures else "No image was found in its folder."
 
 
 def _to_do(job: Job, phase: str) -> Iterator[Chunk]:

@@ -6,7 +6,7 @@ Nothing here decodes an image. Only the standard library is imported, so that po
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -47,13 +47,14 @@ class Unreadable(NamedTuple):
 
     path: str
     reason: str
+    is_directory: bool = False
 
 
 class OutsideRoot(ValueError):
     """A path that is not, or is no longer, inside the scanned folder."""
 
 
-def scan(root: Path) -> Iterator[FoundFile | Unreadable]:
+def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[FoundFile | Unreadable]:
     """Yield the image files below `root`, recursively, always in the same order for the same tree.
 
     The files of a directory come before its subdirectories, each sorted by name, so that no more is held in memory
@@ -63,7 +64,8 @@ def scan(root: Path) -> Iterator[FoundFile | Unreadable]:
     is better than a file that silently never appears) or when its content begins like one. Hidden names, and whatever
     is neither a regular file nor a directory, are passed over. Links to directories are never followed: those that
     stay inside would repeat or loop, and those that leave are reported. Links to files are followed where the target
-    is inside the root. What vanishes while the scan runs is left out.
+    is inside the root. What vanishes while the scan runs is left out. ``meanwhile`` is called before each file and each
+    directory, whether it is an image or not, and may raise to stop.
 
     Raises `OSError` where the root itself cannot be listed; anything below it that cannot becomes an `Unreadable`.
     """
@@ -75,37 +77,35 @@ def scan(root: Path) -> Iterator[FoundFile | Unreadable]:
     while True:
         files, subdirectories = names
         for name in files:
+            meanwhile()
             found = _examine(real_root, directory + name, name)
             if found is not None:
                 yield found
         waiting.extend(f"{directory}{name}/" for name in reversed(subdirectories))
         while waiting:
             directory = waiting.pop()
+            meanwhile()
             if not _is_text(directory):
-                yield Unreadable(_repaired(directory[:-1]), _BAD_NAME)
+                yield Unreadable(_repaired(directory[:-1]), _BAD_NAME, is_directory=True)
                 continue
             try:
                 names = _list(f"{real_root}/{directory}")
             except OSError as error:
                 if error.errno not in _GONE:
-                    yield Unreadable(directory[:-1], _reason(error))
+                    yield Unreadable(directory[:-1], _reason(error), is_directory=True)
                 continue
             break
         else:
             return
 
 
-def resolve_inside(root: Path, relative: str) -> Path:
-    """Return the real path, links resolved, of the file that a scan of `root` called `relative`.
+def real_path_inside(real_root: str, relative: str) -> str:
+    """Return the real path, links resolved, of the file that a scan of `real_root` called `relative`.
 
+    `real_root` is what `os.path.realpath` made of it once: a link that has been put in its place since leads outside.
     Raises `OutsideRoot` where `relative` is absolute, is empty, goes upwards, or leads out of the root through a link.
     The file need not exist. The result holds for the moment of the call, so call it again before each reading.
     """
-    return Path(real_path_inside(os.path.realpath(root), relative))
-
-
-def real_path_inside(real_root: str, relative: str) -> str:
-    """Do the work of `resolve_inside` for many files of a root that `os.path.realpath` was already applied to."""
     parts = PurePosixPath(relative).parts
     if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
         raise OutsideRoot(f"not a path inside the folder: {relative!r}")

@@ -18,6 +18,10 @@ from .plan import STAGES
 from .queue import enqueue
 
 
+class OtherFolder(Exception):
+    """The dataset was made of another folder, whose samples would go."""
+
+
 class NoSource(Exception):
     """The dataset was not made of a folder, so there is nothing to process here."""
 
@@ -38,11 +42,11 @@ def create_dataset(*, owner: AbstractBaseUser | None, key: str, name: str, folde
     return dataset
 
 
-def process_folder(folder: Path, *, key: str, name: str = "") -> Run:
-    """Queue a run over ``folder`` for the dataset ``key``, made if there is none; the command line's verb.
+def process_folder(folder: Path, *, key: str, name: str = "", replace: bool = False) -> Run:
+    """Queue a run over ``folder``, a real path, for the dataset ``key``, made if there is none: for commands.
 
-    A dataset that was read from another folder is read from this one from now on. Raises `ValidationError` for a
-    malformed key and `RunUnfinished`.
+    ``replace``: a dataset that was read from another folder is read from this one from now on, and its samples go.
+    Raises `OtherFolder` where it may not, `ValidationError` for a malformed key or name, and `RunUnfinished`.
     """
     with transaction.atomic():
         dataset = Dataset.objects.filter(key=key).first()
@@ -50,9 +54,19 @@ def process_folder(folder: Path, *, key: str, name: str = "") -> Run:
             dataset = make_dataset(key, name=name)
         elif name and name != dataset.name:
             dataset.name = name
+            dataset.full_clean()
             dataset.save(update_fields=["name"])
+        if not replace:
+            check_folder(key, folder)
         Source.objects.update_or_create(dataset=dataset, defaults={"folder": str(folder)})
         return queue_run(dataset)
+
+
+def check_folder(key: str, folder: Path) -> None:
+    """Raise `OtherFolder` where the dataset ``key`` is made of another folder than ``folder``."""
+    source = Source.objects.filter(dataset__key=key).first()
+    if source is not None and source.folder != str(folder):
+        raise OtherFolder(f"{key} is made of {source.folder}, and not of {folder}.")
 
 
 def has_source(dataset: Dataset) -> bool:

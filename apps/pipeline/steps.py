@@ -21,7 +21,7 @@ from apps.progress.models import Run
 from .claim import Claim
 from .embedders import embed_chunk, load_embedder
 from .imaging import Indexed, Rejected, index_chunk
-from .media import drop_thumbnails, has_thumbnail, thumbnails_of
+from .media import has_thumbnail, thumbnails_of
 from .models import Chunk, Job, Source
 from .plan import EMBED, INDEX
 from .pool import Pool
@@ -53,12 +53,12 @@ class Step[Result](ABC):
         """Hand a chunk to the pool."""
 
     @abstractmethod
-    def one_by_one(self, pool: Pool, chunk: Chunk) -> Result:
-        """Do a chunk under which a process died, each item in a process of its own, to find the one to blame."""
+    def one_by_one(self, pool: Pool, chunk: Chunk, error: Exception) -> Result:
+        """Do a chunk that has failed with ``error`` item by item, to find the one to blame. Raises where none is."""
 
     @abstractmethod
-    def write(self, chunk: Chunk, result: Result) -> None:
-        """Write what a chunk yielded; called in the transaction that counts it."""
+    def write(self, chunk: Chunk, result: Result) -> list[str]:
+        """Write what a chunk yielded; called in the transaction that counts it. Returns the items that it leaves."""
 
     def said(self) -> str:
         return f"{self.message}... {self.current}/{self.total}"
@@ -67,8 +67,8 @@ class Step[Result](ABC):
         """Write a chunk's results and its progress, or neither. Raises `Superseded`, `RunFinished`."""
         with transaction.atomic():
             self.claim.confirm()
-            self.write(chunk, result)
-            Chunk.objects.filter(pk=chunk.pk).update(done=True, items=[])
+            left = self.write(chunk, result)
+            Chunk.objects.filter(pk=chunk.pk).update(done=True, items=left)
             self.current += chunk.size
             return progress.report(self.run.pk, current=self.current, message=self.said(), skipped=self.skipped)
 
@@ -106,7 +106,10 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         nothing_to_do.set_result([])
         return nothing_to_do
 
-    def one_by_one(self, pool: Pool, chunk: Chunk) -> list[Indexed | Rejected]:
+    def one_by_one(self, pool: Pool, chunk: Chunk, error: Exception) -> list[Indexed | Rejected]:
+        """Each in a process of its own: one died. Anything else is raised, and no file's fault (a full disk, say)."""
+        if not isinstance(error, BrokenProcessPool):
+            raise error
         results: list[Indexed | Rejected] = []
         for file in self._changed(chunk):
             try:
@@ -115,7 +118,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
                 results.append(Rejected(file.path, "the process that decoded it died"))
         return results
 
-    def write(self, chunk: Chunk, result: list[Indexed | Rejected]) -> None:
+    def write(self, chunk: Chunk, result: list[Indexed | Rejected]) -> list[str]:
         dataset_pk, number = self.run.dataset_id, self.run.number
         known = self._known.pop(chunk.pk, {})
         indexed = [item for item in result if isinstance(item, Indexed)]
@@ -134,11 +137,10 @@ class IndexStep(Step[list[Indexed | Rejected]]):
             ],
             unique=("dataset", "path"),
         )  # fmt: skip
-        replaced = {known[item.path].sha256 for item in indexed if item.path in known}
-        if replaced := replaced - {item.sha256 for item in indexed}:
-            transaction.on_commit(lambda: drop_thumbnails(dataset_pk, replaced))
         if rejected:
             progress.record_failures(self.run.pk, INDEX, rejected)
+        # Their thumbnails stay for now: a chunk under way may have found them, for files that have just this content.
+        return sorted({known[item.path].sha256 for item in indexed if item.path in known})
 
     def _samples(self, chunk: Chunk) -> dict[str, Sample]:
         """The samples that earlier runs made of a chunk's files, by path."""
@@ -163,7 +165,9 @@ class IndexStep(Step[list[Indexed | Rejected]]):
 
 
 class EmbedStep(Step[NDArray[np.float32]]):
-    """Samples that have no vector of the embedder in force get one."""
+    """Samples that have no vector of the embedder in force get one. Those that cannot are failures, and samples still:
+    the next run tries them again.
+    """
 
     name = EMBED
     message = "Generating embeddings"
@@ -171,6 +175,8 @@ class EmbedStep(Step[NDArray[np.float32]]):
     def __init__(self, job: Job, claim: Claim) -> None:
         super().__init__(job, claim)
         self.embedder = load_embedder(settings.EMBEDDER)
+        # By chunk under way: why samples of it, by id, have no vector.
+        self._failed: dict[int, dict[int, str]] = {}
 
     def counts(self) -> tuple[int, int]:
         """Of all samples of the dataset: those that have their vectors from earlier runs count as done."""
@@ -179,27 +185,50 @@ class EmbedStep(Step[NDArray[np.float32]]):
         return samples, samples - (total - done)
 
     def submit(self, pool: Pool, chunk: Chunk) -> Future[NDArray[np.float32]]:
-        hashes = [sha256 for _, sha256 in chunk.items]
-        return pool.submit(embed_chunk, settings.EMBEDDER, str(self.thumbnails), hashes)
+        return pool.submit(embed_chunk, *self._arguments([sha256 for _, sha256 in chunk.items]))
 
-    def one_by_one(self, pool: Pool, chunk: Chunk) -> NDArray[np.float32]:
-        """The rows of the chunk. Raises `RuntimeError` that names the sample on which the embedder's process dies."""
-        rows = []
+    def one_by_one(self, pool: Pool, chunk: Chunk, error: Exception) -> NDArray[np.float32]:
+        """The vectors of those that have one. Each is tried in a process of its own if one died.
+
+        Raises ``error`` where several are all that cannot be embedded: it is the embedder that cannot.
+        """
+        rows: list[NDArray[np.float32]] = []
+        failed: dict[int, str] = {}
         for sample_pk, sha256 in chunk.items:
             try:
-                rows.append(pool.alone(embed_chunk, settings.EMBEDDER, str(self.thumbnails), [sha256]))
+                rows.append(self._alone(pool, sha256, error))
             except BrokenProcessPool:
-                path = Sample.objects.values_list("path", flat=True).get(pk=sample_pk)
-                raise RuntimeError(f"The embedder {self.embedder.name} died on {path}.") from None
-        return np.concatenate(rows)
+                failed[sample_pk] = f"the process of the embedder {self.embedder.name} died"
+            except FileNotFoundError:
+                failed[sample_pk] = "its thumbnail is gone"
+            except Exception as own:
+                failed[sample_pk] = f"the embedder {self.embedder.name} failed: {own or type(own).__name__}"
+        if len(failed) == len(chunk.items) > 1:
+            raise error
+        self._failed[chunk.pk] = failed
+        return np.concatenate(rows) if rows else np.empty((0, self.embedder.dimensions), dtype=np.float32)
 
-    def write(self, chunk: Chunk, result: NDArray[np.float32]) -> None:
-        sample_pks = [sample_pk for sample_pk, _ in chunk.items]
-        block = EmbeddingBlock.objects.create(
-            dataset_id=self.run.dataset_id,
-            embedder=self.embedder.name,
-            dimensions=result.shape[1],
-            sample_ids=np.asarray(sample_pks, dtype="<i8").tobytes(),
-            vectors=result.astype("<f4", copy=False).tobytes(),
-        )
-        Sample.objects.filter(pk__in=sample_pks).update(embedding_block=block)
+    def _alone(self, pool: Pool, sha256: str, error: Exception) -> NDArray[np.float32]:
+        if isinstance(error, BrokenProcessPool):
+            return pool.alone(embed_chunk, *self._arguments([sha256]))
+        return pool.submit(embed_chunk, *self._arguments([sha256])).result()
+
+    def write(self, chunk: Chunk, result: NDArray[np.float32]) -> list[str]:
+        failed = self._failed.pop(chunk.pk, {})
+        sample_pks = [sample_pk for sample_pk, _ in chunk.items if sample_pk not in failed]
+        if sample_pks:
+            block = EmbeddingBlock.objects.create(
+                dataset_id=self.run.dataset_id,
+                embedder=self.embedder.name,
+                dimensions=result.shape[1],
+                sample_ids=np.asarray(sample_pks, dtype="<i8").tobytes(),
+                vectors=result.astype("<f4", copy=False).tobytes(),
+            )
+            Sample.objects.filter(pk__in=sample_pks).update(embedding_block=block)
+        if failed:
+            paths = Sample.objects.filter(pk__in=failed).values_list("pk", "path")
+            progress.record_failures(self.run.pk, EMBED, [(path, failed[pk]) for pk, path in paths])
+        return []
+
+    def _arguments(self, hashes: list[str]) -> tuple[Any, ...]:
+        return settings.EMBEDDER, str(self.thumbnails), hashes

@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 
 from . import selectors, services
 from .errors import RunFinished
-from .models import Head, ItemFailure, Run, Share, Stage, Transition
+from .models import Head, ItemFailure, Retired, Run, Share, Stage, Transition
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -184,3 +184,10 @@ class HeadAdmin(ReadOnlyAdmin):
     list_display = ("dataset", "version", "run")
     list_select_related = ("dataset", "run__dataset")
     search_fields = ("dataset__key", "dataset__name")
+
+
+@admin.register(Retired)
+class RetiredAdmin(ReadOnlyAdmin):
+    list_display = ("key", "version", "at")
+    search_fields = ("key",)
+    date_hierarchy = "at"

@@ -201,3 +201,19 @@ class Head(models.Model):
 
     def __str__(self) -> str:
         return f"{self.dataset} at version {self.version}"
+
+
+class Retired(models.Model):
+    """The last version of a dataset that was deleted. One that is made again under its id goes on from there: whoever
+    still shows the old one would drop the versions of a new count as older.
+    """
+
+    key = models.CharField(primary_key=True, max_length=128)
+    version = models.PositiveBigIntegerField()
+    at = models.DateTimeField(help_text="When it was deleted.")
+
+    class Meta:
+        verbose_name_plural = "retired"
+
+    def __str__(self) -> str:
+        return f"{self.key}, deleted at version {self.version}"

@@ -1,4 +1,4 @@
-"""An embedder that takes its process down when it meets an image wider than high."""
+"""Embedders that fail."""
 
 from __future__ import annotations
 
@@ -10,11 +10,30 @@ from numpy.typing import NDArray
 from PIL import Image
 
 
-class Deadly:
-    name = "deadly"
+class Patient:
+    """Takes everything."""
+
+    name = "patient"
     dimensions = 2
 
     def embed(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         if any(image.width > image.height for image in images):
-            os._exit(1)
+            self.refuse()
         return np.tile(np.asarray([[1, 0]], dtype=np.float32), (len(images), 1))
+
+    def refuse(self) -> None:
+        """What happens when it meets an image wider than high."""
+
+
+class Picky(Patient):
+    name = "picky"
+
+    def refuse(self) -> None:
+        raise ValueError("too wide")
+
+
+class Deadly(Patient):
+    name = "deadly"
+
+    def refuse(self) -> None:
+        os._exit(1)

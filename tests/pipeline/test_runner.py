@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ import numpy as np
 import psutil
 import pytest
 from django.conf import settings
+from django.db import DatabaseError
 from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 from apps.datasets.services import delete_dataset
+from apps.pipeline import planning, scanning, steps
 from apps.pipeline.media import original_file, thumbnail_file, thumbnails_of
 from apps.pipeline.models import Chunk, Job, Source
+from apps.pipeline.pool import Pool
 from apps.pipeline.queue import sweep
 from apps.pipeline.runner import Outcome, Runner
-from apps.pipeline.services import process_folder
+from apps.pipeline.services import OtherFolder, process_folder, queue_run
 from apps.pipeline.similar import similar_to
 from apps.progress import services as progress
 from apps.progress.models import ItemFailure, Run, Transition
@@ -30,6 +34,7 @@ from apps.progress.selectors import progress_of
 from apps.progress.signals import Change, progress_changed
 from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
+from tests.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -127,6 +132,99 @@ def test_empty_folder_is_ready_with_nothing(folder: Path) -> None:
     assert outcome is Outcome.READY
     shown = progress_of(run.dataset_id)
     assert (shown.state, shown.current, shown.total, shown.failed) == ("ready", 0, 0, 0)
+    assert shown.message == "No image was found in its folder."
+
+
+def test_folder_of_nothing_readable_says_so(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"")
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    assert progress_of(run.dataset_id).message == "None of its images could be read."
+
+
+def test_folder_without_the_images_that_it_had_changes_nothing(folder: Path) -> None:
+    images = make_images(folder, 3)
+    process(folder)
+    for image in images:
+        image.unlink()
+    run, outcome = process(folder)
+    assert outcome is Outcome.ERROR
+    assert progress_of(run.dataset_id).error == (
+        f"No image was found in {folder}, where there were 3. Nothing was changed: is it mounted?"
+    )
+    assert Sample.objects.count() == 3
+    assert all(thumbnail_file(sample).exists() for sample in Sample.objects.all())
+
+
+def test_samples_in_a_folder_that_cannot_be_read_are_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_images(folder / "a", 2)
+    make_images(folder / "a b", 1, seed=2)  # begins like the other
+    make_images(folder / "b", 2, seed=1)
+    process(folder)
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).rstrip("/").endswith("/a"):  # to root, nothing is unreadable
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    (folder / "a b" / "000000.jpg").unlink()
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    assert list(ItemFailure.objects.filter(run=run).values_list("item", "reason")) == [("a", "permission denied")]
+    assert set(Sample.objects.values_list("path", flat=True)) == {
+        f"{name}/{number:06}.jpg" for name in "ab" for number in range(2)
+    }
+
+
+def test_folder_that_has_become_a_link_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    make_images(folder, 1)
+    process(folder)
+    sample = Sample.objects.get()
+    make_images(tmp_path / "elsewhere", 1, seed=1)
+    folder.rename(tmp_path / "before")
+    folder.symlink_to(tmp_path / "elsewhere")
+    run = queue_run(sample.dataset)
+    assert Runner(run.pk).process() is Outcome.ERROR
+    assert "has become a link" in (progress_of(run.dataset_id).error or "")
+    with pytest.raises(ValueError, match="outside the folder"):
+        original_file(sample)
+
+
+def test_another_folder_is_taken_only_if_it_is_said(folder: Path, tmp_path: Path) -> None:
+    make_images(folder, 2)
+    process(folder)
+    other = tmp_path / "other"
+    make_images(other, 1, seed=1)
+    with pytest.raises(OtherFolder, match=f"cats is made of {folder}, and not of {other}"):
+        process_folder(other, key="cats")
+    assert Source.objects.get().folder == str(folder)
+    assert Run.objects.count() == 1
+    assert Runner(process_folder(other, key="cats", replace=True).pk).process() is Outcome.READY
+    assert Sample.objects.count() == 1
+
+
+def test_scan_of_what_is_no_image_can_be_cancelled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.txt").write_text("words")
+    monkeypatch.setattr(planning, "SECONDS_BETWEEN_REPORTS", 0.0)
+    run = process_folder(folder, key="cats")
+    progress.heartbeat(run.pk)  # so that there is a worker to obey
+    progress.request_cancel(run.pk)
+    Run.objects.filter(pk=run.pk).update(control=Run.Control.RUN)
+    listed: list[str] = []
+
+    def cancel(name: str) -> bytes:
+        listed.append(name)
+        Run.objects.filter(pk=run.pk).update(control=Run.Control.CANCEL)
+        return b""
+
+    monkeypatch.setattr(scanning, "_head", cancel)
+    assert Runner(run.pk).process() is Outcome.CANCELLED
+    assert len(listed) == 1
 
 
 def test_folder_that_is_gone_is_an_error_that_says_so(folder: Path) -> None:
@@ -171,6 +269,21 @@ def test_second_run_reads_only_what_changed(folder: Path) -> None:
     assert all(thumbnail_file(sample).exists() for sample in after.values())
     assert not any(found.sample.path == "000000.jpg" for found in similar_to(after["000003.jpg"], 40))
     assert len({found.sample.pk for found in similar_to(after["000003.jpg"], 50)}) == 40
+
+
+def test_renumbered_files_keep_their_thumbnails(folder: Path) -> None:
+    images = make_images(folder, 300)
+    process(folder)
+    images[0].unlink()
+    for before, image in pairwise(images):
+        image.rename(before)
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    shown = progress_of(run.dataset_id)
+    assert (shown.current, shown.total, shown.failed) == (299, 299, 0)
+    assert all(thumbnail_file(sample).exists() for sample in Sample.objects.all())
+    assert sum(path.is_file() for path in thumbnails_of(run.dataset_id).rglob("*")) == 299
+    assert not Sample.objects.filter(embedding_block=None).exists()
 
 
 def test_copies_share_a_thumbnail_until_the_last_is_gone(folder: Path) -> None:
@@ -304,13 +417,136 @@ def test_process_that_dies_under_a_chunk_loses_nothing(folder: Path, on_change: 
     assert Sample.objects.count() == 200
 
 
-def test_sample_that_kills_the_embedder_is_named(folder: Path, settings: Settings) -> None:
+@pytest.mark.parametrize("embedder", ["Deadly", "Picky"])
+def test_sample_that_the_embedder_cannot_take_is_one_failure(folder: Path, settings: Settings, embedder: str) -> None:
     make_images(folder, 3, size=(20, 30))
     make_images(folder / "wide", 1, size=(30, 20))
-    settings.EMBEDDER = "tests.pipeline.deadly.Deadly"
+    settings.EMBEDDER = f"tests.pipeline.deadly.{embedder}"
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    shown = progress_of(run.dataset_id)
+    assert (shown.state, shown.current, shown.total, shown.failed) == ("ready", 4, 4, 1)
+    failure = ItemFailure.objects.get(run=run)
+    assert (failure.stage, failure.item) == ("embed", "wide/000000.jpg")
+    assert embedder.lower() in failure.reason
+    [left] = Sample.objects.filter(embedding_block=None)
+    assert left.path == "wide/000000.jpg"
+    # Once it can be embedded, it is.
+    settings.EMBEDDER = "tests.pipeline.deadly.Patient"
+    process(folder)
+    assert not Sample.objects.filter(embedding_block=None).exists()
+
+
+def test_embedder_that_can_take_nothing_is_an_error(folder: Path, settings: Settings) -> None:
+    make_images(folder, 3, size=(30, 20))
+    settings.EMBEDDER = "tests.pipeline.deadly.Picky"
     run, outcome = process(folder)
     assert outcome is Outcome.ERROR
-    assert "wide/000000.jpg" in (progress_of(run.dataset_id).error or "")
+    assert progress_of(run.dataset_id).error == "ValueError: too wide"
+
+
+def test_sample_whose_thumbnail_is_gone_is_one_failure(folder: Path, on_change: Callable[..., None]) -> None:
+    make_images(folder, 40)
+    run = process_folder(folder, key="cats")
+
+    def lose(shown: DatasetProgress) -> None:
+        if (shown.run, shown.state, shown.current) == (1, "indexing", 40):
+            thumbnail_file(Sample.objects.get(path="000007.jpg")).unlink(missing_ok=True)
+
+    on_change(lose)
+    assert Runner(run.pk).process() is Outcome.READY
+    assert list(ItemFailure.objects.values_list("item", "reason")) == [("000007.jpg", "its thumbnail is gone")]
+    assert process(folder)[1] is Outcome.READY  # which makes it anew
+    assert not Sample.objects.filter(embedding_block=None).exists()
+
+
+@pytest.mark.parametrize("fails", ["results", "progress"])
+def test_results_and_progress_of_a_chunk_are_written_together_or_not_at_all(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    make_images(folder, 40)
+    run = process_folder(folder, key="cats")
+    real = progress.report
+
+    def report(run_pk: int, **said: Any) -> Run:
+        if said.get("current"):
+            raise DatabaseError("the connection is lost")
+        return real(run_pk, **said)
+
+    def put_rows(*args: Any, **options: Any) -> None:
+        raise DatabaseError("the connection is lost")
+
+    with monkeypatch.context() as patched:
+        if fails == "results":
+            patched.setattr(steps, "put_rows", put_rows)
+        else:
+            patched.setattr(progress, "report", report)
+        with pytest.raises(DatabaseError):
+            Runner(run.pk).process()
+    assert not Sample.objects.exists()
+    assert not Chunk.objects.filter(done=True).exists()
+    assert progress_of(run.dataset_id).current == 0
+    assert Runner(run.pk).process() is Outcome.READY
+    assert Sample.objects.count() == 40
+
+
+def test_lease_is_renewed_while_a_chunk_takes_longer_than_it(
+    folder: Path, settings: Settings, on_change: Callable[..., None]
+) -> None:
+    make_images(folder, 40)
+    settings.LEASE_SECONDS = 0.4
+    run = process_folder(folder, key="cats")
+    leases: list[Any] = []
+
+    def take_long(shown: DatasetProgress) -> None:
+        if 0 < shown.current < 40:
+            first = Job.objects.values_list("lease_until").get(pk=run.pk)
+            renewed = Job.objects.filter(pk=run.pk, lease_until__gt=first[0])
+            wait_until(renewed.exists, seconds=30, what="the lease was not renewed")
+            leases.append(first)
+
+    on_change(take_long)
+    assert Runner(run.pk).process() is Outcome.READY
+    assert leases
+
+
+def test_there_is_one_process_a_core(settings: Settings) -> None:
+    settings.PIPELINE_PROCESSES = 0
+    with Pool() as pool:
+        assert pool.processes == os.cpu_count()
+        wait_until(lambda: len(_decoders()) == os.cpu_count(), seconds=30, what="the processes did not start")
+    settings.PIPELINE_PROCESSES = 3
+    with Pool() as pool:
+        wait_until(lambda: len(_decoders()) == 3, seconds=30, what="the processes did not start")
+
+
+def _decoders() -> list[psutil.Process]:
+    """The processes of the pool: children of the fork server, which is ours."""
+    return [process for process in psutil.Process().children(recursive=True) if process.ppid() != os.getpid()]
+
+
+def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Callable[..., None]) -> None:
+    images = make_images(folder, 200)
+    process(folder)
+    old = thumbnail_file(Sample.objects.get(path="000000.jpg"))
+    make_images(folder, 1, seed=5)
+    run = process_folder(folder, key="cats")
+    on_change(lambda shown: None if Sample.objects.get(path=images[0].name).seen_in_run == 1 else ask_once(run.pk))
+
+    def ask_once(run_pk: int) -> None:
+        if Run.objects.get(pk=run_pk).control == Run.Control.RUN:
+            progress.request_cancel(run_pk)
+
+    assert Runner(run.pk).process() is Outcome.CANCELLED
+    assert old.exists()
+    assert Chunk.objects.exists()
+    later = process_folder(folder, key="cats")
+    planning.clear_up()
+    assert Chunk.objects.exists()  # what goes on may have found the thumbnail
+    progress.cancel(later.pk)
+    planning.clear_up()
+    assert not Chunk.objects.exists()
+    assert not old.exists()
 
 
 def test_pixels_over_the_limit_are_a_failure(folder: Path, settings: Settings) -> None:

@@ -17,13 +17,16 @@ from django.urls import reverse
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample, Token
+from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reporting, selectors, services
-from apps.progress.models import Head, ItemFailure, Run, Share, Stage, Transition
+from apps.progress.models import Head, ItemFailure, Retired, Run, Share, Stage, Transition
 from apps.progress.reporting import Report
 
 from .conftest import EMBED, INDEX
 
-READ_ONLY = [Run, Stage, Share, ItemFailure, Transition, Head, Sample, EmbeddingBlock]
+READ_ONLY = [
+    Run, Stage, Share, ItemFailure, Transition, Head, Retired, Sample, EmbeddingBlock, Source, Job, Chunk,
+]  # fmt: skip
 ALL = [Dataset, Token, *READ_ONLY]
 
 
@@ -45,6 +48,10 @@ def fill(first: int, last: int) -> None:
             dataset=dataset, path="b.jpg", size=1, mtime_ns=1, sha256="0" * 64, format="JPEG", width=1, height=1,
             thumbnail_width=1, thumbnail_height=1, seen_in_run=2, embedding_block=block,
         )  # fmt: skip
+        Source.objects.create(dataset=dataset, folder="/data")
+        job = Job.objects.create(run=run, phase=Job.Phase.INDEX)
+        Chunk.objects.create(job=job, phase=Job.Phase.INDEX, position=0, items=[], size=1)
+        Retired.objects.create(key=f"former-d{number}", version=7, at=run.created_at)
 
 
 @pytest.fixture
@@ -57,7 +64,7 @@ def address(model: type[Any], page: str, *args: Any) -> str:
 
 
 def test_every_model_is_registered() -> None:
-    models = [model for app in ("datasets", "progress") for model in apps.get_app_config(app).get_models()]
+    models = [model for app in ("datasets", "progress", "pipeline") for model in apps.get_app_config(app).get_models()]
     assert set(models) == set(ALL)
     assert all(admin.site.is_registered(model) for model in models)
 

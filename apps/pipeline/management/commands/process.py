@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from apps.datasets.models import Dataset
 from apps.pipeline.folders import FolderRefused, readable_folder
-from apps.pipeline.services import process_folder
+from apps.pipeline.services import OtherFolder, process_folder
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
 from apps.progress.selectors import progress_of
@@ -21,6 +22,7 @@ from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
 
 LOOK_EVERY = 0.25  # seconds
+INTERRUPTED = 130
 
 
 class Command(BaseCommand):
@@ -31,24 +33,36 @@ class Command(BaseCommand):
         parser.add_argument("--dataset", required=True, metavar="ID", help="the dataset; made if there is none")
         parser.add_argument("--name", default="", help="a name to show in place of the id")
         parser.add_argument(
+            "--replace", action="store_true", help="take it from this folder, though it was made of another"
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="show a progress bar until the end; exit 0 on ready, 1 on error"
         )
 
-    def handle(self, *, path: str, dataset: str, name: str, wait: bool, **options: Any) -> None:
+    def handle(self, *, path: str, dataset: str, name: str, replace: bool, wait: bool, **options: Any) -> None:
         try:
-            run = process_folder(readable_folder(path), key=dataset, name=name)
+            run = process_folder(readable_folder(path), key=dataset, name=name, replace=replace)
         except FolderRefused as error:
             raise CommandError(str(error), returncode=2) from None
+        except OtherFolder as error:
+            hint = "Pass --replace to take it from there from now on; samples that are not there are deleted."
+            raise CommandError(f"{error} {hint}", returncode=2) from None
         except ValidationError as error:
             raise CommandError(" ".join(error.messages), returncode=2) from None
         except RunUnfinished:
             raise CommandError(f"{dataset} is being processed already.", returncode=2) from None
         self.stdout.write(f"Queued run {run.number} of {dataset}.")
         if wait:
-            sys.exit(0 if _watch(run).state == State.READY else 1)
+            try:
+                sys.exit(0 if _watch(run) == State.READY else 1)
+            except Dataset.DoesNotExist:
+                raise CommandError(f"{dataset} has been deleted meanwhile.", returncode=1) from None
+            except KeyboardInterrupt:
+                self.stderr.write(f"Run {run.number} of {dataset} goes on; only the waiting has ended.")
+                sys.exit(INTERRUPTED)
 
 
-def _watch(run: Run) -> DatasetProgress:
+def _watch(run: Run) -> State:
     """Show a bar until ``run`` is over; returns how it ended."""
     columns = (
         TextColumn("{task.description}"),
@@ -61,15 +75,20 @@ def _watch(run: Run) -> DatasetProgress:
         task = bar.add_task("Waiting for a worker...", total=None)
         while True:
             progress = progress_of(run.dataset_id)
+            if progress.run != run.number or progress.is_finished:
+                break
             if progress.is_working:
                 bar.update(task, description=progress.message, completed=progress.current, total=progress.total or None)
-            if progress.is_finished or progress.run != run.number:
-                break
             time.sleep(LOOK_EVERY)
-        ready = progress.state == State.READY
+        # By itself: another run may have begun since.
+        run.refresh_from_db()
+        ready = run.state == State.READY
         bar.update(task, description="Ready" if ready else "Error", completed=int(ready), total=1)
-    console.print(_summary(progress) if ready else progress.error, style=None if ready else "red", markup=False)
-    return progress
+    if not ready:
+        console.print(run.error, style="red", markup=False)
+    elif progress.run == run.number:
+        console.print(_summary(progress), markup=False)
+    return State(run.state)
 
 
 def _summary(progress: DatasetProgress) -> str:

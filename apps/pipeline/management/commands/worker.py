@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django_tasks_db.management.commands import db_worker
 
+from apps.pipeline.planning import clear_up
 from apps.pipeline.queue import sweep
 from apps.pipeline.runner import stopping
 
@@ -56,5 +57,6 @@ def _sweep_often() -> None:
 def _sweep() -> None:
     try:
         sweep()
+        clear_up()
     except DatabaseError:
         logger.warning("could not look for dropped runs; the next sweep tries again", exc_info=True)

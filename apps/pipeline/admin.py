@@ -1,0 +1,36 @@
+"""Where datasets come from and who works on them, to be looked at: only the pipeline writes it."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from apps.datasets.admin import ReadOnlyAdmin
+
+from .models import Chunk, Job, Source
+
+
+@admin.register(Source)
+class SourceAdmin(ReadOnlyAdmin):
+    list_display = ("dataset", "folder")
+    list_select_related = ("dataset",)
+    search_fields = ("dataset__key", "dataset__name", "folder")
+
+
+@admin.register(Job)
+class JobAdmin(ReadOnlyAdmin):
+    """Which worker has a run, and until when unless it renews its lease."""
+
+    list_display = ("run", "phase", "claim", "lease_until", "task_id")
+    list_filter = ("phase",)
+    list_select_related = ("run__dataset",)
+    search_fields = ("run__dataset__key", "claim", "task_id")
+
+
+@admin.register(Chunk)
+class ChunkAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "phase", "position", "size", "done")
+    list_filter = ("phase", "done")
+    list_select_related = ("job__run__dataset",)
+    search_fields = ("job__run__dataset__key",)
+    fields = ("job", "phase", "position", "size", "done")  # not the items
+    show_full_result_count = False
