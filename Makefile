@@ -51,15 +51,18 @@ lock: $(VENV)/.test
 clean:
 	rm -rf $(VENV) node_modules apps/theme/static_src/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(VENV)/.runtime: requirements/runtime.txt | $(VENV)
+$(VENV)/.runtime: requirements/runtime.txt | $(VENV)/.made
 	@echo "Installing the runtime dependencies..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.test: requirements/test.txt | $(VENV)
+$(VENV)/.test: requirements/test.txt | $(VENV)/.made
 	@echo "Installing the test dependencies..."
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-$(VENV):
-	@scripts/make-venv $@
+# The stamp comes last: what was interrupted is begun anew.
+$(VENV)/.made:
+	@rm -rf $(VENV)
+	@scripts/make-venv $(VENV)
+	@touch $@

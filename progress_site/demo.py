@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -26,20 +26,24 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 USAGE = 2  # the exit status of a mistake that the person who started it can mend
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 10
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last when its terminal is closed
 
 
 def main() -> None:
     host = os.environ.get("HOST") or "127.0.0.1"
     port = _free_port(host, os.environ.get("PORT") or "8000")
-    data_dir = Path(os.environ.setdefault("DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+    data_dir = _data_dir(os.environ.setdefault("DATA_DIR", str(BASE_DIR / "var")))
     images = _folder(os.environ["IMAGES"]) if os.environ.get("IMAGES") else None
     _make_secret_key(data_dir)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
     os.environ.setdefault("ALLOWED_HOSTS", ",".join(_names_of_this_machine(host)))
-    os.environ.setdefault("IMPORT_ROOTS", str(images or data_dir / "images"))
-    _set_up()
+    os.environ.setdefault("IMPORT_ROOTS", ",".join(_import_roots(host, images or data_dir / "images")))
+    _load()
     key = os.environ.get("DATASET") or ("demo" if images is None else _key_of(images))
     _check_key(key)
+    _prepare()
+    folder = images or data_dir / "images" / "demo"
+    _check_folder(key, folder, ours=images is None)
     password = _make_admin()
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with _Children() as children:
@@ -47,7 +51,9 @@ def main() -> None:
             "web", "-m", "progress_site.serve", "-b", host, "-p", str(port), "progress_site.asgi:application"
         )
         # While it starts, there is something else to do.
-        _queue(images or _demo_images(data_dir / "images" / "demo"), key)
+        if images is None:
+            _make_demo_images(folder)
+        _queue(folder, key)
         children.start("worker", "manage.py", "worker")
         children.wait_for(host, port)
         print(f"\n  Dataset Progress is at {address}/datasets/{key}/", flush=True)
@@ -67,7 +73,7 @@ def _free_port(host: str, port: str) -> int:
         _give_up(f"PORT={port} is not a port: choose one from 1 to 65535.")
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):
         _give_up(f"HOST={host} is not an address of this machine.")
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,13 +84,35 @@ def _free_port(host: str, port: str) -> int:
     return int(port)
 
 
+def _data_dir(data_dir: str) -> Path:
+    try:
+        return Path(data_dir).expanduser().resolve()
+    except (OSError, RuntimeError):
+        _give_up(f"DATA_DIR={data_dir} is not a folder.")
+
+
 def _folder(images: str) -> Path:
-    path = Path(images).expanduser()
-    if not path.is_dir():
+    try:
+        path = Path(images).expanduser().resolve()
+        is_folder = path.is_dir()
+    except PermissionError:
+        _give_up(f"The folder IMAGES={images} cannot be read.")
+    except (OSError, RuntimeError):
+        is_folder = False
+    if not is_folder:
         _give_up(f"IMAGES={images} is not a folder.")
     if not os.access(path, os.R_OK | os.X_OK):
         _give_up(f"The folder IMAGES={images} cannot be read.")
-    return path.resolve()
+    return path
+
+
+def _import_roots(host: str, images: Path) -> list[str]:
+    """Where datasets may be made of in the browser: all that is this person's own, unless others can sign in too."""
+    roots = [images]
+    if host in ("127.0.0.1", "localhost", "::1"):
+        with suppress(RuntimeError):
+            roots.append(Path.home())
+    return [str(root) for root in roots if "," not in str(root)]  # which divides them
 
 
 def _key_of(folder: Path) -> str:
@@ -107,7 +135,9 @@ def _names_of_this_machine(host: str) -> list[str]:
     names = ["localhost", "127.0.0.1", "[::1]"]
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound to
         name = socket.gethostname()
-        names += [name, f"{name}.local", *{str(info[4][0]) for info in socket.getaddrinfo(name, None)}]
+        names += [name, f"{name}.local"]
+        with suppress(socket.gaierror):  # not every machine knows itself by its name
+            names += {str(info[4][0]) for info in socket.getaddrinfo(name, None)}
     else:
         names.append(host)
     return names
@@ -117,19 +147,33 @@ def _make_secret_key(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
         path = data_dir / "secret_key"
-        if not os.environ.get("SECRET_KEY") and not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(secrets.token_urlsafe(48) + "\n")
+        if not os.environ.get("SECRET_KEY") and not (path.exists() and path.read_text().strip()):
+            made = data_dir / ".secret_key"
+            made.touch(mode=0o600)
+            made.write_text(secrets.token_urlsafe(48) + "\n")
+            made.replace(path)  # whole, or not at all
     except OSError as error:
         _give_up(f"The data folder {data_dir} cannot be written to: {error.strerror}.")
 
 
-def _set_up() -> None:
-    """Bring the database and the static files up to date."""
+def _load() -> None:
+    """Load the settings, and refuse those that are wrong before anything is done with them."""
     import django
+    from django.core.checks import run_checks
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        django.setup()
+    except (ImproperlyConfigured, ValueError) as error:
+        _give_up(" ".join(str(error).split()))
+    if wrong := [complaint.msg for complaint in run_checks() if complaint.is_serious()]:
+        _give_up(" ".join(wrong))
+
+
+def _prepare() -> None:
+    """Bring the database and the static files up to date."""
     from django.core.management import call_command
 
-    django.setup()
     print("Preparing the database...", flush=True)
     call_command("migrate", verbosity=0, interactive=False)
     _collect_static()
@@ -167,12 +211,26 @@ def _make_admin() -> str | None:
     return password
 
 
-def _demo_images(folder: Path) -> Path:
+def _check_folder(key: str, folder: Path, *, ours: bool) -> None:
+    """Refuse to take a dataset from another folder: its samples would go. Not where ``ours`` has moved with `var/`."""
+    from apps.pipeline.models import Source
+    from apps.pipeline.services import OtherFolder, check_folder
+
+    if ours:
+        moved = Source.objects.filter(dataset__key=key, folder__endswith="/images/demo").first()
+        if moved is not None and not Path(moved.folder).exists():
+            return
+    try:
+        check_folder(key, folder)
+    except OtherFolder as error:
+        _give_up(f"{error} Choose another DATASET=.")
+
+
+def _make_demo_images(folder: Path) -> None:
     from apps.pipeline.demo_images import make_demo_images
 
     print("Preparing 300 images, and three that are broken...", flush=True)
     make_demo_images(folder)
-    return folder
 
 
 def _queue(folder: Path, key: str) -> None:
@@ -180,7 +238,7 @@ def _queue(folder: Path, key: str) -> None:
     from apps.progress.errors import RunUnfinished
 
     try:
-        process_folder(folder, key=key)
+        process_folder(folder, key=key, replace=True)
     except RunUnfinished:
         print(f"  {key} goes on where it was stopped.", flush=True)
 
@@ -196,12 +254,12 @@ class _Children:
         self._held = self._told = False
 
     def __enter__(self) -> _Children:
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
+        for signum in SIGNALS:
+            signal.signal(signum, self._stop)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
         for child in self._started.values():
             child.terminate()

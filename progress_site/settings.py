@@ -5,7 +5,9 @@ collected static files and the secret key that ``make demo`` makes. Everything e
 production, except the secret key, which has none.
 """
 
+import logging
 from pathlib import Path
+from typing import Any
 
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
@@ -112,7 +114,12 @@ TEMPLATES = [
 
 # --- Database, tasks ------------------------------------------------------------------------------------------------
 
-DATABASES = {"default": env.dj_db_url("DATABASE_URL", f"sqlite:///{DATA_DIR / 'progress.sqlite3'}")}
+DATABASES: dict[str, dict[str, Any]] = {
+    # By its path and not as a URL, in which `#`, `?` and `%` would mean something.
+    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "progress.sqlite3")}
+}
+if env.str("DATABASE_URL", ""):
+    DATABASES["default"] = dict(env.dj_db_url("DATABASE_URL"))
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets readers go on while one writes. An immediate transaction takes the write lock when it begins, where
     # SQLite waits for it; a deferred one takes it at its first write, where SQLite refuses at once.
@@ -200,7 +207,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["console"], "level": env.log_level("LOG_LEVEL", logging.INFO)},
 }
 
 # --- This product ---------------------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ def test_settings_of_the_tests_are_all_right() -> None:
         ("DATA_DIR", Path("/no/such/folder"), "pipeline.E006"),
         ("ALLOWED_ORIGINS", ["https://app.example/path"], "live.E001"),
         ("ALLOWED_ORIGINS", ["app.example"], "live.E001"),
+        ("SOCKETS_PER_ADDRESS", -1, "live.E002"),
+        ("BAR_POLL_SECONDS", 0.0, "pages.E001"),
+        ("TOKEN_REQUESTS_A_SECOND", -1, "api.E001"),
     ],
 )
 def test_misconfiguration_is_told(settings: Settings, name: str, value: object, told: str) -> None:
@@ -46,6 +49,8 @@ def test_misconfiguration_is_told(settings: Settings, name: str, value: object, 
         ({"SECRET_KEY": "", "SECRET_KEY_FILE": "/no/such/file"}, "Set SECRET_KEY"),
         ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
         ({"DEBUG": "perhaps"}, "DEBUG"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        ({"TIME_ZONE": "Mars/Olympus"}, "Mars/Olympus"),
         ({"DATA_DIR": "/dev/null/data"}, "The data folder DATA_DIR=/dev/null/data cannot be made"),
     ],
 )
@@ -57,7 +62,7 @@ def test_garbage_is_refused(values: dict[str, str], told: str) -> None:
 
 
 def test_nothing_but_a_key_is_needed(tmp_path: Path) -> None:
-    data_dir = tmp_path / "not" / "there" / "yet"
+    data_dir = tmp_path / "not there # ? %41" / "yet"
     env = {"PATH": os.environ["PATH"], "SECRET_KEY": secrets.token_urlsafe(64), "DATA_DIR": str(data_dir)}
     for command in ("check", "migrate"):
         subprocess.run([sys.executable, "manage.py", command], env=env, cwd=ROOT, check=True, capture_output=True)

@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    return [
+    wrong: list[CheckMessage] = [
         Error(
             f"ALLOWED_ORIGINS has {origin!r}, which is no origin.",
             hint="Write scheme, host and, where it is not the usual one, port: https://app.example.org",
@@ -19,6 +19,9 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         for origin in settings.ALLOWED_ORIGINS
         if not _is_origin(origin)
     ]
+    if settings.SOCKETS_PER_ADDRESS < 0:
+        wrong.append(Error("SOCKETS_PER_ADDRESS has to be 0 (any number) or more.", id="live.E002"))
+    return wrong
 
 
 def _is_origin(text: str) -> bool:

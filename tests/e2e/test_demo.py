@@ -57,7 +57,7 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
     make_images(tmp_path / "my photos", 5)
     port = free_port()
     values = {"PORT": str(port), "IMAGES": str(tmp_path / "my photos")}
-    for start, stop in ((1, signal.SIGTERM), (2, signal.SIGINT)):
+    for start, stop in ((1, signal.SIGTERM), (2, signal.SIGINT), (3, signal.SIGHUP)):
         log = tmp_path / f"log-{start}"
         with demo(log, tmp_path / "data", **values) as process:
             printed = log.read_text()
@@ -115,10 +115,10 @@ def test_a_signal_in_the_middle_of_a_look_at_a_child_ends_it_too(tmp_path: Path)
 
 
 def refusal(tmp_path: Path, **values: str) -> str:
-    """What is said when the demo is not started; one line, with the exit status 2."""
-    done = subprocess.run(
-        COMMAND, cwd=ROOT, env=environment(tmp_path / "data", **values), capture_output=True, text=True
-    )
+    """What is said when the demo is not started; one line, with the exit status 2, and nothing before it."""
+    env = environment(tmp_path / "data") | values
+    done = subprocess.run(COMMAND, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert "password" not in done.stdout
     assert done.returncode == 2, done.stderr
     [line] = done.stderr.strip().splitlines()
     return line
@@ -139,8 +139,18 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         ({"PORT": "70000"}, "PORT=70000"),
         ({"HOST": "no.such.host.invalid"}, "HOST=no.such.host.invalid"),
         ({"IMAGES": "/no/such/folder"}, "IMAGES=/no/such/folder"),
+        ({"HOST": "x" * 64 + ".example"}, "HOST=xxx"),
         ({"IMAGES": __file__}, "is not a folder"),
+        ({"IMAGES": "~no-such-user/images"}, "IMAGES=~no-such-user/images is not a folder"),
+        ({"IMAGES": "/" + "x" * 5000}, "is not a folder"),
+        ({"DATA_DIR": "~no-such-user/var"}, "DATA_DIR=~no-such-user/var is not a folder"),
+        ({"DATA_DIR": "/dev/null/var"}, "/dev/null/var cannot be written to"),
         ({"DATASET": "../up"}, "DATASET=../up"),
+        ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
+        ({"LEASE_SECONDS": "0"}, "LEASE_SECONDS has to be more than 0."),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
+        ({"DATABASE_URL": "garbage"}, "DATABASE_URL"),
+        ({"EMBEDDER": "no.such.Thing"}, "no.such"),
     ],
 )
 def test_a_mistake_is_refused_in_one_line(tmp_path: Path, values: dict[str, str], told: str) -> None:
@@ -151,15 +161,40 @@ def test_a_mistake_is_refused_in_one_line(tmp_path: Path, values: dict[str, str]
     assert told in refusal(tmp_path, **values)
 
 
-def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir(mode=0)
+def test_a_dataset_of_another_folder_is_refused_and_keeps_its_samples(tmp_path: Path) -> None:
+    make_images(tmp_path / "mine", 2)
+    make_images(tmp_path / "other, with a comma", 1)
+    port = free_port()
+    values = {"PORT": str(port), "DATASET": "photos"}
+    with demo(tmp_path / "log", tmp_path / "data", IMAGES=str(tmp_path / "mine"), **values):
+        wait_until(lambda: progress(port, "photos")["state"] == "ready", seconds=60, what="it was not ready")
+    for other in ({}, {"IMAGES": str(tmp_path / "other, with a comma")}):
+        assert f"photos is made of {tmp_path / 'mine'}, and not of" in refusal(tmp_path, **values, **other)
+    values["DATASET"] = "another"
+    with demo(tmp_path / "log", tmp_path / "data", IMAGES=str(tmp_path / "other, with a comma"), **values):
+        wait_until(lambda: progress(port, "another")["state"] == "ready", seconds=60, what="it was not ready")
+        assert progress(port, "photos")["total"] == 2
+
+
+def test_a_key_that_was_not_written_to_its_end_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "secret_key").touch()
+    make_images(tmp_path / "images", 1)
+    with demo(tmp_path / "log", tmp_path / "data", PORT=str(free_port()), IMAGES=str(tmp_path / "images")):
+        assert len((tmp_path / "data" / "secret_key").read_text().strip()) >= 48
+
+
+@pytest.mark.parametrize("inside", ["", "inside"])
+def test_a_folder_that_cannot_be_read_is_refused(tmp_path: Path, inside: str) -> None:
+    (tmp_path / "images" / "inside").mkdir(parents=True)
+    (tmp_path / "images").chmod(0)
     command = COMMAND
     if os.geteuid() == 0:  # to whom every folder can be read
         command = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", *COMMAND]
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env=environment(tmp_path / "data", PORT=str(free_port()), IMAGES=str(tmp_path / "images")),
+        env=environment(tmp_path / "data", PORT=str(free_port()), IMAGES=str(tmp_path / "images" / inside)),
         capture_output=True,
         text=True,
     )
