@@ -14,7 +14,7 @@ import uvloop
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Daphne makes its loop, when it is imported
 
 from autobahn.websocket.protocol import PreparedMessage  # noqa: E402
-from daphne import server  # noqa: E402
+from daphne import http_protocol, server  # noqa: E402
 from daphne.cli import CommandLineInterface  # noqa: E402
 from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
@@ -82,6 +82,24 @@ class _Factory(WebSocketFactory):  # type: ignore[misc]
         return self._framed
 
 
+class _Request(http_protocol.WebRequest):  # type: ignore[misc]
+    """Leaves forms to the application: Twisted would read each a second time, and answer one that it cannot read by
+    itself, with nothing in it.
+    """
+
+    content_type: list[bytes] | None = None
+
+    def requestReceived(self, *args: Any) -> None:  # noqa: N802
+        self.content_type = self.requestHeaders.getRawHeaders(b"content-type")
+        self.requestHeaders.removeHeader(b"content-type")
+        super().requestReceived(*args)
+
+    def process(self) -> None:
+        if self.content_type is not None:
+            self.requestHeaders.setRawHeaders(b"content-type", self.content_type)
+        super().process()
+
+
 class _Server(Server):  # type: ignore[misc]
     """Makes an application wait for a client that does not take what it is sent."""
 
@@ -98,6 +116,7 @@ class _Server(Server):  # type: ignore[misc]
 
 
 if __name__ == "__main__":
-    server.WebSocketFactory = _Factory  # Daphne has no option for it
+    server.WebSocketFactory = _Factory  # Daphne has no options for these
+    http_protocol.WebRequest = _Request
     CommandLineInterface.server_class = _Server
     CommandLineInterface.entrypoint()

@@ -30,7 +30,7 @@ Worker = Annotated[str, _line(128)]
 Key = Annotated[str, _line(128)]
 Label = Annotated[str, _line(100, least=0)]
 Unit = Annotated[str, _line(32)]
-Weight = Annotated[float, Field(ge=0.001, le=1e6)]
+Weight = Annotated[float, Field(ge=0.001, le=1e6, strict=True)]
 
 
 class _Body(BaseModel):

@@ -18,7 +18,7 @@ from apps.progress.transitions import State
 
 from .auth import READ_SECURITY, WRITE, caller_of
 from .errors import NO_DATASET, Error, InvalidError
-from .permitted import readable, writable
+from .permitted import readable, steerable
 from .progress import DatasetId
 from .routing import router
 
@@ -102,12 +102,15 @@ def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetOut:
 @router.delete(
     "/datasets/{dataset_id}",
     auth=WRITE,
-    response={204: None, 401: Error, 403: Error, 404: Error, 429: Error},
+    response={204: None, 401: Error, 403: Error, 404: Error, 409: Error, 429: Error},
     tags=TAGS,
     operation_id="delete_dataset",
     summary="Delete a dataset",
 )
 def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
-    """Delete a dataset with its runs and samples. The folder of its images stays as it is."""
-    delete_dataset(writable(caller_of(request), dataset_id))
+    """Delete a dataset with its runs and samples. The folder of its images stays as it is.
+
+    For its owner, staff, and the site's own tokens; members may report.
+    """
+    delete_dataset(steerable(caller_of(request), dataset_id))
     return Status(204, None)

@@ -33,7 +33,7 @@ def readable(caller: Caller, dataset_id: str) -> Dataset:
 
 
 def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
-    """A dataset that ``caller`` may write, made if it may be. Raises `HttpError` 403 and 404."""
+    """A dataset that ``caller`` may report on, made if it may be. Raises `HttpError` 403 and 404."""
     if not re.fullmatch(KEY_PATTERN, dataset_id):
         raise _refusal(HTTPStatus.NOT_FOUND)
     known, absent = find_many(caller, [dataset_id])
@@ -41,6 +41,14 @@ def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
     if isinstance(found, HTTPStatus):
         raise _refusal(found)
     return found
+
+
+def steerable(caller: Caller, dataset_id: str) -> Dataset:
+    """A dataset that ``caller`` may pause, cancel and delete. Raises `HttpError` 403 and 404."""
+    dataset = writable(caller, dataset_id)
+    if not caller.may_steer(dataset):
+        raise _refusal(HTTPStatus.FORBIDDEN)
+    return dataset
 
 
 def find_many(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, Dataset | HTTPStatus], set[str]]:

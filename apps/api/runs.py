@@ -20,7 +20,7 @@ from .auth import READ_SECURITY, WRITE, caller_of
 from .bodies import ControlBody, RunBody
 from .datasets import Limit
 from .errors import WRITE_REFUSALS, Error, InvalidError
-from .permitted import readable, writable
+from .permitted import readable, steerable, writable
 from .progress import DatasetId
 from .routing import router
 
@@ -164,11 +164,12 @@ ACTIONS: dict[str, Callable[[int, str], bool]] = {
 )
 def control_run(request: HttpRequest, dataset_id: DatasetId, body: Body[ControlBody]) -> RunOut:
     """Ask whoever reports on the open run to hold, to go on, or to stop; it is told with the answer to its next report.
+    For the dataset's owner, staff, and the site's own tokens; members may report.
 
     Asking for what was asked already is answered as the first time. Refused with `no_run` where none is open.
     """
     caller = caller_of(request)
-    dataset = writable(caller, dataset_id)
+    dataset = steerable(caller, dataset_id)
     run = services.open_run_of(dataset)
     ACTIONS[body.action](run.pk, f"token {caller.token}")
     run.refresh_from_db()

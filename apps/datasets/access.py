@@ -39,7 +39,7 @@ class Caller:
         return datasets if self.token is None else datasets.matching(self.token.patterns)
 
     def writable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
-        """Those of the datasets that may be reported on, steered and deleted, by their keys.
+        """Those of the datasets that may be reported on, by their keys.
 
         A token is for that, and speaks for its user: for their own datasets and those they are a member of; all of
         them for staff, and for a token of the site's own. No more than one query.
@@ -51,6 +51,14 @@ class Caller:
         members = rows_in(Dataset.members.through, "dataset_id", others)
         mine = {row.dataset_id for row in members if row.user_id == self.user.pk}
         return {key: one for key, one in found.items() if one.owner_id == self.user.pk or one.pk in mine}
+
+    def may_steer(self, dataset: Dataset) -> bool:
+        """Whether a dataset that may be seen, or be written by a token, may be paused, cancelled and deleted: that is
+        for its owner and staff, and for a token of the site's own.
+        """
+        if self.user is None or getattr(self.user, "is_staff", False):
+            return True
+        return not self.user.is_anonymous and dataset.owner_id == self.user.pk
 
     def may_create(self, key: str) -> bool:
         return self.token is not None and self.token.can_write and self.token.covers(key)

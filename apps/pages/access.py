@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
+from apps.datasets.access import Caller
 from apps.datasets.models import Dataset
 
 
 def visible_dataset(request: HttpRequest, key: str) -> Dataset:
     """The dataset ``key``, if whoever asks may see it. Raises `Http404`, the same for unknown and invisible."""
     return get_object_or_404(Dataset.objects.visible_to(request.user), key=key)
-
-
-def may_steer(user: AbstractBaseUser | AnonymousUser, dataset: Dataset) -> bool:
-    """Whether ``user`` may process, pause, cancel and delete ``dataset``."""
-    if user.is_anonymous:
-        return False
-    return bool(getattr(user, "is_staff", False)) or dataset.owner_id == user.pk
 
 
 def steering(
@@ -39,7 +32,7 @@ def steering(
         dataset = visible_dataset(request, key)
         if request.user.is_anonymous:
             return redirect_to_login(dataset.get_absolute_url())
-        if not may_steer(request.user, dataset):
+        if not Caller(request.user).may_steer(dataset):
             raise PermissionDenied
         return view(request, dataset)
 

@@ -7,6 +7,9 @@ import shlex
 from dataclasses import dataclass
 
 from django.http import HttpRequest
+from django.urls import reverse
+
+from .client import client_wheel
 
 PLACEHOLDER = "YOUR_TOKEN"
 
@@ -25,24 +28,32 @@ def address_of(request: HttpRequest) -> str:
     return request.build_absolute_uri("/").rstrip("/")
 
 
+def _commented(text: str) -> str:
+    return "".join(f"# {line}\n" for line in text.splitlines())
+
+
 def snippets(address: str, dataset_id: str, secret: str = "") -> list[Snippet]:
     """One for each way to report on ``dataset_id`` to ``address``; without a ``secret``, a word stands for it."""
     token = secret or PLACEHOLDER
     report = json.dumps({"state": "indexing", "current": 45, "total": 100, "message": "Indexing samples... 45/100"})
-    environment = f"export DATASET_PROGRESS_URL={shlex.quote(address)}\nexport DATASET_PROGRESS_TOKEN={token}\n"
+    wheel = f"{address}{reverse('client-wheel', args=[client_wheel().name])}"
+    where = f"export DATASET_PROGRESS_URL={shlex.quote(address)}\nexport DATASET_PROGRESS_TOKEN={token}\n"
+
+    def first(extras: str = "") -> str:
+        """What has to be done in the shell before."""
+        return f"pip install {shlex.quote(f'dataset-progress{extras} @ {wheel}')}\n{where}"
+
     return [
         Snippet("python", "Python", f"""\
-# pip install ./client   (the folder of this server's sources)
-# with DATASET_PROGRESS_URL={address}
-# and  DATASET_PROGRESS_TOKEN={token} in the environment
+{_commented(first())}
 from dataset_progress import track
 
 for item in track(items, dataset="{dataset_id}"):
     ...
 """),
         Snippet("tqdm", "tqdm", f"""\
-# in place of: from tqdm import tqdm
-from dataset_progress.tqdm import tqdm
+{_commented(first("[tqdm]"))}
+from dataset_progress.tqdm import tqdm  # in place of: from tqdm import tqdm
 
 for item in tqdm(items, desc="Indexing", dataset="{dataset_id}"):
     ...
@@ -53,7 +64,7 @@ curl -X POST {shlex.quote(f"{address}/api/datasets/{dataset_id}/progress")} \\
   -H 'Content-Type: application/json' \\
   -d '{report}'
 """),
-        Snippet("shell", "Command line", environment + f"""\
+        Snippet("shell", "Command line", first("[cli,websocket]") + f"""\
 dataset-progress report {dataset_id} --state indexing --current 45 --total 100
 cat rows.csv | dataset-progress pipe {dataset_id} --total 5000 > /dev/null
 dataset-progress watch {dataset_id}

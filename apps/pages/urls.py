@@ -8,7 +8,7 @@ from django.urls.converters import StringConverter
 
 from apps.datasets.models import KEY_PATTERN
 
-from .views import datasets, health, partials, samples, steering, tokens
+from .views import client, datasets, health, partials, samples, steering, tokens
 
 
 class KeyConverter(StringConverter):
@@ -35,6 +35,7 @@ urlpatterns = [
     path(SAMPLE, samples.detail, name="sample"),
     path(SAMPLE + "thumbnail/", samples.thumbnail, name="sample-thumbnail"),
     path(SAMPLE + "original/", samples.original, name="sample-original"),
+    path("client/<str:name>", client.wheel, name="client-wheel"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="token-revoke"),
     path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),

@@ -57,9 +57,10 @@ class Changes:
         self.read_stages = {stage.name: stage.state for stage in self.stages}
 
     @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """Take back what was done in the block should it be refused."""
-        rows = (self, self.run, *self.stages, *self.shares.values())
+    def all_or_nothing(self, worker: str | None) -> Iterator[None]:
+        """Take back what was done in the block should it be refused. Of the shares it may touch those of ``worker``."""
+        shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
+        rows = (self, self.run, *self.stages, *(share for share in shares if share))
         before = [
             {name: copy(value) if isinstance(value, dict | list | set) else value for name, value in vars(row).items()}
             for row in rows
@@ -181,6 +182,13 @@ class Changes:
         parts = [estimates.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
         self.set(percent=estimates.overall_percent(parts, self.run.percent))
 
+    def has_passed(self, stage: Stage) -> bool:
+        """Whether others have gone on from a stage, or have gone by it: then it is over, and counts as done."""
+        active = self.active_stage()
+        if stage.state == StageState.WAITING and active is not None and stage.position < active.position:
+            self.move_stage(stage, StageState.DONE)
+        return stage.state == StageState.DONE
+
     def stop_active_stage(self, state: StageState) -> None:
         if (stage := self.active_stage()) is not None:
             self.move_stage(stage, state)
@@ -192,13 +200,16 @@ class Changes:
 
     # --- The shares of workers ----------------------------------------------------------------------------------------
 
-    def share_of(self, stage: Stage, worker: str) -> Share:
-        """The share of a worker, which `load_shares` has looked for; a new one where there is none."""
-        return self.shares.setdefault((stage.name, worker), Share(stage=stage, worker=worker))
+    def is_new(self, stage: Stage, worker: str) -> bool:
+        """Whether a worker, for whose shares `load_shares` has looked, has none of this stage yet."""
+        return (stage.name, worker) not in self.shares
 
     def raise_share(self, stage: Stage, worker: str, **counts: int | None) -> dict[str, int]:
         """Raise the counts of a share to ``counts``, never lower one. Returns by how much each of them grew."""
-        share = self.share_of(stage, worker)
+        if self.is_new(stage, worker):
+            self.shares[stage.name, worker] = Share(stage=stage, worker=worker)
+            self._set_stage(stage, workers=stage.workers + 1)
+        share = self.shares[stage.name, worker]
         grown = {}
         for name, count in counts.items():
             grown[name] = max((count or 0) - getattr(share, name), 0)
@@ -217,7 +228,7 @@ class Changes:
         if stage.state == StageState.ACTIVE:
             self.count(stage, stage.current + current, max(stage.total, stage.shared_total))
         else:
-            whole = max(stage.total, stage.shared)
+            whole = max(stage.total, stage.shared, stage.shared_total)
             self.count(stage, whole, whole)
 
     # --- Failures, ends -----------------------------------------------------------------------------------------------

@@ -106,6 +106,7 @@ class Stage(models.Model):
     state = models.CharField(max_length=7, choices=_choices(StageState), default=StageState.WAITING)
     current = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0, help_text="0: not known yet.")
+    workers = models.PositiveIntegerField(default=0, help_text="How many have a share of it.")
     shared = models.PositiveBigIntegerField(default=0, help_text="The sum of the workers' shares; part of `current`.")
     shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
     started_at = models.DateTimeField(null=True, blank=True)

@@ -13,19 +13,21 @@ from datetime import datetime
 from typing import Final
 
 from django.db import transaction
+from django.db.models import BigIntegerField
 from django.utils import timezone
 
 from .changes import Changes, load_shares, lock, write
 from .errors import LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
-from .models import Run, Share, Stage
+from .models import Run, Stage
 from .selectors import facts_from
 from .services import open_run
 from .snapshot import DatasetProgress, snapshot
 from .transitions import FINISHED, WORKING, IllegalTransition, StageState, State
 
-# What one count may be: so many workers of it still make a sum that every database stores.
+# What one count may be, and what a sum of them may.
 MOST: Final = 10**15
-MOST_WORKERS: Final = 5_000
+MOST_STORED: Final = BigIntegerField.MAX_BIGINT
+MOST_WORKERS: Final = 1_000_000
 MOST_STAGES: Final = 64
 
 Refusal = ProgressError | IllegalTransition
@@ -51,9 +53,16 @@ class Report:
     run: int | None = None
 
     @property
+    def end(self) -> State | None:
+        """How the run ends, if it does: an error needs no state."""
+        if self.error is not None:
+            return State.ERROR
+        return self.state if self.state in FINISHED else None
+
+    @property
     def begins(self) -> bool:
         """Whether it is enough to begin the first run of a dataset."""
-        return self.run is None and (self.tells_of_work or self.state in FINISHED or self.error is not None)
+        return self.run is None and (self.tells_of_work or self.end is not None)
 
     @property
     def tells_of_work(self) -> bool:
@@ -142,7 +151,7 @@ def _wants_another(changes: Changes | None, report: Report) -> bool:
     """Whether a report begins a run: it names none, none is open, and it does not merely say how the last ended."""
     if changes is None:
         return report.begins
-    return report.run is None and changes.run.is_finished and report.state not in FINISHED and report.tells_of_work
+    return report.run is None and changes.run.is_finished and report.end is None and report.tells_of_work
 
 
 def _apply(changes: Changes, report: Report) -> None:
@@ -153,13 +162,13 @@ def _apply(changes: Changes, report: Report) -> None:
             raise UnknownRun(f"There is no run {report.run}.")
         raise RunFinished(f"Run {report.run} is over; the latest is run {run.number}.")
     if run.is_finished:
-        if report.state == run.state:
+        if report.end == run.state:
             return  # said again, because the first answer was lost
         raise RunFinished(f"Run {run.number} is over: {run.state}.")
     if report.state == State.PENDING and (run.state != State.PENDING or report.counts):
         # What is counted is under way.
         raise IllegalTransition(max(State(run.state), State.INDEXING, key=list(State).index), State.PENDING)
-    with changes.all_or_nothing():
+    with changes.all_or_nothing(report.worker):
         changes.alive()
         if (stage := _stage(changes, report)) is not None and report.worker is not None:
             _count_share(changes, stage, report.worker, report)
@@ -192,7 +201,7 @@ def _begin_named(changes: Changes, name: str, report: Report) -> Stage:
     if stage is None:
         working = next((State(s) for s in (report.state, changes.run.state) if s in WORKING), State.INDEXING)
         stage = _add(changes, name, working, label="" if name in WORKING else name)
-    if stage.state == StageState.DONE and report.worker is not None:
+    if report.worker is not None and changes.has_passed(stage):
         return stage  # others have gone on already; what it has done still counts
     changes.start(stage)
     return stage
@@ -229,24 +238,24 @@ def _count(changes: Changes, stage: Stage | None, report: Report) -> None:
 
 
 def _count_share(changes: Changes, stage: Stage, worker: str, report: Report) -> None:
-    share = changes.share_of(stage, worker)
-    if share.pk is None and (stage.name, worker) not in changes.raised_shares:
-        others = Share.objects.filter(stage=stage).count() if stage.pk else 0
-        if others + len(changes.raised_shares) >= MOST_WORKERS:
-            raise LimitReached(f"A stage may have {MOST_WORKERS} workers.")
+    if changes.is_new(stage, worker) and stage.workers >= MOST_WORKERS:
+        raise LimitReached(f"A stage may have {MOST_WORKERS} workers.")
     grown = changes.raise_share(
         stage, worker, current=report.current, total=report.total, failed=report.failed, skipped=report.skipped
     )
     run = changes.run
-    changes.set(failed=run.failed + grown["failed"], skipped=run.skipped + grown["skipped"])
+    sums = {"failed": run.failed + grown["failed"], "skipped": run.skipped + grown["skipped"]}
+    if max(*sums.values(), stage.current + grown["current"], stage.shared_total + grown["total"]) > MOST_STORED:
+        raise LimitReached("The shares of all workers are more than can be counted.")
+    changes.set(**sums)
     changes.grow_shared(stage, grown["current"], grown["total"])
 
 
 def _end(changes: Changes, report: Report) -> None:
-    if report.state == State.READY:
+    if report.end == State.READY:
         changes.finish()
         changes.say("")
-    elif report.state == State.ERROR or report.error is not None:
+    elif report.end == State.ERROR:
         if changes.run.control == Run.Control.CANCEL:
             changes.cancel()  # it does as it was asked
         else:

@@ -39,7 +39,8 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 }
 
 STAGE_MOVES: Final[dict[StageState, frozenset[StageState]]] = {
-    StageState.WAITING: frozenset({StageState.ACTIVE, StageState.SKIPPED}),
+    # Done at once is one that others have gone by, of which a worker's report comes late.
+    StageState.WAITING: frozenset({StageState.ACTIVE, StageState.DONE, StageState.SKIPPED}),
     StageState.ACTIVE: frozenset({StageState.DONE, StageState.FAILED, StageState.SKIPPED}),
     StageState.DONE: frozenset(),
     StageState.FAILED: frozenset(),

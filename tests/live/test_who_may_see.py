@@ -35,6 +35,8 @@ SEES: dict[str, tuple[bool, bool]] = {
     "token of the site": (True, True),
     "token that only reads": (True, True),
     "token of the owner": (True, True),
+    "token of a member": (True, True),
+    "token of staff": (True, True),
     "token of a stranger": (False, True),
     "token for others": (False, False),
 }
@@ -75,6 +77,8 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
         "token of the site": tokens.issue("x")[1],
         "token that only reads": tokens.issue("x", can_write=False)[1],
         "token of the owner": tokens.issue("x", user=users["owner"], datasets="p*")[1],
+        "token of a member": tokens.issue("x", user=users["member"])[1],
+        "token of staff": tokens.issue("x", user=users["staff"])[1],
         "token of a stranger": tokens.issue("x", user=users["stranger"])[1],
         "token for others": tokens.issue("x", datasets="Public,public-*,pub")[1],
         "token of a closed account": tokens.issue("x", user=gone)[1],
@@ -148,11 +152,17 @@ WRITERS: dict[str, tuple[int, int]] = {
     "token of the site": (200, 200),
     "token that only reads": (403, 403),
     "token of the owner": (200, 200),
+    "token of a member": (200, 200),
+    "token of staff": (200, 200),
     "token of a stranger": (404, 403),
     "token for others": (403, 403),
     **dict.fromkeys(REFUSED, (401, 401)),
     **dict.fromkeys([name for name in SEES if "token" not in name], (401, 401)),
 }
+
+
+# Who may do less than report: on the pages too, only the owner and staff pause, cancel and delete.
+STEERERS = {"token of a member": (403, 403)}
 
 
 @pytest.mark.parametrize("who", WRITERS)
@@ -175,7 +185,8 @@ def test_what_a_caller_may_write(server: Server, people: dict[str, dict[str, str
                 if name == "batch" and status == 200:
                     status = response.json()["results"][0]["status"]
                 got.append(200 if status in (201, 204) else status)
-            assert tuple(got) == WRITERS[who], name
+            steers = name in ("control", "delete")
+            assert tuple(got) == (STEERERS if steers else {}).get(who, WRITERS[who]), name
 
 
 def test_a_token_that_is_revoked_closes_its_sockets(server: Server, people: dict[str, dict[str, str]]) -> None:

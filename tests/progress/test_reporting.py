@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -14,7 +15,16 @@ from apps.datasets.models import Dataset
 from apps.progress import selectors, services
 from apps.progress.errors import LimitReached, NoRun, RunFinished, UnknownRun
 from apps.progress.models import Head, ItemFailure, Run, Share, Stage
-from apps.progress.reporting import MOST_STAGES, Refusal, Report, Taken, take
+from apps.progress.reporting import (
+    MOST,
+    MOST_STAGES,
+    MOST_STORED,
+    MOST_WORKERS,
+    Refusal,
+    Report,
+    Taken,
+    take,
+)
 from apps.progress.services import StagePlan
 from apps.progress.signals import Change
 from apps.progress.snapshot import DatasetProgress
@@ -122,6 +132,13 @@ def test_an_end_that_is_said_again_changes_nothing(dataset: Dataset, end: State)
     assert say(dataset, **said) == first
     assert say(dataset, run=1, **said) == first
     assert Run.objects.count() == 1
+
+
+def test_an_error_that_is_said_again_changes_nothing_though_it_names_no_state(dataset: Dataset) -> None:
+    first = say(dataset, current=6, error="disk full")
+    assert say(dataset, current=6, error="disk full") == first
+    assert say(dataset, error="disk full") == first
+    assert [run.state for run in Run.objects.all()] == ["error"]
 
 
 def test_a_finished_run_is_followed_by_another_when_work_begins_again(dataset: Dataset) -> None:
@@ -234,6 +251,44 @@ def test_a_share_of_a_stage_that_others_have_left_still_counts(dataset: Dataset)
     assert shown(dataset).state == "embedding"
 
 
+@pytest.mark.parametrize("order", list(permutations("ABX")), ids="".join)
+def test_a_stage_is_the_same_however_late_its_workers_report(dataset: Dataset, order: tuple[str, ...]) -> None:
+    services.begin_run(dataset, [StagePlan("load"), StagePlan("encode", counts_as=State.EMBEDDING)])
+    reports: dict[str, dict[str, Any]] = {
+        "A": {"stage": "load", "worker": "a", "current": 10, "total": 100},
+        "B": {"stage": "load", "worker": "b", "current": 5, "total": 50},
+        "X": {"stage": "encode", "worker": "a", "current": 1, "total": 10},
+    }
+    for name in order:
+        say(dataset, **reports[name])
+    load, encode = shown(dataset).stages
+    assert (load.state, load.current, load.total) == ("done", 150, 150)
+    assert (encode.state, encode.current, encode.total) == ("active", 1, 10)
+    assert shown(dataset).state == "embedding"
+
+
+def test_shares_that_cannot_be_added_up_are_refused(dataset: Dataset) -> None:
+    say(dataset, stage="load", worker="a", failed=MOST, current=MOST)
+    Run.objects.update(failed=MOST_STORED - 1)
+    assert isinstance(refused(dataset, stage="encode", worker="a", failed=MOST), LimitReached)
+    Stage.objects.update(shared_total=MOST_STORED - 1)
+    assert isinstance(refused(dataset, stage="load", worker="b", total=2), LimitReached)
+    say(dataset, stage="load", worker="b", current=1)
+
+
+def test_a_stage_has_so_many_workers_and_no_more(dataset: Dataset) -> None:
+    say(dataset, worker="a", current=1)
+    say(dataset, worker="a", current=2)
+    assert Stage.objects.get().workers == 1
+    Stage.objects.update(workers=MOST_WORKERS)
+    assert isinstance(refused(dataset, worker="b", current=1), LimitReached)
+    say(dataset, worker="a", current=3)
+    assert shown(dataset).current == 3
+
+
+COUNTS = st.integers(0, 99)
+
+
 class Interleavings(TestCase):
     """Reports of several workers may come in any order, and more than once: the sum is the same."""
 
@@ -266,6 +321,59 @@ class Interleavings(TestCase):
         assert progress.total == 50 * len(shares)
         stage = Stage.objects.get(run__dataset=dataset)
         assert stage.shared == sum(share.current for share in Share.objects.filter(stage=stage)) == stage.current
+        assert stage.workers == len(shares)
+
+    @given(
+        says=st.lists(
+            st.tuples(
+                st.sampled_from(["load", "encode"]),
+                st.integers(0, 3),
+                st.integers(0, 50),
+                st.none() | st.integers(0, 99),
+            ),
+            min_size=1,
+            max_size=14,
+        ),
+        copies=st.integers(1, 2),
+        planned=st.integers(0, 80),
+        seed=st.randoms(use_true_random=False),
+    )
+    def test_any_order_makes_the_same_stages(
+        self, says: list[tuple[str, int, int, int | None]], copies: int, planned: int, seed: random.Random
+    ) -> None:
+        Dataset.objects.filter(key="staged").delete()
+        dataset = Dataset.objects.create(key="staged")
+        services.begin_run(
+            dataset, [StagePlan("load", total=planned), StagePlan("encode", counts_as=State.EMBEDDING, total=planned)]
+        )
+        most: dict[str, dict[int, tuple[int, int]]] = {"load": {}, "encode": {}}
+        for stage, worker, current, total in says:
+            before = most[stage].get(worker, (0, 0))
+            most[stage][worker] = (max(before[0], current), max(before[1], total or 0))
+        reports = [
+            Report(stage=stage, worker=f"w{worker}", current=current, total=total)
+            for stage, worker, current, total in says * copies
+        ]
+        seed.shuffle(reports)
+        percent = 0.0
+        for report in reports:
+            [answer] = take([(dataset.pk, report)])
+            assert isinstance(answer, Taken), answer
+            now = shown(dataset)
+            assert percent <= (now.percent or 0) <= 100
+            percent = now.percent or 0
+        load, encode = shown(dataset).stages
+        for one, is_over in ((load, bool(most["encode"])), (encode, False)):
+            current = sum(current for current, _ in most[one.name].values())
+            total = sum(total for _, total in most[one.name].values())
+            if is_over and most[one.name]:
+                whole = max(planned, current, total)
+                assert (one.state, one.current, one.total) == ("done", whole, whole)
+            elif most[one.name]:
+                assert (one.state, one.current) == ("active", current)
+                assert one.total == (max(planned, total, current) if max(planned, total) else 0)
+            else:
+                assert (one.state, one.current, one.total) == ("waiting", 0, planned)
 
 
 # --- Batches --------------------------------------------------------------------------------------------------------
@@ -300,6 +408,16 @@ def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries:
     with django_assert_num_queries(8):  # 4 reads, 4 updates
         take([(dataset.pk, Report(current=2, worker="a")) for dataset in datasets])
     assert {shown(dataset).current for dataset in datasets} == {2}
+
+
+def test_queries_do_not_grow_with_the_workers(dataset: Dataset, django_assert_num_queries: Any) -> None:
+    def batch(current: int) -> list[tuple[int, Report]]:
+        return [(dataset.pk, Report(current=current, total=9, worker=f"w{number}")) for number in range(100)]
+
+    take([(dataset.pk, Report(state=State.INDEXING))])
+    with django_assert_num_queries(8):  # 4 reads, 3 updates, and one insert of shares
+        take(batch(1))
+    assert (shown(dataset).current, shown(dataset).total) == (100, 900)
 
 
 # --- Runs that are begun --------------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ LEGAL = {
     ("embedding", "indexing"), ("embedding", "ready"), ("embedding", "error"),
 }  # fmt: skip
 LEGAL_OF_STAGE = {
-    ("waiting", "active"), ("waiting", "skipped"), ("active", "done"), ("active", "failed"), ("active", "skipped"),
+    ("waiting", "active"),
+    ("waiting", "done"), ("waiting", "skipped"), ("active", "done"), ("active", "failed"), ("active", "skipped"),
 }  # fmt: skip
 
 

@@ -13,8 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from apps.datasets.access import Caller
 from apps.datasets.models import Sample
-from apps.pages.access import may_steer, visible_dataset
+from apps.pages.access import visible_dataset
 from apps.pages.cursor import cursor_page, parse_cursor
 from apps.pages.forms import NewDatasetForm
 from apps.pages.listing import SORTS, ListQuery, list_datasets
@@ -57,7 +58,7 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
         "phase": phase(progress),
         "runs": runs,
         "latest": latest,
-        "may_steer": may_steer(request.user, dataset),
+        "may_steer": Caller(request.user).may_steer(dataset),
         "has_source": has_source(dataset),
         "failures": cursor_page(
             ItemFailure.objects.filter(run=latest), FAILURES_SIZE,
