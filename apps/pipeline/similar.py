@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from heapq import nlargest
+from threading import Lock
 
 import numpy as np
 
@@ -18,14 +19,23 @@ class Similar:
     score: float
 
 
+# A search reads every vector of its dataset. Many at once would each take as much longer, and all their memory.
+_one_at_a_time = Lock()
+
+
 def similar_to(sample: Sample, limit: int = 12) -> list[Similar]:
     """The ``limit`` samples of the dataset nearest to ``sample`` by cosine, nearest first; without ``sample`` itself.
 
-    Empty where it has no vector yet. Only vectors of the same embedder are compared.
+    Empty where it has no vector yet. Only vectors of the same embedder are compared. One search at a time in a process.
     """
     own = sample.embedding_block
     if own is None:
         return []
+    with _one_at_a_time:
+        return _nearest(sample, own, limit)
+
+
+def _nearest(sample: Sample, own: EmbeddingBlock, limit: int) -> list[Similar]:
     ids, vectors = _read(own)
     vector = vectors[np.flatnonzero(ids == sample.pk)[0]]
     blocks = EmbeddingBlock.objects.filter(

@@ -22,13 +22,24 @@ from tests.images import make_images
 
 WIDE = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
+LONG = "L" * 128
 
 
 @pytest.fixture
-def sessionid(transactional_db: None) -> str:
-    client = Client()
-    client.force_login(User.objects.create_superuser("admin"))
-    return client.cookies["sessionid"].value
+def session_of(transactional_db: None) -> Callable[[str], str]:
+    """The session of the user of that name, who is made: "admin" may everything, all others nothing."""
+
+    def sign_in(name: str) -> str:
+        client = Client()
+        client.force_login(User.objects.create_user(name, is_staff=name == "admin", is_superuser=name == "admin"))
+        return client.cookies["sessionid"].value
+
+    return sign_in
+
+
+@pytest.fixture
+def sessionid(session_of: Callable[[str], str]) -> str:
+    return session_of("admin")
 
 
 @pytest.fixture
@@ -52,41 +63,59 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     progress.start_stage(runs["custom"], "check", total=7)
     progress.request_pause(runs["paused"])
     progress.fail(runs["error"], "The disk is full.")
+    # Everything as long as it may be, and without a gap.
+    stage = StagePlan(LONG[:64], label=LONG[:100], unit=LONG[:32], total=12_500_000)
+    long = Dataset.objects.create(key=LONG, visibility=Dataset.Visibility.PUBLIC, name="N" + LONG)
+    run = progress.begin_run(long, [stage, StagePlan("embed", counts_as=State.EMBEDDING, total=12_500_000)])
+    progress.start_stage(run.pk, stage.name)
+    progress.report(run.pk, current=1_312_345, message=LONG * 7)
+    progress.record_failures(run.pk, stage.name, [(LONG * 8, LONG * 3)])
     return Sample.objects.filter(dataset__key="ready")[0]
 
 
-def paths(sample: Sample) -> list[str]:
-    keys = ["new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error", "ready"]
-    return [
-        "/",
-        "/?q=nothing-like-it",
-        *(f"/datasets/{key}/" for key in keys),
-        f"/datasets/ready/samples/{sample.pk}/",
-        "/datasets/ready/delete/",
-        "/new/",
-        "/datasets/unknown-to-all/",
-        "/accounts/login/",
-    ]
+def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
+    """Every page with its status, by who opens it: the admin, someone who may nothing, nobody."""
+    keys = ["new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error", "ready", LONG]
+    return {
+        "admin": [
+            ("/", 200),
+            ("/?q=nothing-like-it", 200),
+            *((f"/datasets/{key}/", 200) for key in keys),
+            (f"/datasets/ready/samples/{sample.pk}/", 200),
+            ("/datasets/ready/delete/", 200),
+            ("/new/", 200),
+            ("/tokens/", 200),
+            ("/datasets/unknown-to-all/", 404),
+        ],
+        "someone": [("/new/", 403), ("/datasets/ready/", 200)],
+        "": [("/", 200), ("/datasets/new/", 200), ("/accounts/login/", 200)],
+    }
 
 
-@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", PHONE)], ids=["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_is_accessible(
     open_page: Callable[..., Page],
     everything: Sample,
-    sessionid: str,
+    session_of: Callable[[str], str],
     scheme: str,
     viewport: dict[str, int],
 ) -> None:
-    page = open_page("/", sessionid=sessionid, color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
     complaints = []
-    for path in paths(everything):
-        answer = page.goto(path)
-        assert answer is not None
-        assert answer.status == (404 if "unknown-to-all" in path else 200)
-        found = Axe().run(page)
-        complaints += [f"{path}: {v['id']}: {v['nodes'][0]['html']}" for v in found.response["violations"]]
-        wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0, f"{path} scrolls sideways by {wider} pixels"
+    for who, opened in paths(everything).items():
+        sessionid = session_of(who) if who else None
+        page = open_page("/", sessionid=sessionid, color_scheme=scheme, viewport=viewport, reduced_motion="reduce")
+        for path, status in opened:
+            answer = page.goto(path)
+            assert answer is not None
+            assert answer.status == status
+            assert page.url.endswith(path)
+            if "/samples/" in path:
+                expect(page.locator("[aria-labelledby=similar-title] img")).to_have_count(7)
+            found = Axe().run(page)
+            complaints += [f"{path}: {v['id']}: {v['nodes'][0]['html']}" for v in found.response["violations"]]
+            wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert wider <= 0, f"{path} scrolls sideways by {wider} pixels"
     assert complaints == []
 
 

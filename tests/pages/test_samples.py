@@ -65,7 +65,7 @@ def test_the_page(as_user: AsUser, owner: User, sample: Sample) -> None:
     assert "1.2 kB" in html
     assert sample.sha256 in html
     assert f'src="{address(sample, "sample-original")}"' in html
-    assert "once this sample has its embedding" in html
+    assert "once this sample has its embedding" in as_user(owner).get(f"{address(sample)}?similar").text
     assert 'id="progress-header"' in html
 
 
@@ -87,7 +87,10 @@ def test_similar_images_with_their_score(as_user: AsUser, owner: User, sample: S
         sample_ids=np.array([s.pk for s in samples], dtype="<i8").tobytes(), vectors=vectors.tobytes(),
     )  # fmt: skip
     Sample.objects.update(embedding_block=block)
-    html = as_user(owner).get(address(sample)).text.split("Similar images")[1]
+    assert 'hx-get="?similar" hx-trigger="load"' in as_user(owner).get(address(sample)).text
+    partial = as_user(owner).get(f"{address(sample)}?similar", headers={"HX-Request": "true"}).text
+    html = as_user(owner).get(f"{address(sample)}?similar").text.split("Similar images")[1]
+    assert partial.strip() in html
     assert html.index("0.800") < html.index("0.600")
     assert html.index(f'alt="{samples[0].path}"') < html.index(f'alt="{samples[2].path}"')
     assert f'alt="{sample.path}"' not in html
@@ -114,6 +117,27 @@ def test_files_that_are_gone(as_user: AsUser, owner: User, sample: Sample, tmp_p
     Sample.objects.filter(pk=sample.pk).update(sha256="f" * 64)
     assert as_user(owner).get(address(sample, "sample-original")).status_code == 404
     assert as_user(owner).get(address(sample, "sample-thumbnail")).status_code == 404
+
+
+def test_the_page_of_one_that_is_gone_shows_its_thumbnail(
+    as_user: AsUser, owner: User, sample: Sample, tmp_path: Path
+) -> None:
+    (tmp_path / "images" / sample.path).unlink()
+    html = as_user(owner).get(address(sample)).text
+    assert f'<img src="{address(sample, "sample-thumbnail")}?h=' in html
+    assert address(sample, "sample-original") not in html
+    assert "Its file is not there any more." in html
+
+
+def test_it_leads_back_to_its_place_in_the_gallery(
+    as_user: AsUser, owner: User, private: Dataset, samples_in: SamplesIn
+) -> None:
+    samples = samples_in(private, 100)
+    gallery = private.get_absolute_url()
+    assert f'href="{gallery}#samples"' in as_user(owner).get(address(samples[20])).text
+    html = as_user(owner).get(address(samples[50])).text
+    [back] = re.findall(rf'href="({gallery}\?after=\d+)#samples"', html)
+    assert f'href="{address(samples[50])}"' in as_user(owner).get(back).text
 
 
 def test_a_link_that_leads_out_is_not_followed(as_user: AsUser, owner: User, sample: Sample, tmp_path: Path) -> None:

@@ -534,7 +534,7 @@ def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Call
     on_change(lambda shown: None if Sample.objects.get(path=images[0].name).seen_in_run == 1 else ask_once(run.pk))
 
     def ask_once(run_pk: int) -> None:
-        if Run.objects.get(pk=run_pk).control == Run.Control.RUN:
+        if Run.objects.unfinished().filter(pk=run_pk, control=Run.Control.RUN).exists():
             progress.request_cancel(run_pk)
 
     assert Runner(run.pk).process() is Outcome.CANCELLED

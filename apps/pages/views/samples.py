@@ -22,26 +22,48 @@ SHOWN_TYPES: Final = {
 }  # fmt: skip
 
 
+# Samples that the gallery shows before the one that it is left to: half a page.
+BEFORE: Final = 30
+
+
 def _sample(request: HttpRequest, key: str, pk: int) -> Sample:
     dataset = visible_dataset(request, key)
-    return get_object_or_404(Sample.objects.select_related("dataset", "embedding_block"), dataset=dataset, pk=pk)
+    return get_object_or_404(Sample.objects.select_related("dataset"), dataset=dataset, pk=pk)
 
 
 @require_safe
 def detail(request: HttpRequest, key: str, pk: int) -> HttpResponse:
-    """A sample: large, its facts, its neighbours in the gallery, and what looks like it."""
+    """A sample: large, its facts, and its neighbours in the gallery.
+
+    What looks like it is asked for by the page itself (``?similar``): among a million samples it takes seconds.
+    """
     sample = _sample(request, key, pk)
+    wants_similar = "similar" in request.GET
+    context = {"dataset": sample.dataset, "sample": sample, "wants_similar": wants_similar}
+    if wants_similar:
+        context["similar"] = similar_to(sample)
+    if request.headers.get("HX-Request"):
+        return render(request, "pages/sample.html#similar", context)
     siblings = Sample.objects.filter(dataset=sample.dataset)
-    context = {
-        "dataset": sample.dataset,
+    before = list(siblings.filter(pk__lt=sample.pk).order_by("-pk")[: BEFORE + 1])
+    return render(request, "pages/sample.html", context | {
         "progress": progress_of(sample.dataset_id),
-        "sample": sample,
-        "previous": siblings.filter(pk__lt=sample.pk).order_by("-pk").first(),
+        "previous": before[0] if before else None,
         "next": siblings.filter(pk__gt=sample.pk).order_by("pk").first(),
-        "similar": similar_to(sample),
-        "shows_original": sample.format in SHOWN_TYPES,
-    }
-    return render(request, "pages/sample.html", context)
+        # The page of the gallery that has the sample in its middle.
+        "gallery": f"?after={before[BEFORE].pk}" if before[BEFORE:] else "",
+        "has_original": (has_original := _has_original(sample)),
+        "shows_original": sample.format in SHOWN_TYPES and has_original,
+    })  # fmt: skip
+
+
+def _has_original(sample: Sample) -> bool:
+    """Whether the file of a sample is still there."""
+    try:
+        original_file(sample)
+    except (OSError, OutsideRoot):
+        return False
+    return True
 
 
 def _bytes(content: bytes, content_type: str, cache: str) -> HttpResponse:
