@@ -13,7 +13,8 @@ from .consumers import ListConsumer, ManyConsumer, OneConsumer, PageConsumer
 sockets = URLRouter(
     [
         re_path(r"^api/progress/ws$", ManyConsumer.as_asgi()),
-        re_path(rf"^api/datasets/(?P<dataset_id>{KEY_PATTERN})/progress/ws$", OneConsumer.as_asgi()),
+        # Any id: one that no dataset can have is unknown, and said to be, like any other that there is not.
+        re_path(r"^api/datasets/(?P<dataset_id>[^/]+)/progress/ws$", OneConsumer.as_asgi()),
         re_path(r"^progress/live/$", ListConsumer.as_asgi()),
         re_path(rf"^datasets/(?P<dataset_id>{KEY_PATTERN})/progress/live/$", PageConsumer.as_asgi()),
         re_path(r"", WebsocketDenier.as_asgi()),  # an address where there is no socket

@@ -119,8 +119,9 @@ def _refused(server: Server, dataset_id: str, **options: object) -> tuple[dict[s
         return answer, socket.close_code()
 
 
-def test_unknown_dataset_is_closed(server: Server, dataset: Dataset) -> None:
-    answer, code = _refused(server, "dogs")
+@pytest.mark.parametrize("key", ["dogs", "d" * 129, "-dogs"], ids=["free", "too long", "no id"])
+def test_unknown_dataset_is_closed(server: Server, dataset: Dataset, key: str) -> None:
+    answer, code = _refused(server, key)
     assert answer["type"] == "error"
     assert code == 4404
 
