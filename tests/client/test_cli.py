@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from dataset_progress import _cli
 
 from apps.progress import services
-from apps.progress.models import Run
+from apps.progress.models import ItemFailure, Run
 from tests.services import free_port
 
 from .conftest import shown, until
+from .test_watch import answering
 
 SOURCES = str(Path(__file__).resolve().parent.parent.parent / "client/src")
 
@@ -38,6 +42,14 @@ def test_report(address: str) -> None:
     assert (shown().state, shown().current, shown().total) == ("indexing", 45, 100)
     services.request_cancel(Run.objects.get().pk)
     assert b"asked to cancel" in command("report", "cats", "--current", "46").stdout
+
+
+def test_report_of_what_failed_and_of_the_end(address: str) -> None:
+    said = ["--failure", "a.jpg", "truncated", "--failure", "b.jpg", "empty", "--stage", "load", "--run", "1"]
+    assert command("report", "cats", "--state", "indexing").returncode == 0
+    assert command("report", "cats", *said).returncode == 0
+    assert set(ItemFailure.objects.values_list("item", "reason")) == {("a.jpg", "truncated"), ("b.jpg", "empty")}
+    assert command("report", "cats", "--error", "\x1b[2Jno disk").stdout == b"cats: error 0% (0)  [2Jno disk\n"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +114,77 @@ def test_what_goes_wrong_has_a_status_and_one_line(address: str) -> None:
         assert b"Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["watch", "a/b"],
+        ["watch", "cats", "--poll", "0"],
+        ["report", "my cats", "--current", "1"],
+        ["report", "cats", "--current", "-1"],
+        ["simulate", "cats", "--items", "-1"],
+        ["simulate", "cats", "--seconds", "nan"],
+        ["pipe", "cats", "--total", "1.5"],
+        ["pipe", "cats", "--wait", "inf"],
+    ],
+)
+def test_bad_arguments(arguments: list[str]) -> None:
+    ended = command(*arguments, DATASET_PROGRESS_URL="http://127.0.0.1:9")
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (2, False), ended.stderr
+
+
+@pytest.mark.parametrize("answer", [b"{}", b"[]", b"<html>", b'{"progress": 5}'])
+def test_a_server_that_is_another(answer: bytes) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
+    with answering(head + b"%d\r\n\r\n" % len(answer) + answer) as (url, _):
+        ended = command("report", "cats", "--current", "1", DATASET_PROGRESS_URL=url)
+    assert (ended.returncode, ended.stderr.count(b"\n")) == (3, 1), ended.stderr
+
+
+def test_where_the_server_is_down(address: str) -> None:
+    down = f"http://127.0.0.1:{free_port()}"
+    played = command("simulate", "cats", "--items", "3", "--seconds", "0", "--wait", "0.2", DATASET_PROGRESS_URL=down)
+    assert (played.returncode, b"not heard" in played.stderr) == (3, True)
+    piped = command("pipe", "cats", "--wait", "0.2", given=b"a\nb\n", DATASET_PROGRESS_URL=down)
+    assert (piped.returncode, piped.stdout, piped.stderr.count(b"not reported")) == (0, b"a\nb\n", 1)
+
+
+@pytest.mark.parametrize(("target", "status"), [("/dev/full", 1), ("head", 141)])
+def test_an_output_that_takes_nothing(address: str, target: str, status: int) -> None:
+    assert command("report", "cats", "--current", "1", "--state", "indexing").returncode == 0
+    if target == "head":
+        out = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+        out.wait()
+        assert out.stdin is not None
+        where = out.stdin.fileno()
+    else:
+        where = os.open(target, os.O_WRONLY)
+    ended = subprocess.run(
+        [sys.executable, "-m", "dataset_progress", "report", "cats"], env=environment(), stdout=where,
+        stderr=subprocess.PIPE, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (status, False), ended.stderr
+
+
+def test_words_of_the_server_are_shown_as_they_are(address: str) -> None:
+    said = "[/bold] [red]not markup[/red] \x1b]0;title\x07"
+    assert command("report", "cats", "--state", "error", "--error", said).returncode == 0
+    main, screen = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "dataset_progress", "watch", "cats"], env=environment(TERM="xterm", COLUMNS="200"),
+        stdout=screen, stderr=screen,
+    ) as process:  # fmt: skip
+        os.close(screen)
+        shown = b""
+        with suppress(OSError):  # what a terminal says when its program is gone
+            while chunk := os.read(main, 65536):
+                shown += chunk
+    os.close(main)
+    assert process.returncode == 1
+    assert b"[/bold] [red]not markup[/red]" in shown
+    assert b"Traceback" not in shown
+    assert b"\x1b]0;" not in shown
+
+
 def test_without_an_address_it_says_what_to_set() -> None:
     ended = command("watch", "cats", DATASET_PROGRESS_URL="")
     assert ended.returncode == 2
@@ -114,3 +197,9 @@ def test_help_has_an_example_and_the_exit_status(name: str) -> None:
     assert "example: " in text
     assert "exit status" in text
     assert "DATASET_PROGRESS_TOKEN" in text
+
+
+def test_every_argument_has_a_word_of_help() -> None:
+    commands = next(action.choices for action in _cli._parser()._actions if isinstance(action.choices, dict))
+    without = [action.dest for each in commands.values() for action in each._actions if not action.help]
+    assert (set(commands), without) == ({"watch", "report", "pipe", "simulate"}, [])

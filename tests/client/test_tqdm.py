@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import threading
+import time
 import warnings
+from collections.abc import Callable
+from typing import Any
 
+import dataset_progress.tqdm.auto
 import optuna
 import pytest
 import tqdm as real
+from dataset_progress import Cancelled, _run
 from dataset_progress.tqdm import capture_tqdm, tqdm, trange
 from tqdm import TqdmExperimentalWarning
 from tqdm.auto import tqdm as auto
+
+from apps.progress import services
+from apps.progress.models import Run, Share
 
 from .conftest import shown, until
 
@@ -59,6 +69,135 @@ def test_without_a_dataset_it_is_tqdm_as_it_is() -> None:
     assert isinstance(bar, real.tqdm)
 
 
+def quiet(*arguments: Any, **options: Any) -> tqdm:
+    """A bar that reports, and is drawn where nobody looks."""
+    return tqdm(*arguments, dataset="cats", file=io.StringIO(), **options)
+
+
+def counted() -> list[tuple[str, int]]:
+    """What is in the database of each stage, whatever the end has made of it."""
+    return list(Share.objects.order_by("pk").values_list("stage__name", "current"))
+
+
+@pytest.mark.parametrize("disable", [False, True])
+@pytest.mark.parametrize("interval", [0.0, 10.0])
+def test_each_item_counts_once_and_at_once(disable: bool, interval: float) -> None:
+    for item in quiet(range(40), disable=disable, mininterval=interval):
+        if item in (5, 30):
+            until(lambda progress, item=item: progress.current == item)  # type: ignore[misc]
+    assert (shown().state, counted()) == ("ready", [("indexing", 40)])
+
+
+@pytest.mark.parametrize("disable", [False, True])
+def test_what_is_counted_by_hand_counts_once(disable: bool) -> None:
+    with quiet(total=20, initial=3, disable=disable, mininterval=0) as bar:
+        for _ in range(10):
+            bar.update(1)
+        until(lambda progress: progress.current == 13)
+        bar.n, bar.total = 15, 30
+        bar.refresh()
+        assert until(lambda progress: progress.current == 15).total == 30
+    assert counted() == [("indexing", 15)]
+
+
+def test_a_bar_that_is_used_again_goes_on_counting() -> None:
+    with quiet(total=10) as bar:
+        bar.update(10)
+        bar.reset(5)
+        bar.update(2)
+        assert until(lambda progress: progress.current == 12).total == 15
+    assert counted() == [("indexing", 12)]
+
+
+def test_it_does_with_what_it_is_given_what_tqdm_does() -> None:
+    items, plain = [1, 2, 3], real.tqdm([1, 2, 3], file=io.StringIO())
+    bar = quiet(items)
+    assert (len(bar), list(bar), list(bar)) == (len(plain), list(plain), list(plain))
+    assert list(reversed(quiet(items))) == list(reversed(real.tqdm(items, file=io.StringIO())))
+    assert (2 in quiet(items)) is (2 in plain)
+    assert list(quiet({"a": 1}.items())) == [("a", 1)]
+    with pytest.raises(KeyError):
+        quiet(items, no_such_option=True)
+
+
+def test_it_is_found_where_tqdm_is() -> None:
+    assert dataset_progress.tqdm.auto.tqdm is tqdm
+    assert dataset_progress.tqdm.auto.trange is trange
+
+
+def test_a_bar_within_a_bar_is_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATASET_PROGRESS_DATASET", "cats")
+    for _ in tqdm(range(3), desc="epochs", file=io.StringIO()):
+        assert list(tqdm(range(5), desc="batches", file=io.StringIO())) == [0, 1, 2, 3, 4]
+    assert (shown().run, counted()) == (1, [("epochs", 3)])
+
+
+def test_a_bar_that_is_left_fails_with_how_far_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_run, "LEFT_SECONDS", 0.1)
+    for item in quiet(range(10)):
+        if item == 4:
+            break
+    assert until(lambda progress: progress.is_finished).error == "The loop was left after 4 of 10."
+
+
+def in_loop(update: Callable[[], object]) -> None:
+    for _ in quiet(range(10**9)):
+        update()
+        time.sleep(0.001)
+
+
+def by_hand(update: Callable[[], object]) -> None:
+    with quiet() as bar:
+        while True:
+            update()
+            bar.update()
+            time.sleep(0.001)
+
+
+def captured_loop(update: Callable[[], object]) -> None:
+    with capture_tqdm("cats"):
+        for _ in auto(range(10**9), file=io.StringIO()):
+            update()
+            time.sleep(0.001)
+
+
+def captured_by_hand(update: Callable[[], object]) -> None:
+    with capture_tqdm("cats"), auto(file=io.StringIO()) as bar:
+        while True:
+            update()
+            bar.update()
+            time.sleep(0.001)
+
+
+@pytest.mark.parametrize("job", [in_loop, by_hand, captured_loop, captured_by_hand])
+def test_a_pause_and_a_cancellation_reach_it(job: Callable[[Callable[[], object]], None]) -> None:
+    seen: list[int] = []
+    ends: list[BaseException] = []
+
+    def through() -> None:
+        try:
+            job(lambda: seen.append(1))
+        except Cancelled as cancelled:
+            ends.append(cancelled)
+
+    thread = threading.Thread(target=through)
+    thread.start()
+    until(lambda progress: progress.current > 0)
+    run = Run.objects.get()
+    services.request_pause(run.pk)
+
+    def stands(progress: object) -> bool:
+        before = len(seen)
+        time.sleep(0.5)
+        return len(seen) == before
+
+    until(stands)
+    services.request_cancel(run.pk)
+    thread.join(60)
+    assert len(ends) == 1
+    assert until(lambda progress: progress.is_finished).cancelled
+
+
 @pytest.mark.parametrize("disable", [False, True])
 def test_bars_of_others_are_captured(disable: bool) -> None:
     with capture_tqdm("cats"):
@@ -74,6 +213,46 @@ def test_bars_of_others_are_captured(disable: bool) -> None:
         ("Tokenising", 20, 20),
         ("Writing", 8, 8),
     ]
+
+
+@pytest.mark.parametrize("disable", [False, True])
+def test_a_captured_item_counts_once_and_at_once(disable: bool) -> None:
+    with capture_tqdm("cats"):
+        for item in auto(range(40), file=io.StringIO(), disable=disable, mininterval=10):
+            if item == 30:
+                until(lambda progress: progress.current == 30)
+    assert (shown().state, counted()) == ("ready", [("indexing", 40)])
+
+
+def test_a_bar_that_nobody_closes_hides_no_other() -> None:
+    with capture_tqdm("cats"):
+        kept = auto(total=2, desc="first", file=io.StringIO())
+        kept.update(2)
+        bar = auto(total=9, desc="second", file=io.StringIO())
+        bar.update(4)
+        del bar
+        gc.collect()
+        with auto(total=3, desc="third", file=io.StringIO()) as bar:
+            bar.update(3)
+            bar.reset()
+            bar.update(1)
+            until(lambda progress: progress.current == 4)
+    assert sorted(counted()) == [("first", 2), ("second", 4), ("third", 4)]
+
+
+def test_captures_within_each_other() -> None:
+    before = dict(vars(real.std.tqdm))
+    with capture_tqdm("cats"), auto(total=3, desc="outer", file=io.StringIO()) as outer:
+        with capture_tqdm("dogs"):
+            assert len(list(auto(range(5), desc="inner", file=io.StringIO()))) == 5
+            assert len(list(tqdm(range(7), dataset="mice", file=io.StringIO()))) == 7
+        outer.update(3)
+    assert [(shown(key).state, shown(key).current) for key in ("cats", "dogs", "mice")] == [
+        ("ready", 3),
+        ("ready", 5),
+        ("ready", 7),
+    ]
+    assert dict(vars(real.std.tqdm)) == before
 
 
 def test_after_the_capture_tqdm_is_as_it_was() -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,6 +20,10 @@ from apps.progress.reporting import Report, take
 from apps.progress.transitions import State
 from tests.processes import kill, web_server
 from tests.services import free_port, wait_until
+
+from .test_harmless import script
+
+THREAD = "dataset-progress-watch"
 
 
 def say(**said: object) -> None:
@@ -77,6 +84,123 @@ def test_a_server_that_is_down_is_given_up_on() -> None:
     watched = watch("cats", "polling", 0.01, max_failures=3, url=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(Unreachable):
         list(watched)
+
+
+@pytest.mark.parametrize("mode", ["websocket", "polling"])
+def test_a_token_that_is_none_is_said_to_be(address: str, mode: str) -> None:
+    say(current=1)
+    with pytest.raises(Refused) as refusal:
+        list(watch("cats", mode, token="dp_none"))  # type: ignore[arg-type]
+    assert refusal.value.status == 401
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """A server that answers everything with the same bytes: its address, and what it was asked."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection:
+                    asked.append(connection.recv(65536))
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join(30)
+
+
+NOT_NOW = b"HTTP/1.1 503 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+def test_after_five_attempts_it_polls_and_in_the_end_gives_up() -> None:
+    with answering(NOT_NOW) as (url, asked):
+        watched = watch("cats", polling_interval=0.01, max_failures=4, url=url).start()
+        wait_until(lambda: watched.trouble is not None, seconds=30, what="nobody was told of the trouble")
+        with pytest.raises(Refused):
+            list(watched)
+    assert ["/ws" in line.split(b"\r\n")[0].decode() for line in asked] == [True] * 5 + [False] * 4
+
+
+def test_while_it_fails_it_asks_ever_less_often() -> None:
+    with answering(NOT_NOW) as (url, asked), watch("cats", "polling", 0.05, max_failures=1000, url=url):
+        wait_until(lambda: len(asked) >= 2, seconds=30, what="it was not asked again")
+        threading.Event().wait(3)
+        assert len(asked) <= 9
+
+
+def test_frames_that_are_none_of_ours_end_nothing() -> None:
+    from websockets.sync.server import ServerConnection, serve
+
+    def talk(connection: ServerConnection) -> None:
+        for frame in ("[]", "nonsense", '{"type": "progress_update"}', '{"type": "progress_update", "payload": 5}'):
+            connection.send(frame)
+
+    with serve(talk, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        watched = watch("cats", url=f"http://127.0.0.1:{server.socket.getsockname()[1]}").start()
+        wait_until(lambda: watched.trouble is not None, seconds=30, what="nobody was told of the trouble")
+        assert watched.error is None
+        watched.stop()
+        server.shutdown()
+
+
+@pytest.mark.parametrize("way", ["for", "async for"])
+def test_leaving_the_loop_ends_it_and_its_thread(address: str, way: str) -> None:
+    say(current=1)
+
+    async def job() -> None:
+        async for _ in watch("cats"):
+            break
+
+    if way == "for":
+        for _ in watch("cats"):
+            break
+    else:
+        asyncio.run(job())
+    wait_until(
+        lambda: THREAD not in {thread.name for thread in threading.enumerate()}, seconds=30, what="it goes on"
+    )  # fmt: skip
+
+
+def test_a_task_that_is_cancelled_lets_the_program_end() -> None:
+    code = """
+import asyncio, sys
+from dataset_progress import watch
+async def job():
+    async for _ in watch("cats", url=sys.argv[1]):
+        pass
+async def main():
+    try:
+        await asyncio.wait_for(job(), 0.5)
+    except (asyncio.TimeoutError, TimeoutError):
+        print("cancelled")
+asyncio.run(main())
+"""
+    ended = script(code, f"http://127.0.0.1:{free_port()}")
+    assert (ended.returncode, ended.stdout) == (0, "cancelled\n"), ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("dataset", "options"),
+    [
+        ("a/b", {}),
+        ("", {}),
+        ("cats", {"polling_interval": 0}),
+        ("cats", {"polling_interval": -1}),
+        ("cats", {"url": ""}),
+    ],
+)
+def test_what_cannot_be_watched_is_refused_at_once(dataset: str, options: dict[str, object]) -> None:
+    with pytest.raises(ValueError):
+        watch(dataset, **{"url": "http://127.0.0.1:9", **options})  # type: ignore[arg-type]
 
 
 def test_stop_ends_it_and_its_thread(address: str) -> None:

@@ -9,9 +9,11 @@ Where to, and as whom, is told by ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRES
 
 from __future__ import annotations
 
+from ._counting import Stage
 from ._errors import Cancelled, ProgressError, Refused, Unreachable
-from ._run import Run, Stage, track
+from ._run import Run
 from ._simulate import simulate
+from ._track import track
 from ._watch import Progress, Watch, watch
 
 __all__ = [

@@ -31,7 +31,7 @@ class Server:
         """The server of the arguments, else of ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``."""
         found = url if url is not None else os.environ.get("DATASET_PROGRESS_URL", "")
         secret = token if token is not None else os.environ.get("DATASET_PROGRESS_TOKEN", "")
-        return cls(found.rstrip("/"), secret)
+        return cls(found.strip().rstrip("/"), secret.strip())
 
 
 class Api:
@@ -50,6 +50,9 @@ class Api:
     def _new_client(self) -> httpx.Client:
         import httpx
 
+        if not (self.server.token.isascii() and self.server.token.isprintable()):
+            # The words of whoever refuses it later would quote it.
+            raise Unreachable("the token has characters that no token has")
         return httpx.Client(
             headers={"Authorization": f"Bearer {self.server.token}"} if self.server.token else {},
             timeout=TIMEOUT_SECONDS,
@@ -59,6 +62,7 @@ class Api:
         )
 
     def close(self) -> None:
+        """Close the connection."""
         if self._client is not None:
             self._client.close()
 
@@ -76,8 +80,8 @@ class Api:
             raise self._stranger()
         return results
 
-    def _stranger(self) -> Unreachable:
-        return Unreachable(f"{self.server.url} does not answer as Dataset Progress does")
+    def _stranger(self, how: str = "") -> Unreachable:
+        return Unreachable(f"{self.server.url} does not answer as Dataset Progress does{how}")
 
     def progress(self, dataset: str) -> dict[str, Any]:
         """How far a dataset is."""
@@ -91,11 +95,24 @@ class Api:
             with forks_held_off():
                 self._client = self._client or self._new_client()
                 response = self._client.request(method, f"{self.server.url}/api/{path}", json=body)
-            told = response.json()
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
+        if response.is_redirect:
+            raise Unreachable(f"{self.server.url} has moved to {response.headers.get('Location')}")
+        try:
+            told = response.json()
+        except ValueError:
+            raise self._stranger(f" ({response.status_code}, no JSON)") from None
         if not isinstance(told, dict):
             raise self._stranger()
         if response.status_code >= 400:
-            raise Refused(response.status_code, str(told.get("code", "")), str(told.get("detail", "")))
+            raise Refused(
+                response.status_code, str(told.get("code", "")), str(told.get("detail", "")),
+                _seconds(response.headers.get("Retry-After", "")),
+            )  # fmt: skip
         return told
+
+
+def _seconds(retry_after: str) -> float:
+    """The header, where it is a number of seconds; at most five minutes."""
+    return min(float(retry_after), 300.0) if retry_after.isdecimal() else 0.0

@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO
 
+from . import _values as values
 from ._api import Api, Server
+from ._counting import Stage
 from ._errors import Cancelled, ProgressError, Refused
-from ._run import Run, Stage
+from ._run import Run
 from ._simulate import simulate
 from ._watch import Progress, Watch
 
 EXIT = """\
-exit status: 0 done (watch: all ready); 1 the dataset ended in error, or was cancelled; 2 bad arguments; 3 the server
-cannot be reached, or said no; 130 interrupted
+exit status: 0 done (watch: all ready; pipe: everything passed on, whether or not the server heard of it); 1 the
+dataset ended in error, or was cancelled, or the output cannot be written; 2 bad arguments; 3 the server cannot be
+reached, or said no; 130 interrupted; 141 nobody reads the output any more
 """
 ADDRESS = """\
 The server is that of --url and --token, else of DATASET_PROGRESS_URL and DATASET_PROGRESS_TOKEN.
@@ -35,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("where is the server? Set DATASET_PROGRESS_URL, or pass --url")
     try:
         command: Callable[[argparse.Namespace], int] = options.command
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()
+        return status
     except Cancelled as cancelled:
         return _say(str(cancelled), 1)
     except Refused as refusal:
@@ -44,11 +49,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(f"the server cannot be reached: {error}", 3)
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        # Python writes what is left once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141 if isinstance(error, BrokenPipeError) else _say(str(error), 1)
 
 
 def _say(text: str, status: int) -> int:
-    print(f"dataset-progress: {text}", file=sys.stderr)
+    print(f"dataset-progress: {_plain(text)}", file=sys.stderr)
     return status
+
+
+def _plain(text: str) -> str:
+    """Text from the server without what would move the cursor, or worse."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
+def _dataset(said: str) -> str:
+    if not values.DATASET_ID.fullmatch(said):
+        raise argparse.ArgumentTypeError(f"{said!r} is no id of a dataset (letters, digits, . _ -)")
+    return said
+
+
+def _whole(said: str) -> int:
+    if not said.isdecimal():
+        raise argparse.ArgumentTypeError(f"{said!r} is no whole number, 0 or more")
+    return int(said)
+
+
+def _seconds(said: str) -> float:
+    try:
+        seconds = float(said)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{said!r} is no number of seconds, 0 or more")
+    return seconds
+
+
+def _interval(said: str) -> float:
+    if not (seconds := _seconds(said)):
+        raise argparse.ArgumentTypeError("it has to be more than 0")
+    return seconds
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,35 +111,45 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     see = add("watch", _watch, "watch datasets until all of them are ready", "dataset-progress watch cats dogs")
-    see.add_argument("dataset", nargs="+", metavar="ID")
-    see.add_argument("--poll", type=float, metavar="SECONDS", help="ask so often, in place of being told")
+    see.add_argument("dataset", nargs="+", metavar="ID", type=_dataset, help="the dataset's id")
+    see.add_argument("--poll", type=_interval, metavar="SECONDS", help="ask so often, in place of being told")
 
     say = add(
         "report", _report, "report how far a dataset is",
         "dataset-progress report cats --state indexing --current 45 --total 100",
     )  # fmt: skip
-    say.add_argument("dataset", metavar="ID")
-    say.add_argument("--state", choices=["pending", "indexing", "embedding", "ready", "error"])
-    for name in ("stage", "message", "error", "worker"):
-        say.add_argument(f"--{name}")
-    for name in ("current", "total", "failed", "skipped", "run"):
-        say.add_argument(f"--{name}", type=int)
+    say.add_argument("dataset", metavar="ID", type=_dataset, help="the dataset's id; it is made if there is none")
+    say.add_argument(
+        "--state", choices=["pending", "indexing", "embedding", "ready", "error"],
+        help="where the run is; ready and error end it",
+    )  # fmt: skip
+    say.add_argument("--stage", help="the stage that the counts are of, by any name; it begins if it has not")
+    say.add_argument("--current", type=_whole, metavar="N", help="how much of it is done, from its beginning")
+    say.add_argument("--total", type=_whole, metavar="N", help="of how much; 0: not known")
+    say.add_argument("--message", help="one line for people")
+    say.add_argument("--error", help="why it failed; the run ends")
+    say.add_argument("--worker", help="of several on one stage, the one whose share the counts are")
+    say.add_argument("--failed", type=_whole, metavar="N", help="how many items could not be processed")
+    say.add_argument("--skipped", type=_whole, metavar="N", help="how many were left as they were")
+    say.add_argument(
+        "--failure", nargs=2, action="append", metavar=("ITEM", "REASON"), help="one of them; may be given again"
+    )
+    say.add_argument("--run", type=_whole, metavar="N", help="the number of the run that is meant; else the open one")
 
     pipe = add(
         "pipe", _pipe, "count what goes through a pipe, by lines or bytes",
         "cat rows.csv | dataset-progress pipe cats --total 5000 | python load.py",
     )  # fmt: skip
-    pipe.add_argument("dataset", metavar="ID")
-    pipe.add_argument("--total", type=int, help="how many lines, or bytes, there are")
+    pipe.add_argument("dataset", metavar="ID", type=_dataset, help="the dataset's id; it is made if there is none")
+    pipe.add_argument("--total", type=_whole, metavar="N", help="how many lines, or bytes, there are")
     pipe.add_argument("--bytes", action="store_true", help="count bytes and not lines")
-    pipe.add_argument("--stage", default="indexing", help="default: indexing")
-
+    pipe.add_argument("--stage", default="indexing", help="what this part of the work is called; default: indexing")
     _add_wait(pipe)
 
     play = add("simulate", _simulate, "play the life of a dataset", "dataset-progress simulate demo --seconds 30")
-    play.add_argument("dataset", metavar="ID")
-    play.add_argument("--items", type=int, default=200)
-    play.add_argument("--seconds", type=float, default=20.0)
+    play.add_argument("dataset", metavar="ID", type=_dataset, help="the dataset's id; it is made if there is none")
+    play.add_argument("--items", type=_whole, default=200, metavar="N", help="how many; default: 200")
+    play.add_argument("--seconds", type=_seconds, default=20.0, help="how long it takes, about; default: 20")
     play.add_argument("--error", help="fail half-way, with this")
     _add_wait(play)
     return parser
@@ -105,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_wait(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--wait", type=float, default=10.0, metavar="SECONDS",
+        "--wait", type=_seconds, default=10.0, metavar="SECONDS",
         help="how long to stay at the end until the server has heard of it; default: 10",
     )  # fmt: skip
 
@@ -113,12 +165,13 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
 def _report(options: argparse.Namespace) -> int:
     names = ("state", "stage", "message", "error", "worker", "current", "total", "failed", "skipped", "run")
     said = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if options.failure:
+        said["failures"] = [{"item": item, "reason": reason} for item, reason in options.failure]
     api = Api(Server.find(options.url, options.token))
     answer = api.ask("POST", f"datasets/{options.dataset}/progress", said)
-    progress = Progress.parse(answer["progress"])
-    print(_line(progress))
-    if answer["control"] != "run":
-        print(f"asked to {answer['control']}")
+    print(_line(Progress.parse(answer.get("progress"))))
+    if (control := answer.get("control")) != "run":
+        print(_plain(f"asked to {control}"))
     return 0
 
 
@@ -126,7 +179,7 @@ def _line(progress: Progress) -> str:
     share = f" {progress.percent:.0f}%" if progress.percent is not None else ""
     of = f"/{progress.total}" if progress.total else ""
     said = progress.error or progress.message
-    return f"{progress.dataset_id}: {progress.state}{share} ({progress.current}{of}) {said}".rstrip()
+    return _plain(f"{progress.dataset_id}: {progress.state}{share} ({progress.current}{of}) {said}".rstrip())
 
 
 def _pipe(options: argparse.Namespace) -> int:
@@ -167,10 +220,12 @@ def _copy(run: Run, source: BinaryIO, target: BinaryIO, *, count_bytes: bool) ->
 
 
 def _simulate(options: argparse.Namespace) -> int:
-    simulate(
+    is_heard = simulate(
         options.dataset, items=options.items, seconds=options.seconds, error=options.error, url=options.url,
         token=options.token, flush_seconds=options.wait,
     )  # fmt: skip
+    if not is_heard:
+        return _say("the server has not heard of its end", 3)
     return 1 if options.error else 0
 
 
@@ -198,15 +253,32 @@ def _watch(options: argparse.Namespace) -> int:
 def _print(watches: list[Watch]) -> None:
     """A line a change, for logs."""
     said: dict[str, str] = {}
+    troubles = _Troubles()
     while True:
         running = [each for each in watches if not each.is_over]
         for each in watches:
             if each.progress is not None and said.get(each.dataset_id) != (line := _line(each.progress)):
                 said[each.dataset_id] = line
                 print(line, flush=True)
+        for trouble in troubles.new(running):
+            _say(trouble, 0)
         if not running:
             return
         time.sleep(0.2)
+
+
+class _Troubles:
+    """What keeps datasets from being seen, each said once until it is over."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def new(self, watches: list[Watch]) -> list[str]:
+        """What has not been said yet, in words."""
+        troubled = {each.dataset_id: each.trouble for each in watches if each.trouble is not None}
+        new = [f"{each}: {trouble} (trying again)" for each, trouble in troubled.items() if each not in self._said]
+        self._said = set(troubled)
+        return new
 
 
 def _draw(watches: list[Watch]) -> None:
@@ -217,7 +289,11 @@ def _draw(watches: list[Watch]) -> None:
     except ImportError:
         _print(watches)
         return
-    columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[said]}")]
+    columns = [
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.fields[said]}", markup=False),
+    ]  # fmt: skip
+    troubles = _Troubles()
     with Bars(*columns, TimeElapsedColumn()) as bars:
         tasks = {each.dataset_id: bars.add_task(each.dataset_id, total=100, said="") for each in watches}
         while True:
@@ -225,7 +301,9 @@ def _draw(watches: list[Watch]) -> None:
             for each in watches:
                 if (shown := each.progress) is not None:
                     said = shown.error or shown.message or shown.state
-                    bars.update(tasks[each.dataset_id], completed=shown.percent or 0, said=said[:60])
+                    bars.update(tasks[each.dataset_id], completed=shown.percent or 0, said=_plain(said[:60]))
+            for trouble in troubles.new(running):
+                bars.console.print(trouble, markup=False, style="yellow")
             if not running:
                 return
             time.sleep(0.1)

@@ -3,92 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
+import math
 import os
 import secrets
 import socket
-import sys
 import threading
 import time
-import weakref
-from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from . import _processes
+from . import _values as values
 from ._api import Api, Server, logger
+from ._counting import STATES, Cell, Counter, Share, Stage, ThreadCell, looper, plan, stage_name
 from ._errors import Cancelled, Refused
-from ._sender import Sender
+from ._sender import INTERVAL_SECONDS, Over, Sender
 
 if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
 
-# Failures that wait to be reported; of more, the count alone is kept.
-FAILURES_KEPT = 1000
 FAILURES_AT_ONCE = 200
 FLUSH_SECONDS = 2.0
-# The two working states; a stage of that name needs no other words.
-STATES = ("indexing", "embedding")
+# A pause is lifted where nobody has confirmed it for so long: who cannot be reached cannot say Resume either.
+HOLD_SECONDS = 60.0
+# What a loop that was left early waits for: the end of the program, which knows why.
+LEFT_SECONDS = 5.0
 
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of a run. ``total``: how many items it has, if that is known; ``weight``: its share of the whole run;
-    ``counts_as``: the working state as which it is shown; ``label``: its name for people, if that is another.
-    """
-
-    name: str
-    total: int | None = None
-    weight: float = 1.0
-    counts_as: Literal["indexing", "embedding"] | None = None
-    label: str | None = None
-    unit: str = "items"
-
-    def _body(self) -> dict[str, Any]:
-        is_plain = self.name in STATES
-        return {
-            "name": self.name,
-            "total": self.total or 0,
-            "weight": self.weight,
-            "counts_as": self.counts_as or (self.name if is_plain else "indexing"),
-            "label": self.label if self.label is not None else "" if is_plain else self.name,
-            "unit": self.unit,
-        }
-
-
-class Counter(Protocol):
-    """Something that counts, and is read from another thread."""
-
-    @property
-    def done(self) -> int: ...
-
-
-class _Cell:
-    """What one loop, or one thread, has done. It alone writes here, so it needs no lock."""
-
-    __slots__ = ("done",)
-
-    def __init__(self) -> None:
-        self.done = 0
-
-
-@dataclass
-class _Share:
-    """What this process has done of a stage."""
-
-    base: int = 0
-    cells: list[Counter] = field(default_factory=list)
-    total: int | None = None
-    failed: int = 0
-    failures: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=FAILURES_KEPT))
-
-    @property
-    def done(self) -> int:
-        return self.base + sum(cell.done for cell in self.cells)
+_has_said_nowhere = False
 
 
 class _Flag:
@@ -100,10 +45,6 @@ class _Flag:
         self.is_up = False
 
 
-_runs: weakref.WeakSet[Run] = weakref.WeakSet()
-_has_said_nowhere = False
-
-
 class Run:
     """Reports one pass over a dataset. Use it in a ``with`` block: leaving it makes the dataset ready, an exception
     makes it fail, with its message, and goes on its way.
@@ -112,10 +53,10 @@ class Run:
     processes that give the same one share a run; each of them but one passes ``finish=False``. ``worker``: the name of
     what is counted here; work that is done again under its name counts nothing twice. ``obey``: whether a pause holds
     `track`, and a cancellation raises `Cancelled` in it. ``flush_seconds``: how long leaving may take, else what
-    ``DATASET_PROGRESS_FLUSH_SECONDS`` says, else 2.
+    ``DATASET_PROGRESS_FLUSH_SECONDS`` says, else 2. ``clock``: seconds that only grow.
 
     Without an address, in ``url`` or ``DATASET_PROGRESS_URL``, it reports nowhere and costs nothing. It never raises
-    because of the server, and never waits for it but when it is left.
+    because of the server or of what it is told, and never waits for the server but when it is left.
     """
 
     def __init__(
@@ -131,36 +72,41 @@ class Run:
         token: str | None = None,
         flush_seconds: float | None = None,
         transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dataset = dataset
-        self.stages = tuple(stage if isinstance(stage, Stage) else Stage(stage) for stage in stages)
-        self._server = Server.find(url, token)
-        self._key = key or secrets.token_hex(16)
+        self._stages = plan(stages)
+        self._server = _server(dataset, url, token)
+        self._key = values.key(key or secrets.token_hex(16))
         self._finishes = finish
         self._obeys = obey
-        self._flush_seconds = _flush_seconds() if flush_seconds is None else flush_seconds
+        self._flush_seconds = _flush_seconds(flush_seconds)
         self._transport = transport
+        self._clock = clock
         self._number: int | None = None
+        self._current = self._stages[0]["name"] if self._stages else STATES[0]
         self._be_new(worker)
         if self._server.url:
-            _runs.add(self)
-        else:
-            _say_nowhere()
+            _processes.keep(self)
 
     def _be_new(self, worker: str | None = None) -> None:
         """Start counting, as a process that has done nothing of the run yet."""
-        self._worker = worker or f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}"
-        self._lock = threading.Lock()
+        self._worker = values.key(worker or f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}")
+        # A handler of a signal may close the run in the middle of what holds it.
+        self._lock = threading.RLock()
         self._sender: Sender | None = None
         self._local = threading.local()
-        self._shares: dict[str, _Share] = {}
-        self._current = self.stages[0].name if self.stages else STATES[0]
+        self._shares: dict[str, Share] = {}
         self._message = self._told_message = ""
         self._told: dict[str, dict[str, Any]] = {}
         self._ending: dict[str, Any] = {}
         self._control = "run"
+        self._confirmed = self._clock()
         self._flag = _Flag()
         self._is_closed = False
+        self._is_shared = self._is_entered = False
+        self._left = ""
+        self._died_before = _processes.last_error()
 
     def __repr__(self) -> str:
         return f"<Run of {self.dataset}>"
@@ -169,29 +115,33 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         """In a process that is given it, a run is the same run, with a share of its own; it ends where it began."""
-        kept = ("dataset", "stages", "_server", "_key", "_obeys", "_flush_seconds")
+        self._is_shared = True
+        kept = ("dataset", "_stages", "_server", "_key", "_obeys", "_flush_seconds", "_current")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._finishes = False
         self._transport = self._number = None
+        self._clock = time.monotonic
         self._be_new()
-        _runs.add(self)
+        if self._server.url:
+            _processes.keep(self)
 
     def _after_fork(self) -> None:
-        self._finishes = False
-        self._be_new()
+        """In a forked process: whatever was counted, it was elsewhere."""
+        if not self._is_closed:
+            self._finishes = False
+            self._be_new()
 
     # --- Counting ----------------------------------------------------------------------------------------------------
 
     def stage(self, name: str, total: int | None = None) -> Run:
         """Go on to a stage; what is counted from now on is counted there."""
+        name = stage_name(name)
         with self._lock:
             self._current = name
-        share = self._share(name)
-        if total is not None:
-            share.total = total
+            self._share(name).set(None, total)
         self._start()
         return self
 
@@ -206,22 +156,16 @@ class Run:
 
     def set(self, current: int | None = None, total: int | None = None, message: str | None = None) -> None:
         """Say how far this process is, in place of counting."""
-        share = self._share(self._current)
         with self._lock:
-            if current is not None:
-                share.base += current - share.done
-            if total is not None:
-                share.total = total
-        if message is not None:
-            self._message = message
+            self._share(self._current).set(current, total)
+            if message is not None:
+                self._message = values.text(message, 1000)
         self._start()
 
     def fail_item(self, item: object, reason: object = "") -> None:
         """List an item that could not be processed. The run goes on; the item still has to be counted."""
-        share = self._share(self._current)
         with self._lock:
-            share.failed += 1
-            share.failures.append((str(item)[-1024:] or "?", str(reason)[:500]))
+            self._share(self._current).fail(item, reason)
         self._start()
 
     @overload
@@ -236,21 +180,20 @@ class Run:
     ) -> Iterator[T] | AsyncIterator[T]:
         """The items of ``iterable``, each counted when the loop comes back for the next.
 
-        Holds at the next item while the run is paused, and raises `Cancelled` there when it is cancelled.
+        Holds at the next item while the run is paused, and raises `Cancelled` there when it is cancelled. A loop
+        within a loop over the same stage is a part of what that one counts, and counts nothing.
         """
         if not self._server.url:
-            return iter(iterable) if isinstance(iterable, Iterable) else aiter(iterable)
-        name = self._current if stage is None else stage
-        if total is None:
-            with suppress(Exception):
-                total = len(iterable)  # type: ignore[arg-type]  # asked, not known
-        cell = _Cell()
-        share = self._follow(name, cell, total)
-        if isinstance(iterable, Iterable):
-            return self._iterate(iterable, share, cell)
-        return self._iterate_async(iterable, share, cell)
+            return aiter(iterable) if isinstance(iterable, AsyncIterable) else iter(iterable)
+        name = self._current if stage is None else stage_name(stage)
+        cell = Cell(length(iterable) if total is None else total)
+        if isinstance(iterable, AsyncIterable):
+            return self._iterate_async(iterable, name, cell)
+        return self._iterate(iterable, name, cell)
 
-    def _iterate(self, iterable: Iterable[T], share: _Share, cell: _Cell) -> Iterator[T]:
+    def _iterate(self, iterable: Iterable[T], name: str, cell: Cell) -> Iterator[T]:
+        who = looper()
+        is_outermost = self._follow(name, cell, who)
         flag, done = self._flag, 0
         try:
             for item in iterable:
@@ -260,9 +203,12 @@ class Run:
                 done += 1
                 cell.done = done
         finally:
-            self._fold(share, cell)
+            if is_outermost:
+                self._fold(name, cell, who)
 
-    async def _iterate_async(self, iterable: AsyncIterable[T], share: _Share, cell: _Cell) -> AsyncIterator[T]:
+    async def _iterate_async(self, iterable: AsyncIterable[T], name: str, cell: Cell) -> AsyncIterator[T]:
+        who = looper()
+        is_outermost = self._follow(name, cell, who)
         flag, done = self._flag, 0
         try:
             async for item in iterable:
@@ -272,23 +218,27 @@ class Run:
                 done += 1
                 cell.done = done
         finally:
-            self._fold(share, cell)
+            if is_outermost:
+                self._fold(name, cell, who)
 
-    def _follow(self, name: str, cell: Counter, total: int | None) -> _Share:
-        """Count what somebody else's counter counts, as a stage of that name, until it is folded."""
-        self.stage(name)
-        share = self._share(name)
+    def _follow(self, name: str, cell: Counter, who: object) -> bool:
+        """Count what ``cell`` counts as a stage of that name, until it is folded, unless ``who`` is at that already."""
         with self._lock:
+            share = self._share(name)
+            if who in share.loopers:
+                return False
+            share.loopers.add(who)
             share.cells.append(cell)
-            if total is not None:
-                share.total = (share.total or 0) + total
-        return share
+            self._current = name
+        self._start()
+        return True
 
-    def _fold(self, share: _Share, cell: Counter) -> None:
-        """Keep what a loop that is over has counted, without its cell."""
+    def _fold(self, name: str, cell: Counter, who: object) -> None:
+        """Keep what a counter that is over has counted, without it."""
         with self._lock:
-            share.cells.remove(cell)
-            share.base += cell.done
+            share = self._share(name)
+            share.loopers.discard(who)
+            share.fold(cell)
 
     def hold(self) -> None:
         """Wait while the run is paused. Raises `Cancelled`. Loops of `track` do so by themselves."""
@@ -299,37 +249,55 @@ class Run:
         """Whether the loop is to wait. Raises `Cancelled`."""
         if self._control == "cancel":
             raise Cancelled(f"The run of {self.dataset} was cancelled.")
-        return self._control == "pause"
+        return self._control == "pause" and self._clock() - self._confirmed < HOLD_SECONDS
 
-    def _share(self, name: str) -> _Share:
-        with self._lock:
-            return self._shares.setdefault(name, _Share())
+    def _share(self, name: str) -> Share:
+        """What was done here of a stage. The lock is held."""
+        return self._shares.setdefault(name, Share())
 
-    def _own_cell(self) -> _Cell:
+    def _own_cell(self) -> ThreadCell:
         """The cell of this thread in the stage under way."""
         if not hasattr(self._local, "cells"):
             self._local.cells = {}
-        name = self._current
-        share = self._share(name)
+        cell = ThreadCell()
         with self._lock:
-            cell = _Cell()
+            name = self._current
+            share = self._share(name)
+            share.fold_ended_threads()
             share.cells.append(cell)
         self._local.cells[name] = cell
         self._start()
         return cell
 
+    def _so_far(self) -> str:
+        """What was done of the stage under way, in words."""
+        with self._lock:
+            share = self._share(self._current)
+            return f"{share.done:,} of {share.total:,}" if share.total else f"{share.done:,}"
+
+    def _is_around(self, dataset: str, server: Server) -> bool:
+        """Whether it is what a loop of that dataset goes on within."""
+        return self._is_entered and not self._is_closed and (self.dataset, self._server) == (dataset, server)
+
     # --- Beginning and ending ----------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        if self._sender is not None or not self._server.url or self._is_closed:
+        if self._sender is not None or self._is_closed or not self._server.url:
             return
         with self._lock:
-            if self._sender is None:
-                self._sender = Sender(self, Api(self._server, self._transport))
+            if self._sender is not None:
+                return
+            try:
+                self._sender = Sender(self, Api(self._server, self._transport), self._clock)
+            except Exception as error:  # no thread can be started, or none any more
+                self._server = Server("", "")
+                logger.warning("progress is not reported: %s (the job goes on; this is said once)", error)
+            else:
                 if not self._finishes:
-                    _flush_when_the_process_ends(self)
+                    _processes.flush_before_it_ends()
 
     def __enter__(self) -> Run:
+        self._is_entered = True
         self._start()
         return self
 
@@ -338,62 +306,142 @@ class Run:
     ) -> None:
         self.close(error)
 
-    def close(self, error: BaseException | str | None = None) -> None:
-        """End the run: ready, or failed with ``error``. Closing again does nothing."""
-        if self._is_closed:
-            return
+    async def __aenter__(self) -> Run:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose(error)
+
+    def close(self, error: BaseException | str | None = None) -> bool:
+        """End the run: ready, or failed with ``error``. Closing again changes nothing.
+
+        Says whether the server has heard of everything; True where there is none to hear of it.
+        """
+        if self._finishes:
+            self._start()
         if isinstance(error, SystemExit) and not error.code:
             error = None  # it has left as it meant to
-        if self._finishes:
-            self._ending = {"state": "ready"} if error is None else {"state": "error", "error": _words(error)}
-            self._start()
-        self._is_closed = True
-        if self._sender is not None:
-            self._sender.close(self._flush_seconds)
+        with self._lock:
+            is_first = not self._is_closed
+            self._is_closed = True
+            if is_first and self._finishes:
+                self._ending = {"state": "ready"} if error is None else {"state": "error", "error": values.words(error)}
+        if self._sender is None:
+            return True
+        if is_first and self._finishes and self._is_shared and error is None:
+            # What other processes have just counted is on its way; a report that comes after the end is refused.
+            time.sleep(min(2 * INTERVAL_SECONDS, self._flush_seconds))
+        return self._sender.close(self._flush_seconds)
+
+    async def aclose(self, error: BaseException | str | None = None) -> bool:
+        """`close`, while the event loop goes on."""
+        return await asyncio.to_thread(self.close, error)
+
+    def _leave(self) -> None:
+        """A loop was left early, for a reason that it cannot know: an exception that ends the program, or a ``break``.
+
+        The run fails in a few seconds, with what little is known, unless the program ends first and says more.
+        """
+        self._left = f"The loop was left after {self._so_far()}."
+        timer = threading.Timer(LEFT_SECONDS, self.close, [self._left])
+        timer.daemon = True
+        with suppress(RuntimeError):  # the program is ending
+            timer.start()
+
+    def _end_with_program(self, error: BaseException | None) -> None:
+        """The program ends, by ``error`` or not, and nobody has closed the run."""
+        if self._sender is None or self._is_closed:
+            return
+        if error is not None and error is not self._died_before:
+            self.close(error)
+        elif self._left:
+            self.close(self._left)
+        else:
+            with self._lock:
+                share = self._share(self._current)
+                is_through = share.total is None or share.done >= share.total
+            self.close(None if is_through else f"The program ended after {self._so_far()}.")
 
     # --- What the sender asks for ------------------------------------------------------------------------------------
 
     def begin(self, api: Api) -> None:
         """Begin the run, or find it by its key."""
-        body = {"stages": [stage._body() for stage in self.stages], "idempotency_key": self._key, "replace": True}
+        body = {"stages": self._stages, "idempotency_key": self._key, "replace": True}
         self._number = api.begin(self.dataset, body)
 
     def _update(self, **said: Any) -> dict[str, Any]:
         return {"dataset_id": self.dataset, "run": self._number, **said}
 
     def news(self, *, final: bool) -> list[dict[str, Any]]:
-        """The stages of which more is done than was told, the one under way last."""
-        planned = {stage.name for stage in self.stages if stage.total is not None}
+        """The stages of which more is done than was told, the one under way last, and then the end."""
+        updates = []
+        room = FAILURES_AT_ONCE
         with self._lock:
             names = [name for name in self._shares if name != self._current]
-            updates = []
             for name in [*names, self._current]:
-                share = self._shares.get(name)
-                if share is None:
+                if (share := self._shares.get(name)) is None:
                     continue
-                said: dict[str, Any] = {"current": share.done, "failed": share.failed}
-                if share.total is not None and name not in planned:
-                    said["total"] = share.total
-                if said != self._told.get(name) or share.failures:
-                    failures = list(share.failures)[:FAILURES_AT_ONCE]
-                    said["failures"] = [{"item": item, "reason": reason} for item, reason in failures]
-                    updates.append(self._update(stage=name, worker=self._worker, **said))
-        said = {"message": self._message} if self._message != self._told_message else {}
-        if final and not self.has_more():
-            said |= self._ending
-        if said:
-            updates.append(self._update(**said))
+                said: dict[str, Any] = {"current": values.count(share.done), "failed": share.failed}
+                if share.total is not None:
+                    said["total"] = values.count(share.total)
+                failures = share.failures[:room]
+                if said != self._told.get(name) or failures:
+                    room -= len(failures)
+                    listed = [{"item": item, "reason": reason} for item, reason in failures]
+                    updates.append(self._update(stage=name, worker=self._worker, failures=listed, **said))
+            has_more = sum(len(share.failures) for share in self._shares.values()) > FAILURES_AT_ONCE - room
+            if self._message != self._told_message:
+                updates.append(self._update(message=self._message))
+            if final and self._ending and not has_more:
+                updates.append(self._update(**self._ending))
         return updates
-
-    def has_more(self) -> bool:
-        """Whether one request is not enough for what there is to say."""
-        return any(len(share.failures) > FAILURES_AT_ONCE for share in self._shares.values())
 
     def heartbeat(self) -> list[dict[str, Any]]:
         return [self._update()]
 
     def is_paused(self) -> bool:
         return self._control == "pause"
+
+    def told(self, updates: list[dict[str, Any]], results: list[dict[str, Any]]) -> Refused | None:
+        """The server has answered, an update at a time."""
+        never: Refused | None = None
+        again: Refused | None = None
+        for update, result in zip(updates, results, strict=True):
+            status, code = int(result.get("status", 0)), str(result.get("code"))
+            refusal = Refused(status, code, str(result.get("detail")))
+            if status == 200:
+                self._control = str(result.get("control"))
+                self._confirmed = self._clock()
+            elif code == "run_finished" or status == 404:
+                raise Over(refusal)
+            elif code == "conflict" or status not in (409, 422):
+                again = refusal
+                continue
+            else:
+                never = refusal
+            self._note(update)
+        self._flag.is_up = self._obeys and self._control in ("pause", "cancel")
+        if again is not None:
+            raise again
+        return never
+
+    def dropped(self, updates: list[dict[str, Any]]) -> None:
+        """The server takes none of these as they are; an end is said once more, by itself."""
+        for update in updates:
+            if "state" not in update or len(updates) == 1:
+                self._note(update)
+
+    def _note(self, update: dict[str, Any]) -> None:
+        """An update needs not be said again."""
+        with self._lock:
+            if "state" in update:
+                self._ending = {}
+            self._told_message = update.get("message", self._told_message)
+            if (name := update.get("stage")) is not None:
+                self._told[name] = {key: update[key] for key in ("current", "failed", "total") if key in update}
+                del self._shares[name].failures[: len(update["failures"])]
 
     def over(self, api: Api) -> None:
         """Whoever cancelled the run while nothing was heard of it meant this job; whoever began another did not."""
@@ -402,86 +450,42 @@ class Run:
             self._control = "cancel"
             self._flag.is_up = self._obeys
 
-    def told(self, updates: list[dict[str, Any]], results: list[dict[str, Any]]) -> None:
-        for update, result in zip(updates, results, strict=True):
-            if result.get("status") != 200:
-                raise Refused(int(result.get("status", 0)), str(result.get("code")), str(result.get("detail")))
-            self._control = str(result.get("control"))
-            self._told_message = update.get("message", self._told_message)
-            if (name := update.get("stage")) is None:
-                continue
-            with self._lock:
-                self._told[name] = {key: update[key] for key in ("current", "failed", "total") if key in update}
-                for _ in update["failures"]:
-                    self._shares[name].failures.popleft()
-        self._flag.is_up = self._obeys and self._control in ("pause", "cancel")
+    def ended(self) -> None:
+        """Nobody reports any more, so that nobody could say Resume."""
+        if self._control == "pause":
+            self._control = "run"
+            self._flag.is_up = False
 
 
-@overload
-def track(
-    iterable: Iterable[T], *, dataset: str, stage: str = STATES[0], total: int | None = None, **options: Any
-) -> Iterator[T]: ...
-@overload
-def track(
-    iterable: AsyncIterable[T], *, dataset: str, stage: str = STATES[0], total: int | None = None, **options: Any
-) -> AsyncIterator[T]: ...
-
-
-def track(
-    iterable: Iterable[T] | AsyncIterable[T],
-    *,
-    dataset: str,
-    stage: str = STATES[0],
-    total: int | None = None,
-    **options: Any,
-) -> Iterator[T] | AsyncIterator[T]:
-    """The items of ``iterable``; going through them is a run of ``dataset``, with one stage.
-
-    The dataset is ready when they are through. A loop that is left early cannot tell why: its run ends when the
-    program does, in error if the program died of an exception. ``options`` are those of `Run`.
-    """
-    run = Run(dataset, stages=[stage], **options)
-    if isinstance(iterable, Iterable):
-        return _through(run, run.track(iterable, total=total))
-    return _through_async(run, run.track(iterable, total=total))
-
-
-def _through(run: Run, items: Iterator[T]) -> Iterator[T]:
+def length(iterable: object) -> int | None:
+    """How many items there are, where that can be known."""
     try:
-        yield from items
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        run.close(error)
-        raise
-    run.close()
+        return len(iterable)  # type: ignore[arg-type]  # asked, not known
+    except Exception:
+        return None
 
 
-async def _through_async(run: Run, items: AsyncIterator[T]) -> AsyncIterator[T]:
+def _server(dataset: str, url: str | None, token: str | None) -> Server:
+    """Where to report; nowhere under a name that no dataset can have."""
+    server = Server.find(url, token)
+    if not server.url:
+        _say_nowhere()
+    elif not (isinstance(dataset, str) and values.DATASET_ID.fullmatch(dataset)):
+        logger.warning("progress is not reported: %r is no id of a dataset (letters, digits, . _ -)", dataset)
+        return Server("", "")
+    return server
+
+
+def _flush_seconds(said: float | None) -> float:
+    given = os.environ.get("DATASET_PROGRESS_FLUSH_SECONDS", "") if said is None else said
     try:
-        async for item in items:
-            yield item
-    except GeneratorExit:
-        raise
-    except BaseException as error:
-        run.close(error)
-        raise
-    run.close()
-
-
-def _flush_seconds() -> float:
-    said = os.environ.get("DATASET_PROGRESS_FLUSH_SECONDS", "")
-    try:
-        return float(said) if said else FLUSH_SECONDS
-    except ValueError:
-        logger.warning("DATASET_PROGRESS_FLUSH_SECONDS=%s is not a number; it is taken for %g", said, FLUSH_SECONDS)
+        seconds = float(given) if given != "" else FLUSH_SECONDS
+        if math.isnan(seconds):
+            raise ValueError
+    except (TypeError, ValueError):
+        logger.warning("flush_seconds=%s is not a number; it is taken for %g", given, FLUSH_SECONDS)
         return FLUSH_SECONDS
-
-
-def _words(error: BaseException | str) -> str:
-    if isinstance(error, str):
-        return error or "Failed."
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return min(max(seconds, 0.0), 86_400.0)
 
 
 def _say_nowhere() -> None:
@@ -489,28 +493,3 @@ def _say_nowhere() -> None:
     if not _has_said_nowhere:
         _has_said_nowhere = True
         logger.debug("progress is reported nowhere: there is no DATASET_PROGRESS_URL")
-
-
-def _flush_when_the_process_ends(run: Run) -> None:
-    """Processes of `multiprocessing` leave without running what is registered with `atexit`."""
-    if (util := sys.modules.get("multiprocessing.util")) is not None:
-        util.Finalize(None, run.close, exitpriority=100)
-
-
-def _end_all() -> None:
-    """What is still open when the interpreter ends: failed if it ends by an exception, else done."""
-    error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
-    for run in list(_runs):
-        if run._sender is not None:
-            run.close(error)
-
-
-def _share_anew() -> None:
-    """In a forked process: whatever runs it has been given, it has done nothing of them yet."""
-    for run in list(_runs):
-        run._after_fork()
-
-
-atexit.register(_end_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_share_anew)

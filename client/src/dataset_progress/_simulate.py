@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ._run import Run, Stage
+from . import _values as values
+from ._counting import Stage
+from ._run import Run
 
 
 def simulate(
@@ -19,11 +21,17 @@ def simulate(
     error: str | None = None,
     sleep: Callable[[float], object] = time.sleep,
     **options: Any,
-) -> None:
+) -> bool:
     """Index and embed ``items`` that do not exist, in about ``seconds``, of which some ``failures`` cannot be read.
 
-    ``error``: the run fails with it half-way through the embedding. ``options`` are those of `Run`.
+    ``error``: the run fails with it half-way through the embedding. ``options`` are those of `Run`. Says whether the
+    server has heard of it to the end. Raises `ValueError` for an id that no dataset can have, and where a number is
+    below 0.
     """
+    if not values.DATASET_ID.fullmatch(dataset_id):
+        raise ValueError(f"{dataset_id!r} is no id of a dataset (letters, digits, . _ -)")
+    if min(items, seconds, failures) < 0:
+        raise ValueError("items, seconds and failures are 0 or more")
     stages = [Stage("indexing", total=items, unit="samples"), Stage("embedding", total=items, weight=2, unit="samples")]
     chance = random.Random(dataset_id)  # noqa: S311 -- a play
     bad = set(chance.sample(range(items), min(failures, items)))
@@ -34,5 +42,5 @@ def simulate(
                 if stage == "indexing" and item in bad:
                     run.fail_item(f"{item:05}.jpg", "the file is truncated")
                 if error is not None and stage == "embedding" and item >= items // 2:
-                    run.close(error)
-                    return
+                    return run.close(error)
+    return run.close()

@@ -7,11 +7,13 @@ import json
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from . import _values as values
 from ._api import Api, Server, logger
 from ._errors import ProgressError, Refused, Unreachable
 from ._fork import forks_held_off
@@ -25,7 +27,9 @@ ATTEMPTS = 5
 # After them it is polled, and the socket is tried again so often.
 RETURN_SECONDS = 30.0
 LONGEST_WAIT_SECONDS = 30.0
-RECEIVE_SECONDS = 1.0
+# How soon it is noticed that nobody watches any more.
+RECEIVE_SECONDS = 0.25
+STOP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Progress:
         return self.state in ("ready", "error")
 
     @classmethod
-    def parse(cls, told: dict[str, Any]) -> Progress:
+    def parse(cls, told: Any) -> Progress:
         """Raises `Unreachable` for what is no `DatasetProgress`."""
         try:
             return cls(
@@ -56,15 +60,17 @@ class Progress:
                 percent=told.get("percent"), version=int(told["version"]), details=told,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
-            raise Unreachable(f"this is no progress: {error!r}") from error
+            raise Unreachable(f"the server does not answer as Dataset Progress does: {error!r}") from error
 
 
 class Watch:
     """Watches a dataset until it is ready or failed. ``mode``: ``websocket`` is told of every change (and polls where
     no socket can be had), ``polling`` asks every ``polling_interval`` seconds, ``manual`` shows what `update` is given.
 
-    Start it with `start`, a ``with`` block, or by going through it: each turn of the loop is the newest state. It gives
-    up after ``max_failures`` failed requests in a row; `error` says why.
+    Start it with `start`, a ``with`` block, or by going through it: each turn of the loop is the newest state, and
+    leaving a loop that has started it stops it. While it does not hear of the dataset, `trouble` says why; after
+    ``max_failures`` failed requests in a row it gives up, and `error` says why. Raises `ValueError` for a mode, an
+    interval, or an id that none can have, and where there is no address.
     """
 
     def __init__(
@@ -80,18 +86,25 @@ class Watch:
     ) -> None:
         if mode not in ("websocket", "polling", "manual"):
             raise ValueError(f"mode is websocket, polling or manual, not {mode!r}")
+        if not polling_interval > 0:
+            raise ValueError(f"polling_interval is more than 0 seconds, not {polling_interval!r}")
+        if not values.DATASET_ID.fullmatch(dataset_id):
+            raise ValueError(f"{dataset_id!r} is no id of a dataset (letters, digits, . _ -)")
         self.dataset_id = dataset_id
         self.mode = mode
         self.polling_interval = polling_interval
         self.max_failures = max_failures
         self.progress: Progress | None = None
         self.error: ProgressError | None = None
+        self.trouble: ProgressError | None = None
         self._server = Server.find(url, token)
         self._api = Api(self._server, transport)
         self._changed = threading.Condition()
+        self._wakers: list[Callable[[], object]] = []
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
         self._attempts = 0  # to have a socket, in a row, of which nothing came
+        self._failures = 0  # to be answered, in a row
         if mode == "manual":
             self.progress = Progress(dataset_id)
         elif not self._server.url:
@@ -115,10 +128,10 @@ class Watch:
         return self
 
     def stop(self) -> None:
-        """Watch no more; what was seen last stays."""
+        """Watch no more; what was seen last stays. A request under way ends by itself."""
         self._end()
         if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
 
     def __enter__(self) -> Watch:
         return self.start()
@@ -130,26 +143,58 @@ class Watch:
 
     def __iter__(self) -> Iterator[Progress]:
         """Each newer state, the newest at each turn, until the dataset is ready or failed. Raises what ended it."""
-        self.start()
         seen: Progress | None = None
-        while (seen := self._after(seen)) is not None:
-            yield seen
-
-    async def __aiter__(self) -> AsyncIterator[Progress]:
+        is_ours = self._thread is None
         self.start()
-        seen: Progress | None = None
-        while (seen := await asyncio.to_thread(self._after, seen)) is not None:
-            yield seen
-
-    def _after(self, seen: Progress | None) -> Progress | None:
-        """The state that follows ``seen``; None at the end."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._is_over.is_set() or self.progress not in (seen, None))
-            if self.progress not in (seen, None):
-                return self.progress
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_over.is_set() or self._newer(seen) is not None)  # noqa: B023
+                    newer = self._newer(seen)
+                if newer is None:
+                    break
+                seen = newer
+                yield seen
+        finally:
+            if is_ours and self.mode != "manual":
+                self._end()
         if self.error is not None:
             raise self.error
-        return None
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        loop = asyncio.get_running_loop()
+        news = asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(news.set)
+
+        seen: Progress | None = None
+        is_ours = self._thread is None
+        with self._changed:
+            self._wakers.append(wake)
+        self.start()
+        try:
+            while True:
+                news.clear()
+                is_over = self._is_over.is_set()
+                if (newer := self._newer(seen)) is not None:
+                    seen = newer
+                    yield seen
+                elif is_over:
+                    break
+                else:
+                    await news.wait()
+        finally:
+            with self._changed:
+                self._wakers.remove(wake)
+            if is_ours and self.mode != "manual":
+                self._end()
+        if self.error is not None:
+            raise self.error
+
+    def _newer(self, seen: Progress | None) -> Progress | None:
+        """The state, unless it is ``seen``."""
+        return None if self.progress == seen else self.progress
 
     # --- By hand -----------------------------------------------------------------------------------------------------
 
@@ -184,13 +229,21 @@ class Watch:
         with self._changed:
             if self.progress is None or self.mode == "manual" or progress.version >= self.progress.version:
                 self.progress = progress
-                self._changed.notify_all()
+            self.trouble = None
+            self._failures = 0
+            self._notify()
 
     def _end(self, error: ProgressError | None = None) -> None:
         with self._changed:
             self.error = self.error or error
             self._is_over.set()
-            self._changed.notify_all()
+            self._notify()
+
+    def _notify(self) -> None:
+        self._changed.notify_all()
+        for wake in self._wakers:
+            with suppress(RuntimeError):  # its event loop is closed
+                wake()
 
     def _watch(self) -> None:
         try:
@@ -214,25 +267,26 @@ class Watch:
     def _by_polling(self, seconds: float | None) -> None:
         """Ask until it is finished, or for so many ``seconds``. Raises what was the matter ``max_failures`` times."""
         end = None if seconds is None else time.monotonic() + seconds
-        failures = 0
         while not self._is_done():
+            asked_for = 0.0
             try:
                 self._show(Progress.parse(self._api.progress(self.dataset_id)))
-                failures = 0
-            except Refused as refusal:
-                if refusal.status in (401, 403, 404):
-                    raise
-                failures = self._failed(failures, refusal)
-            except Unreachable as error:
-                failures = self._failed(failures, error)
+            except ProgressError as error:
+                if isinstance(error, Refused):
+                    if error.status in (401, 403, 404):
+                        raise
+                    asked_for = error.retry_after
+                self._failed(error)
             if self._is_done() or (end is not None and time.monotonic() >= end):
                 return
-            self._is_over.wait(min(self.polling_interval * 2**failures, LONGEST_WAIT_SECONDS))
+            backoff = min(self.polling_interval * 2 ** min(self._failures, 10), LONGEST_WAIT_SECONDS)
+            self._is_over.wait(max(self.polling_interval, backoff, asked_for))
 
-    def _failed(self, failures: int, error: ProgressError) -> int:
-        if failures + 1 >= self.max_failures:
+    def _failed(self, error: ProgressError) -> None:
+        self.trouble = error
+        self._failures += 1
+        if self._failures >= self.max_failures:
             raise error
-        return failures + 1
 
     def _by_socket(self) -> None:
         while not self._is_done():
@@ -240,6 +294,7 @@ class Watch:
                 self._listen()
             except Unreachable as error:
                 self._attempts += 1
+                self.trouble = error
                 logger.debug("the socket of %s: %s", self.dataset_id, error)
             if self._is_done():
                 return
@@ -273,16 +328,18 @@ class Watch:
                         continue
         except ConnectionClosed as closed:
             if closed.rcvd is not None and closed.rcvd.code == 4404:
-                raise Refused(404, "not_found", f"There is no dataset {self.dataset_id}.") from closed
+                self._api.progress(self.dataset_id)  # says why: there is none, or not with this token
             raise Unreachable(str(closed)) from closed
         except (WebSocketException, OSError, ValueError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         return None
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            raise Unreachable("this is no message")
         if message.get("type") == "progress_update":
+            self._show(Progress.parse(message.get("payload")))
             self._attempts = 0
-            self._show(Progress.parse(message["payload"]))
         elif message.get("type") == "error":
             logger.debug("the server says: %s", message.get("message"))
 

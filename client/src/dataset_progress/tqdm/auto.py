@@ -1,0 +1,7 @@
+"""What `tqdm.auto` has, by the same name: ``from dataset_progress.tqdm.auto import tqdm, trange``."""
+
+from __future__ import annotations
+
+from . import tqdm, trange
+
+__all__ = ["tqdm", "trange"]
