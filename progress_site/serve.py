@@ -21,6 +21,11 @@ from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
 from twisted.internet import tcp  # noqa: E402
 
 CLOSE_SECONDS = 10
+# A client may send messages of 4 KiB, twenty a second; the application says so, to those who send a little more. What
+# is beyond that by far is dropped here, before it fills the memory.
+MOST_BYTES = 16 * 1024
+MOST_WAITING = 256
+TOO_MANY = 4429
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]
@@ -43,6 +48,27 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
 
     def stopProducing(self) -> None:  # noqa: N802
         self.idle.set()
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+        self._let_go()
+        super().connectionLost(reason)
+
+    def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
+        self._let_go()
+        super().dropConnection(abort)
+
+    def _let_go(self) -> None:
+        """Whoever waits for the client to take something waits no more."""
+        if hasattr(self, "idle"):
+            self.idle.set()
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+        if self.state != self.STATE_OPEN:
+            return
+        if self.application_queue.qsize() >= MOST_WAITING:
+            self.serverClose(code=TOO_MANY)
+        else:
+            super().onMessage(payload, isBinary)
 
     def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
         if binary or self.state != self.STATE_OPEN:
@@ -74,6 +100,10 @@ class _Factory(WebSocketFactory):  # type: ignore[misc]
         self.setProtocolOptions(closeHandshakeTimeout=CLOSE_SECONDS)
         self._text = ""
         self._framed: PreparedMessage = self.prepareMessage(b"")
+
+    def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
+        limits = {"maxFramePayloadSize": MOST_BYTES, "maxMessagePayloadSize": MOST_BYTES}
+        super().setProtocolOptions(**{**options, **limits})
 
     def framed(self, text: str) -> PreparedMessage:
         """A message with its header. The hub hands the same text to one client after the other."""
@@ -111,7 +141,7 @@ class _Server(Server):  # type: ignore[misc]
             protocol.serverSend(text)  # the shortest way for what is sent most
         else:
             await super().handle_reply(protocol, message)
-        if not protocol.idle.is_set():
+        if not protocol.idle.is_set() and protocol.state == protocol.STATE_OPEN:
             await protocol.idle.wait()
 
 

@@ -254,5 +254,5 @@ def nginx(*ports: int, websockets: bool = True) -> Iterator[Nginx]:
         folder = Path(name)
         _write_nginx(folder, port, ports, websockets=websockets)
         command = [program, "-p", name, "-c", str(folder / "nginx.conf")]
-        with running(command, ready=lambda: answers(port), log=folder / "log", stop=signal.SIGQUIT) as process:
+        with running(command, ready=lambda: answers(port), log=folder / "log") as process:
             yield Nginx(port, folder, process)

@@ -14,7 +14,7 @@ import httpx
 import psycopg
 from asgiref.sync import sync_to_async
 
-from progress_site.threads import KEPT, LastingThreads
+from progress_site.threads import KEPT, MOST, LastingThreads
 
 from .processes import ROOT, environment, web_server
 from .services import PostgreSQL, run_quietly, wait_until
@@ -68,6 +68,20 @@ async def test_requests_at_once_have_a_thread_each_and_not_all_are_kept() -> Non
     await idle(application, KEPT)
     assert len(set(views.threads)) == KEPT + 3
     await until(lambda: sum(thread.is_alive() for thread in views.threads) == KEPT)
+
+
+async def test_more_requests_than_threads_wait_for_their_turn_and_health_does_not() -> None:
+    views = Views()
+    application = LastingThreads(views)
+    requests = [asyncio.create_task(application({"path": "/"}, None, None)) for _ in range(MOST + 20)]
+    for _ in range(MOST):
+        await views.begun.acquire()
+    health = asyncio.create_task(application({"path": "/health/"}, None, None))
+    await views.begun.acquire()
+    assert len(views.threads) == MOST + 1
+    views.go_on.set()
+    await asyncio.gather(health, *requests)
+    assert len(views.threads) == MOST + 21
 
 
 async def test_thread_of_a_view_that_goes_on_without_its_client_is_nobody_elses() -> None:

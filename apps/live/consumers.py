@@ -12,45 +12,73 @@ from django.conf import settings
 from django.http import parse_cookie
 
 from . import limits
-from .frames import Form
+from .frames import GONE_ROW, Form
 from .hub import Hub, current_hub
 from .viewers import identity_of, visible_pks
-from .watchers import Watcher
+from .watchers import NEW_ROWS, Watcher
+
+# Unknown datasets that an answer names.
+NAMED = 10
 
 # Not on the one thread that Django keeps for code that must not run beside itself: a slow page would hold up sockets.
 _find_visible = database_sync_to_async(visible_pks, thread_sensitive=False)
 
 
 class _Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """What all sockets share: being a watcher of the hub, for as long as it is open and may see."""
+    """What all sockets share: being a watcher of the hub, for as long as it is open and may see.
+
+    Whatever a client is told once it is connected goes through its watcher, so that nothing here waits for it.
+    """
 
     form: Form
     hub: Hub
     watcher: Watcher
     address: str
     watched: dict[int, str]  # dataset ids by the row ids that the hub knows
+    has_entered = warned = False
+
+    async def __call__(self, *scope_receive_send: Any) -> None:
+        try:
+            await super().__call__(*scope_receive_send)
+        finally:  # also where it has failed, or is cancelled
+            if self.has_entered:
+                self.left()
 
     async def connect(self) -> None:
         self.watched = {}
         self.hub = current_hub()
         self.watcher = Watcher(self.form, self.base_send, self.gone, _identity(self.scope))
         self.address = limits.address_of(self.scope)
+        self.pace = limits.Pace()
         may_enter = limits.enter(self.address)
+        self.has_entered = True
         await self.accept()
         if may_enter:
             await self.entered()
         else:
-            await self.refuse("Too many connections from this address.")
-            await self.close(limits.TOO_MANY)
+            self.refuse("Too many connections from this address.")
+            self.watcher.close(limits.TOO_MANY)
 
     async def entered(self) -> None:
         """The socket is open, and may watch."""
 
-    async def disconnect(self, code: int) -> None:
+    def left(self) -> None:
+        """The socket is closed."""
         limits.leave(self.address)
         for dataset_pk in self.watched:
             self.hub.unwatch(dataset_pk, self.watcher)
         self.watched = {}
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        if not self.pace.allows():
+            self.offend(f"A client may send {limits.MESSAGES_A_SECOND} messages a second.", limits.TOO_MANY)
+        elif len(bytes_data or (text_data or "").encode()) > limits.MESSAGE_BYTES:
+            self.offend(f"A message may have {limits.MESSAGE_BYTES} bytes.", limits.TOO_LARGE)
+        else:
+            await self.heard(text_data)
+
+    async def heard(self, text: str | None) -> None:
+        """A client has said something within the limits. Pages have nothing to say."""
 
     @property
     def dataset_id(self) -> str:
@@ -62,20 +90,27 @@ class _Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
         for dataset_id, pk in found.items():
             self.watched[pk] = dataset_id
             self.hub.watch(pk, self.watcher)
-        return [dataset_id for dataset_id in dataset_ids if dataset_id not in found]
+        return [dataset_id for dataset_id in dict.fromkeys(dataset_ids) if dataset_id not in found]
 
     def unwatch(self, *dataset_ids: str) -> None:
         for dataset_pk in [pk for pk, dataset_id in self.watched.items() if dataset_id in dataset_ids]:
             del self.watched[dataset_pk]
             self.hub.unwatch(dataset_pk, self.watcher)
 
-    async def refuse(self, message: str) -> None:
+    def refuse(self, message: str) -> None:
         """Tell the client what it cannot have. A page is told by the close code alone."""
 
-    async def gone(self, dataset_pk: int) -> None:
+    def offend(self, message: str, code: int) -> None:
+        """Answer a client that does not keep to a limit; the second time, close."""
+        self.refuse(message)
+        if self.warned:
+            self.watcher.close(code)
+        self.warned = True
+
+    def gone(self, dataset_pk: int) -> None:
         """The hub shows the dataset no more: it was deleted, or may not be seen any more."""
         self.watched.pop(dataset_pk, None)
-        await self.close(limits.NOT_FOUND)
+        self.watcher.close(limits.NOT_FOUND)
 
 
 class PageConsumer(_Watching):
@@ -85,7 +120,7 @@ class PageConsumer(_Watching):
 
     async def entered(self) -> None:
         if await self.watch(self.dataset_id):
-            await self.close(limits.NOT_FOUND)
+            self.watcher.close(limits.NOT_FOUND)
 
 
 class ListConsumer(_Watching):
@@ -100,35 +135,26 @@ class ListConsumer(_Watching):
         self.hub.watch_list(self.watcher, asked.get("newest", [""])[0])
         await self.watch(*asked.get("id", [])[: limits.SUBSCRIPTIONS])
 
-    async def disconnect(self, code: int) -> None:
-        await super().disconnect(code)
+    def left(self) -> None:
+        super().left()
         self.hub.unwatch_list(self.watcher)
 
-    async def gone(self, dataset_pk: int) -> None:
-        """One row less is no reason to close: the page finds out when it asks for its rows again."""
+    def gone(self, dataset_pk: int) -> None:
+        """One row less is no reason to close. There may be another dataset of that id already: the page has to ask."""
         self.watched.pop(dataset_pk, None)
+        self.watcher.show(NEW_ROWS, {"type": "websocket.send", "text": GONE_ROW})
 
 
 class ManyConsumer(_Watching):
     """The JSON protocol for any datasets: subscribe, unsubscribe, and a `progress_update` for every change between."""
 
     form = Form.JSON
-    warned = False
 
-    async def entered(self) -> None:
-        self.pace = limits.Pace()
-
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if not self.pace.allows():
-            await self.offend(f"A client may send {limits.MESSAGES_A_SECOND} messages a second.", limits.TOO_MANY)
-            return
-        if len(bytes_data or (text_data or "").encode()) > limits.MESSAGE_BYTES:
-            await self.offend(f"A message may have {limits.MESSAGE_BYTES} bytes.", limits.TOO_LARGE)
-            return
+    async def heard(self, text: str | None) -> None:
         try:
-            kind, dataset_ids = self.understand(text_data)
+            kind, dataset_ids = self.understand(text)
         except ValueError as error:
-            await self.refuse(str(error))
+            self.refuse(str(error))
             return
         if kind == "unsubscribe":
             self.unwatch(*dataset_ids)
@@ -138,10 +164,9 @@ class ManyConsumer(_Watching):
     async def subscribe(self, dataset_ids: list[str]) -> None:
         free = limits.SUBSCRIPTIONS - len(self.watched)
         if len(set(dataset_ids) - set(self.watched.values())) > free:
-            await self.refuse(f"A connection may watch {limits.SUBSCRIPTIONS} datasets.")
-            return
-        for dataset_id in await self.watch(*dataset_ids):
-            await self.unknown(dataset_id)
+            self.refuse(f"A connection may watch {limits.SUBSCRIPTIONS} datasets.")
+        elif unknown := await self.watch(*dataset_ids):
+            self.unknown(unknown)
 
     def understand(self, text: str | None) -> tuple[str, list[str]]:
         """The type and the datasets of a message. Raises `ValueError` with what to tell the client."""
@@ -162,21 +187,15 @@ class ManyConsumer(_Watching):
             raise ValueError('Name datasets as "dataset_id": "…" or as "dataset_ids": ["…", "…"].')
         return named
 
-    async def refuse(self, message: str) -> None:
-        await self.send(text_data=json.dumps({"type": "error", "message": message}))
+    def refuse(self, message: str) -> None:
+        self.watcher.say({"type": "websocket.send", "text": json.dumps({"type": "error", "message": message})})
 
-    async def offend(self, message: str, code: int) -> None:
-        """Answer a client that does not keep to a limit; the second time, close."""
-        await self.refuse(message)
-        if self.warned:
-            await self.close(code)
-        self.warned = True
+    def unknown(self, dataset_ids: list[str], gone: str = "") -> None:
+        more = f" and {len(dataset_ids) - NAMED} more" if len(dataset_ids) > NAMED else ""
+        self.refuse(f"There is no dataset {', '.join(dataset_ids[:NAMED])}{more}{gone}.")
 
-    async def unknown(self, dataset_id: str, gone: str = "") -> None:
-        await self.refuse(f"There is no dataset {dataset_id}{gone}.")
-
-    async def gone(self, dataset_pk: int) -> None:
-        await self.unknown(self.watched.pop(dataset_pk, "of that id"), " any more")
+    def gone(self, dataset_pk: int) -> None:
+        self.unknown([self.watched.pop(dataset_pk, "of that id")], " any more")
 
 
 class OneConsumer(ManyConsumer):
@@ -187,9 +206,9 @@ class OneConsumer(ManyConsumer):
             raise ValueError(f'The "dataset_id" of this socket is "{self.dataset_id}".')
         return [self.dataset_id]
 
-    async def unknown(self, dataset_id: str, gone: str = "") -> None:
-        await super().unknown(dataset_id, gone)
-        await self.close(limits.NOT_FOUND)
+    def unknown(self, dataset_ids: list[str], gone: str = "") -> None:
+        super().unknown(dataset_ids, gone)
+        self.watcher.close(limits.NOT_FOUND)
 
 
 def _identity(scope: dict[str, Any]) -> str:

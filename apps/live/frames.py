@@ -29,12 +29,18 @@ class Form(Enum):
 # What pages are told besides: comments, which htmx would swap nowhere.
 KEEPALIVE = "<!-- here -->"
 NEW_DATASET = "<!-- new dataset -->"
+GONE_ROW = "<!-- gone -->"
 
 _TEMPLATES = {Form.PANEL: "components/live.html", Form.ROW: "components/live_row.html"}
 
 
-def encode(progress: DatasetProgress, form: Form, *, awake: bool) -> str:
-    """A text frame that says ``progress``.
+def watched_by(watchers: int) -> str:
+    """Tells pages by how many of them what is not pushed will be fetched, so that they spread their requests."""
+    return f"<!-- watchers {watchers} -->"
+
+
+def encode(progress: DatasetProgress, form: Form, *, awake: bool, watchers: int) -> str:
+    """A text frame that says ``progress`` to so many ``watchers``.
 
     ``awake``: the page may be resting on a finished run. A form that has a header then carries it as well, and its
     polling begins again.
@@ -44,4 +50,4 @@ def encode(progress: DatasetProgress, form: Form, *, awake: bool) -> str:
     html = render_to_string(_TEMPLATES[form], {"progress": progress})
     if awake and form.has_header and not progress.is_finished:
         html += render_to_string("components/live_new_run.html", {"progress": progress})
-    return html
+    return html + watched_by(watchers)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -29,7 +30,7 @@ from apps.progress.snapshot import Facts, health_of, snapshot
 from . import frames
 from .frames import Form
 from .viewers import lost
-from .watchers import Watcher
+from .watchers import KEEPALIVE, NEW_ROWS, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -42,13 +43,12 @@ ACCESS_SECONDS: Final = 3.0
 # After a failed read; the last state is shown as soon as the database answers again.
 RETRY_SECONDS: Final = 1.0
 # A page that has heard nothing for three times as long takes its connection for dead.
-KEEPALIVE_SECONDS: Final = 9.0
+KEEPALIVE_SECONDS: Final = 5.0
 # Watchers served before the event loop has its turn.
 SLICE: Final = 20
 
-# In place of a dataset's row id, for messages that are of none.
-_NEW_DATASET: Final = -1
-_KEEPALIVE: Final = -2
+# Nobody is told that the line is open by a hub that has not looked for so long: what it shows may be old.
+OLDEST_LOOK_SECONDS: Final = 5.0
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +70,7 @@ class _Watched:
             fresh_forms=frozenset(watcher.form for watcher in self.fresh),
             shown=(self.version, self.health) if self.facts else None,
             run=_run_number(self.facts) if self.facts else None,
+            watchers=len(self.watchers),
         )
 
 
@@ -81,6 +82,7 @@ class _Wanted:
     fresh_forms: frozenset[Form]
     shown: tuple[int, str | None] | None
     run: int | None
+    watchers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Hub:
         self._rung: set[int] = set()
         self._bell = asyncio.Event()
         self._next_look = 0.0
+        self._looked = 0.0
+        self._unspeakable: set[int] = set()
         self._task: asyncio.Task[None] | None = None
         # One thread, hence one connection, for all that the hub reads and renders.
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="hub")
@@ -121,8 +125,11 @@ class Hub:
         self._start()
 
     def watch_list(self, watcher: Watcher, newest: str) -> None:
-        """Tell ``watcher`` when there is a newer dataset than ``newest``, which it may or may not see."""
+        """Tell ``watcher`` when there is a newer dataset than ``newest``, which it may or may not see; and at once that
+        the line is open, also where it has no row to be shown.
+        """
         self._lists[watcher] = newest
+        watcher.show(KEEPALIVE, _message(frames.KEEPALIVE))
         self._start()
 
     def unwatch_list(self, watcher: Watcher) -> None:
@@ -160,7 +167,11 @@ class Hub:
     async def _run(self) -> None:
         """Serve for as long as anyone watches, also whoever comes while what went on aside is being ended."""
         while self._watched or self._lists:
-            await self._serve()
+            try:
+                await self._serve()
+            except Exception:
+                logger.exception("the hub has failed; it begins again in %g s", RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _serve(self) -> None:
         """Look and flush until nobody watches."""
@@ -211,11 +222,12 @@ class Hub:
                 self._rung.add(dataset_pk)
         if self._lists:
             newest = await self._read(self._reader, newest_dataset)
-            message = _message(frames.NEW_DATASET)
+            message = _message(frames.NEW_DATASET + frames.watched_by(len(self._lists)))
             for watcher, known in list(self._lists.items()):
                 if known != newest:
                     self._lists[watcher] = newest
-                    watcher.show(_NEW_DATASET, message)
+                    watcher.show(NEW_ROWS, message)
+        self._looked = time.monotonic()
 
     async def _flush(self) -> None:
         """Show every rung dataset to its watchers, in the state in which one query finds it."""
@@ -231,10 +243,14 @@ class Hub:
             watched = self._watched.get(dataset_pk)
             if watched is None:
                 continue
-            if (new := news.get(dataset_pk)) is None:
-                await self._say_gone(dataset_pk, watched)
-            else:
+            if dataset_pk not in news:
+                self._say_gone(dataset_pk, watched)
+            elif (new := news[dataset_pk]) is not None:
+                self._unspeakable.discard(dataset_pk)
                 served = await self._show(watched, new, served)
+            elif dataset_pk not in self._unspeakable:
+                self._unspeakable.add(dataset_pk)
+                logger.error("dataset %s cannot be shown; it is tried again with every look", dataset_pk)
 
     async def _show(self, watched: _Watched, news: _News, served: int) -> int:
         """Hand out the messages of a dataset. ``served`` counts those of this flush, and comes back counted on."""
@@ -257,10 +273,10 @@ class Hub:
                 await asyncio.sleep(0)
         return served
 
-    async def _say_gone(self, dataset_pk: int, watched: _Watched) -> None:
+    def _say_gone(self, dataset_pk: int, watched: _Watched) -> None:
         del self._watched[dataset_pk]
         for watcher in watched.watchers:
-            await watcher.gone(dataset_pk)
+            watcher.gone(dataset_pk)
 
     async def _watch_access(self) -> None:
         """Take from watchers what they may no longer see."""
@@ -280,17 +296,19 @@ class Hub:
                     for watcher in list(self._watched[dataset_pk].watchers):
                         if watcher.identity == identity:
                             self.unwatch(dataset_pk, watcher)
-                            await watcher.gone(dataset_pk)
+                            watcher.gone(dataset_pk)
 
     async def _keep_alive(self) -> None:
         """Let pages know that the line is open: of a broken one a browser hears nothing for many minutes."""
         message = _message(frames.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
+            if time.monotonic() - self._looked > OLDEST_LOOK_SECONDS:
+                continue
             shown = {w for watched in self._watched.values() for w in watched.watchers if w.form.is_html}
             pages = shown | self._lists.keys()
             for served, watcher in enumerate(pages):
-                watcher.show(_KEEPALIVE, message)
+                watcher.show(KEEPALIVE, message)
                 if served % SLICE == SLICE - 1:
                     await asyncio.sleep(0)
 
@@ -315,21 +333,35 @@ def _run_number(facts: Facts) -> int | None:
     return facts.run.number if facts.run else None
 
 
-def _load(wanted: Mapping[int, _Wanted]) -> dict[int, _News]:
-    """Read the datasets in one query and encode what is wanted of each: nothing where it was shown already."""
+def _load(wanted: Mapping[int, _Wanted]) -> dict[int, _News | None]:
+    """Read the datasets in one query and encode what is wanted of each: nothing where it was shown already.
+
+    None stands for one that is there and cannot be encoded, whatever the matter is with it: the others are shown.
+    """
     now = timezone.now()
-    news = {}
+    news: dict[int, _News | None] = {}
     for pk, facts in facts_of(wanted).items():
-        want = wanted[pk]
-        progress = snapshot(facts, now)
-        new_run = want.shown is not None and want.run != _run_number(facts)
-        forms = {(form, True) for form in want.fresh_forms}
-        if want.shown is not None and want.shown != (facts.version, progress.health):
-            forms |= {(form, new_run) for form in want.forms}
-        forms = {(form, awake and form.has_header) for form, awake in forms}
-        messages = {(form, awake): _message(frames.encode(progress, form, awake=awake)) for form, awake in forms}
-        news[pk] = _News(facts, progress.health, new_run, messages)
+        try:
+            news[pk] = _encode(facts, wanted[pk], now)
+        except Exception:
+            logger.debug("dataset %s cannot be encoded", pk, exc_info=True)
+            news[pk] = None
     return news
+
+
+def _encode(facts: Facts, want: _Wanted, now: datetime) -> _News:
+    """A dataset as it was read, in the forms that are wanted."""
+    progress = snapshot(facts, now)
+    new_run = want.shown is not None and want.run != _run_number(facts)
+    forms = {(form, True) for form in want.fresh_forms}
+    if want.shown is not None and want.shown != (facts.version, progress.health):
+        forms |= {(form, new_run) for form in want.forms}
+    forms = {(form, awake and form.has_header) for form, awake in forms}
+    messages = {
+        (form, awake): _message(frames.encode(progress, form, awake=awake, watchers=want.watchers))
+        for form, awake in forms
+    }
+    return _News(facts, progress.health, new_run, messages)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

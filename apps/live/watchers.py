@@ -13,32 +13,59 @@ logger = logging.getLogger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
+# In place of a dataset's row id, for messages that are of none.
+NEW_ROWS: Final = -1
+KEEPALIVE: Final = -2
+_CLOSE: Final = -3
+_WORDS: Final = -10  # and below
+# Answers to what a client has sent that wait for it to take them; of more, it is told the newest.
+_MOST_WORDS: Final = 16
+
 
 class Watcher:
-    """Someone who is shown datasets. Every method belongs to one event loop.
+    """Someone who is shown datasets. Every method belongs to one event loop, and none waits for the reader.
 
     ``send`` is the ASGI server's. Where it makes its caller wait for a slow reader, newer frames of a dataset replace
-    the one that waits; where it does not, it is done at once, and no task is scheduled for it.
-    ``identity`` says who watches, as `viewers.identity_of` has it.
+    the one that waits; where it does not, it is done at once, and no task is scheduled for it. ``gone`` is called with
+    the row id of a dataset that is shown no more. ``identity`` says who watches, as `viewers.identity_of` has it.
     """
 
-    __slots__ = ("_gone", "_send", "_sending", "_waiting", "form", "identity")
+    __slots__ = ("_gone", "_is_closing", "_said", "_send", "_sending", "_waiting", "form", "identity")
 
-    def __init__(self, form: Form, send: Send, gone: Callable[[int], Awaitable[None]], identity: str = "") -> None:
+    def __init__(self, form: Form, send: Send, gone: Callable[[int], None], identity: str = "") -> None:
         self.form: Final = form
         self.identity: Final = identity
         self._send = send
         self._gone = gone
         self._waiting: dict[int, dict[str, Any]] = {}
         self._sending: asyncio.Task[None] | None = None
+        self._said = 0
+        self._is_closing = False
 
     def show(self, dataset_pk: int, message: dict[str, Any]) -> None:
         """Send a message of the ASGI server's, which may be shared by any number of watchers."""
+        if self._is_closing:
+            return
         self._waiting[dataset_pk] = message
         if self._sending is None:
             task = asyncio.Task(self._drain(), loop=asyncio.get_running_loop(), eager_start=True)
             if not task.done():
                 self._sending = task
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Answer the reader: beside what it is shown, and in no dataset's place."""
+        self.show(_WORDS - self._said % _MOST_WORDS, message)
+        self._said += 1
+
+    def close(self, code: int) -> None:
+        """Close the socket, after what waits to be sent. Closing again does nothing."""
+        self.show(_CLOSE, {"type": "websocket.close", "code": code})
+        self._is_closing = True
+
+    def gone(self, dataset_pk: int) -> None:
+        """A dataset that was watched is there no more, or no more for this watcher."""
+        self._waiting.pop(dataset_pk, None)
+        self._gone(dataset_pk)
 
     async def _drain(self) -> None:
         try:
@@ -50,11 +77,3 @@ class Watcher:
             self._waiting.clear()
         finally:
             self._sending = None
-
-    async def gone(self, dataset_pk: int) -> None:
-        """A dataset that was watched is there no more, or no more for this watcher."""
-        self._waiting.pop(dataset_pk, None)
-        try:
-            await self._gone(dataset_pk)
-        except Exception:
-            logger.debug("a watcher could not be told", exc_info=True)

@@ -90,8 +90,8 @@ class Listing:
 
     @property
     def socket(self) -> str:
-        """The address of the socket that pushes what moves in these rows."""
-        return f"/progress/live/?{urlencode([('id', row.dataset.key) for row in self.rows])}"
+        """The address of the socket that pushes what moves in these rows, in whatever order they are."""
+        return f"/progress/live/?{urlencode([('id', key) for key in sorted(row.dataset.key for row in self.rows)])}"
 
     @property
     def is_moving(self) -> bool:

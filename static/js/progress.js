@@ -16,17 +16,25 @@
   const htmx = /** @type {any} */ (window).htmx;
   const INSTANTLY = { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 };
   const LONGEST_WAIT = 30_000;
-  const LONGEST_SILENCE = 30_000; // the server says something three times as often
+  const LONGEST_SILENCE = 15_000; // the server says something three times as often
+  const LONGEST_OPENING = 6_000; // and something at once
   const RESTING_POLL = 4_000;
   const TICK = 2_000;
+  const OLDEST_ROWS = 60_000; // of rows that nothing was said of, since not everything is said
   const KEEPALIVE = "<!-- here -->";
   const NEW_DATASET = "<!-- new dataset -->";
+  const GONE_ROW = "<!-- gone -->";
+  const WATCHERS = /<!-- watchers (\d+) -->$/;
+  const PER_WATCHER = 10; // milliseconds that the server takes for what each of them fetches
+  const NOT_FOUND = 4404;
   const TOO_MANY = 4429;
-  const GONE = new Set([403, 404]);
-  const CLOSED_FOR_GOOD = new Set([4404]);
+  const MISSING = new Set([403, 404]);
 
-  // The extension tells of every closed socket and would open the next by itself; when that is tried is decided here,
-  // so its own attempt is put off for as long as a timer can run.
+  /** Full jitter keeps pages apart; some is enough where they are apart already. @param {number} milliseconds */
+  const about = (milliseconds) => milliseconds * (0.8 + 0.4 * Math.random());
+
+  // The extension would open the next socket by itself where one was open; when that is tried is decided here, so its
+  // own attempt is put off for as long as a timer can run.
   htmx.config.wsReconnectDelay = () => 2 ** 31 - 1;
 
   /** @param {string} id @returns {HTMLElement | null} */
@@ -104,6 +112,48 @@
     }
   }
 
+  // --- What is fetched -------------------------------------------------------------------------------------------------
+
+  /**
+   * Fetches something, some time after it was asked to: all pages that watch a dataset want theirs in the same moment,
+   * so each takes one of its own. After a failure it takes ever longer.
+   */
+  class Errand {
+    /** @param {() => Promise<boolean>} work @param {number} apart the least time between two */
+    constructor(work, apart) {
+      this.work = work;
+      this.apart = apart;
+      this.watchers = 0;
+      this.failures = 0;
+      this.notBefore = 0;
+      this.timer = 0;
+    }
+
+    ask() {
+      if (this.timer) return;
+      const wait = Math.max(Math.random() * this.watchers * PER_WATCHER, this.notBefore - Date.now());
+      this.timer = window.setTimeout(() => void this.run(), wait);
+    }
+
+    async run() {
+      const isDone = await this.work();
+      this.timer = 0;
+      this.failures = isDone ? 0 : this.failures + 1;
+      this.notBefore = Date.now() + (isDone ? this.apart : Math.min(1000 * 2 ** this.failures, LONGEST_WAIT));
+    }
+
+    cancel() {
+      clearTimeout(this.timer);
+      this.timer = 0;
+    }
+
+    /** @param {string} message which may say how many watch */
+    count(message) {
+      const said = WATCHERS.exec(message);
+      if (said) this.watchers = Number(said[1]);
+    }
+  }
+
   // --- What a page shows of its datasets -----------------------------------------------------------------------------
 
   /**
@@ -116,6 +166,7 @@
    * @property {(message: string) => boolean} take look at a pushed message; whether htmx is to swap it
    * @property {() => void} settle see to what depends on what is shown
    * @property {() => boolean} isResting whether nothing is under way
+   * @property {Errand} errand what fetches the rest of the page
    */
 
   /** @implements {View} the page of one dataset, whether its panel is on it or not */
@@ -124,7 +175,7 @@
     constructor(link) {
       this.link = link;
       this.root = link.root;
-      this.isRefreshing = false;
+      this.errand = new Errand(() => this.refresh(), 0);
     }
 
     panel() {
@@ -151,15 +202,22 @@
     apply(html) {
       const panel = this.panel();
       const fresh = find(html, "dataset-live");
-      if (!panel) this.wakeHeader(fresh);
-      else if (!isOlder(panel, fresh)) htmx.swap(panel, html, INSTANTLY);
+      if (!panel) this.learn(fresh);
+      else if (fresh && !isOlder(panel, fresh)) htmx.swap(panel, html, INSTANTLY);
+    }
+
+    /** What a page without the panel wants to know of it. @param {HTMLElement | null} fresh */
+    learn(fresh) {
+      if (!fresh || isOlder(this.root, fresh)) return;
+      const { version, run, phase, health } = fresh.dataset;
+      Object.assign(this.root.dataset, { version, run, phase, health });
+      this.wakeHeader(fresh);
     }
 
     /** @param {string} message */
     take(message) {
       if (this.panel()) return true;
-      // A page without the panel learns from the message only whether a new run has begun.
-      this.wakeHeader(find(message, "dataset-live"));
+      this.learn(find(message, "dataset-live"));
       return false;
     }
 
@@ -167,7 +225,7 @@
       const panel = this.panel();
       const body = byId("dataset-body");
       this.wakeHeader(panel);
-      if (panel && body && body.dataset.phase !== panel.dataset.phase) void this.refresh();
+      if (panel && body && body.dataset.phase !== panel.dataset.phase) this.errand.ask();
     }
 
     /** @param {HTMLElement | null} panel */
@@ -178,22 +236,19 @@
       htmx.ajax("GET", header.dataset.url, { target: header, swap: "outerHTML" });
     }
 
-    /** Fetch this page and take from it what is not pushed. */
+    /** Fetch this page and take from it what is not pushed. @returns {Promise<boolean>} whether it was to be had */
     async refresh() {
-      if (this.isRefreshing) return;
-      this.isRefreshing = true;
       try {
         const response = await fetch(location.href, { cache: "no-store", signal: this.link.requests.signal });
-        if (!response.ok) return;
-        const html = await response.text();
+        const html = response.ok ? await response.text() : "";
+        if (!find(html, "dataset-body")) return false; // another page: one that asks to sign in, or to wait
         const open = [...document.querySelectorAll("details[open]")].map((details) => details.id);
         const select = { select: "#dataset-body", selectOOB: "#dataset-controls" };
         htmx.swap("#dataset-body", html, { ...INSTANTLY, ignoreTitle: true }, select);
         for (const id of open) byId(id)?.setAttribute("open", "");
+        return true;
       } catch {
-        // The next message, of which there is one every few seconds, finds the phase still another.
-      } finally {
-        this.isRefreshing = false;
+        return false; // the next message finds the phase still another
       }
     }
   }
@@ -203,8 +258,9 @@
     /** @param {Link} link */
     constructor(link) {
       this.link = link;
-      this.refreshedAt = 0;
-      this.refreshTimer = 0;
+      this.errand = new Errand(async () => (await this.link.ask()) === "answered", 2000);
+      this.refreshedAt = Date.now();
+      this.isRowGone = false;
     }
 
     rows() {
@@ -232,6 +288,7 @@
     apply(html) {
       const rows = find(html, "rows");
       if (!rows) return;
+      this.refreshedAt = Date.now();
       const before = this.shown();
       // What was pushed while the answer was on its way is newer than it.
       for (const fresh of rows.querySelectorAll("[data-version][id^='row-']")) {
@@ -239,13 +296,16 @@
         if (shown && isOlder(shown, /** @type {HTMLElement} */ (fresh))) fresh.replaceWith(shown.cloneNode(true));
       }
       htmx.swap("#rows", rows.outerHTML, INSTANTLY);
-      if (this.shown() !== before) this.link.reconnect();
+      // Where a dataset is gone there may be another of its id, which the socket does not know of.
+      if (this.shown() !== before || this.isRowGone) this.link.reconnect();
+      this.isRowGone = false;
     }
 
     /** @param {string} message */
     take(message) {
-      if (message !== NEW_DATASET) return true;
-      this.refresh();
+      this.isRowGone ||= message === GONE_ROW;
+      if (message !== GONE_ROW && !message.startsWith(NEW_DATASET)) return true;
+      this.errand.ask();
       return false;
     }
 
@@ -253,19 +313,9 @@
       for (const row of document.querySelectorAll("#rows li[data-phase]")) {
         const { phase } = /** @type {HTMLElement} */ (row).dataset;
         const live = /** @type {HTMLElement | null} */ (row.querySelector("[id^='row-']"));
-        if (live && live.dataset.phase !== phase) this.refresh();
+        if (live && live.dataset.phase !== phase) this.errand.ask();
       }
-    }
-
-    /** Ask for the rows again, at most every other second. */
-    refresh() {
-      if (this.refreshTimer) return;
-      const wait = Math.max(0, this.refreshedAt + 2000 - Date.now());
-      this.refreshTimer = window.setTimeout(() => {
-        this.refreshTimer = 0;
-        this.refreshedAt = Date.now();
-        void this.link.ask();
-      }, wait);
+      if (Date.now() - this.refreshedAt > OLDEST_ROWS) this.errand.ask();
     }
   }
 
@@ -281,21 +331,28 @@
       this.interval = Number(root.dataset.pollMs);
       this.failures = 0;
       this.errors = 0;
+      this.looks = 0;
       this.isHeard = false; // whether the socket has said anything since it was opened
       this.isPolling = false;
       this.isRunning = false;
-      this.isOver = false;
+      this.isGone = false; // whether the dataset was not there, or not for this page, when it was asked for last
       this.heardAt = Date.now();
       this.connectTimer = 0;
+      this.openTimer = 0;
       this.pollTimer = 0;
+      this.lookTimer = 0;
       this.requests = new AbortController();
       /** @type {View} */
       this.view = root.dataset.bar ? new DatasetView(this) : new ListView(this);
 
       root.addEventListener("htmx:wsClose", (event) => this.closed(/** @type {CustomEvent} */ (event).detail.event.code));
+      // Where a socket could not be opened: before the extension has put off an attempt of its own, of which every
+      // failure would leave one behind.
+      root.addEventListener("htmx:wsError", () => this.closed(0));
       root.addEventListener("htmx:wsBeforeMessage", (event) => {
         const { message } = /** @type {CustomEvent} */ (event).detail;
         this.told();
+        this.view.errand.count(message);
         if (message === KEEPALIVE) this.view.settle();
         if (message === KEEPALIVE || !this.view.take(message)) event.preventDefault();
       });
@@ -303,9 +360,13 @@
 
     /** @param {boolean} ask whether what is shown may be old: then it is asked for at once as well */
     start(ask) {
-      if (this.isRunning || this.isOver) return;
+      if (this.isRunning) return;
       this.isRunning = true;
       this.requests = new AbortController();
+      if (this.isGone) {
+        void this.look();
+        return;
+      }
       this.connect();
       if (this.failures >= this.attempts) this.startPolling();
       else if (ask) void this.ask();
@@ -313,15 +374,23 @@
 
     stop() {
       this.isRunning = false;
+      this.rest();
+      this.view.errand.cancel();
+      this.requests.abort();
+    }
+
+    /** No mechanism is at work. */
+    rest() {
       this.stopPolling();
       clearTimeout(this.connectTimer);
-      this.requests.abort();
+      clearTimeout(this.lookTimer);
       this.disconnect();
     }
 
     connect() {
       clearTimeout(this.connectTimer);
       this.disconnect();
+      this.openTimer = window.setTimeout(() => this.closed(0), LONGEST_OPENING);
       const socket = document.createElement("div");
       socket.setAttribute("hx-ext", "ws");
       socket.setAttribute("ws-connect", this.view.socket());
@@ -331,6 +400,7 @@
 
     disconnect() {
       this.isHeard = false;
+      clearTimeout(this.openTimer);
       htmx.swap(this.slot, "", { ...INSTANTLY, swapStyle: "innerHTML" }); // which closes the socket in it
     }
 
@@ -344,25 +414,33 @@
     told() {
       this.isHeard = true;
       this.failures = 0;
+      clearTimeout(this.openTimer);
       this.stopPolling();
       this.heard();
     }
 
     /** @param {number} code */
     closed(code) {
-      this.isHeard = false;
-      if (!this.isRunning) return;
-      if (CLOSED_FOR_GOOD.has(code)) {
-        this.end();
-        return;
-      }
+      this.disconnect();
+      if (!this.isRunning || this.isGone) return;
       this.failures = code === TOO_MANY ? this.attempts : this.failures + 1;
+      if (code === NOT_FOUND) void this.look();
+      else this.retry();
+    }
+
+    /** Try the socket again, after a while; after too many attempts, ask meanwhile. */
+    retry() {
+      clearTimeout(this.connectTimer);
       const isTrying = this.failures < this.attempts;
       // Full jitter: a restarted server is not to meet all its pages in the same moment.
-      const wait = isTrying ? Math.random() * 200 * 2 ** this.failures : LONGEST_WAIT;
+      const wait = isTrying ? Math.random() * 500 * 2 ** this.failures : about(LONGEST_WAIT);
       this.connectTimer = window.setTimeout(() => this.connect(), wait);
-      if (!isTrying) this.startPolling();
-      else this.show("Reconnecting", "○");
+      if (!isTrying) {
+        this.startPolling();
+        return;
+      }
+      this.show("Reconnecting", "○");
+      if (this.failures > 1) void this.ask();
     }
 
     startPolling() {
@@ -378,14 +456,41 @@
     }
 
     async poll() {
-      const hasAnswer = await this.ask();
+      const answer = await this.ask();
       if (!this.isPolling) return;
-      this.errors = hasAnswer ? 0 : this.errors + 1;
+      if (answer === "missing") {
+        void this.look();
+        return;
+      }
+      if (answer === "answered" && this.errors > 0) {
+        // The server is back, so its socket may be.
+        clearTimeout(this.connectTimer);
+        this.connectTimer = window.setTimeout(() => this.connect(), Math.random() * LONGEST_OPENING);
+      }
+      this.errors = answer === "answered" ? 0 : this.errors + 1;
       const usual = this.view.isResting() ? Math.max(this.interval, RESTING_POLL) : this.interval;
-      this.pollTimer = window.setTimeout(() => void this.poll(), Math.min(usual * 2 ** this.errors, LONGEST_WAIT));
+      const wait = Math.min(usual * 2 ** this.errors, LONGEST_WAIT);
+      this.pollTimer = window.setTimeout(() => void this.poll(), about(wait));
     }
 
-    /** Ask for the state once. @returns {Promise<boolean>} whether the server answered */
+    /** Something has said that the dataset is not here: ask, and go on asking where that is so. It may come back. */
+    async look() {
+      clearTimeout(this.lookTimer);
+      const answer = await this.ask();
+      if (!this.isRunning) return;
+      if (answer === "missing") {
+        this.rest();
+        this.isGone = true;
+        this.show("This dataset is not here any more", "×");
+        this.lookTimer = window.setTimeout(() => void this.look(), about(Math.min(2000 * 2 ** this.looks++, LONGEST_WAIT)));
+        return;
+      }
+      if (answer === "answered") this.looks = 0;
+      this.isGone = false;
+      if (!this.isHeard) this.retry();
+    }
+
+    /** Ask for the state once. @returns {Promise<"answered" | "missing" | "failed">} */
     async ask() {
       const { signal } = this.requests;
       try {
@@ -394,19 +499,19 @@
           cache: "no-store",
           signal: AbortSignal.any([signal, AbortSignal.timeout(LONGEST_WAIT)]),
         });
-        if (GONE.has(response.status)) this.end();
-        else if (!response.ok) throw new Error(`${response.status}`);
-        else if (response.status === 200) {
+        if (MISSING.has(response.status)) return "missing";
+        if (!response.ok) throw new Error(`${response.status}`);
+        if (response.status === 200) {
           const html = await response.text();
-          if (signal.aborted) return false;
+          if (signal.aborted) return "failed";
           this.view.apply(html);
         }
         this.view.settle();
         this.heard();
-        return true;
+        return "answered";
       } catch {
         if (!signal.aborted && !this.isHeard) this.show(`Offline since ${new Date(this.heardAt).toLocaleTimeString()}`, "×");
-        return false;
+        return "failed";
       }
     }
 
@@ -415,21 +520,17 @@
       if (!this.isRunning) return;
       if (this.isHeard) this.show("Live", "●");
       else if (this.isPolling) this.show(`Asking every ${this.interval / 1000} s`, "○");
+      else if (this.failures) this.show("Reconnecting", "○");
     }
 
     /** Of a line that is broken somewhere on its way, nobody tells the browser. */
     check() {
-      if (this.isRunning && this.isHeard && Date.now() - this.heardAt > LONGEST_SILENCE) {
-        this.closed(0);
-        this.connect();
-      }
+      if (this.isRunning && this.isHeard && Date.now() - this.heardAt > LONGEST_SILENCE) this.closed(0);
     }
 
-    /** The dataset is gone, or may not be seen any more. */
-    end() {
-      this.isOver = true;
-      this.stop();
-      this.show("This dataset is not here any more", "×");
+    /** The browser says that it has no network; the server may be on this machine all the same. */
+    async doubt() {
+      if (this.isRunning && this.isHeard && (await this.ask()) === "failed") this.closed(0);
     }
 
     /** @param {string} text @param {string} sign */
@@ -484,12 +585,14 @@
     if (!isPoller(elt)) return;
     headerErrors = successful ? 0 : headerErrors + 1;
     headerNotBefore = successful ? 0 : Date.now() + Math.min(3000 * 2 ** (headerErrors - 1), LONGEST_WAIT) - 500;
-    if (!GONE.has(xhr.status)) return;
-    elt.remove(); // which ends its polling
-    link?.end();
+    if (!MISSING.has(xhr.status)) return;
+    headerNotBefore = Date.now() + LONGEST_WAIT - 500;
+    void link?.look();
   });
 
   // --- Here and away -------------------------------------------------------------------------------------------------
+
+  let tickedAt = Date.now();
 
   function leave() {
     link?.stop();
@@ -497,6 +600,7 @@
 
   function comeBack() {
     if (document.hidden) return;
+    tickedAt = Date.now(); // hidden, a browser lets it tick less often
     refreshTimes();
     headerNotBefore = 0;
     link?.start(true);
@@ -516,8 +620,8 @@
     if (event.persisted) comeBack();
   });
   window.addEventListener("online", startAnew);
+  window.addEventListener("offline", () => void link?.doubt());
 
-  let tickedAt = Date.now();
   setInterval(() => {
     const hasSlept = Date.now() - tickedAt > 4 * TICK;
     tickedAt = Date.now();

@@ -342,7 +342,7 @@ async def _watch_all(pks: list[int]) -> int:
         nonlocal frames
         frames += 1
 
-    async def gone(dataset_pk: int) -> None:
+    def gone(dataset_pk: int) -> None:
         raise AssertionError(f"{dataset_pk} is gone")
 
     hub = current_hub()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,9 +12,15 @@ from django.db import connections
 from pytest_django import Settings
 
 from apps.datasets.models import Dataset
+from apps.live import frames, hub, limits
+from apps.live.consumers import ListConsumer, PageConsumer
 from apps.live.frames import Form
 from apps.live.hub import Hub
 from apps.live.watchers import Watcher
+from apps.progress import services as progress
+from apps.progress.models import Stage
+from apps.progress.reporting import Report, take
+from apps.progress.transitions import State
 from tests import services
 
 from .test_watchers import in_a_loop
@@ -34,7 +42,7 @@ def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
             async def send(message: dict[str, Any]) -> None:
                 shown.set()
 
-            async def gone(dataset_pk: int) -> None:
+            def gone(dataset_pk: int) -> None:
                 raise AssertionError("it is there")
 
             watcher = Watcher(Form.JSON, send, gone)
@@ -50,5 +58,132 @@ def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
             await asyncio.sleep(0)
         hub.unwatch(dataset.pk, await watch())
         await asyncio.get_running_loop().run_in_executor(hub._reader, connections.close_all)
+
+    in_a_loop(main)
+
+
+class Shown:
+    """A watcher that takes everything, and notes the texts."""
+
+    def __init__(self, form: Form = Form.JSON, identity: str = "", gone: BaseException | None = None) -> None:
+        self.texts: list[str] = []
+        self._error = gone
+        self.watcher = Watcher(form, self._send, self._gone, identity)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        self.texts.append(message["text"])
+
+    def _gone(self, dataset_pk: int) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def until(self, text: str) -> None:
+        async with asyncio.timeout(30):
+            while not any(text in shown for shown in self.texts):  # noqa: ASYNC110 -- it is shown by whoever shows it
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def hub_of_its_own() -> AsyncIterator[Hub]:
+    """A hub, whose connections to the database are closed when it is done with."""
+    one = Hub()
+    yield one
+    for executor in (one._reader, one._guard):
+        await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
+
+
+async def aside(write: Any, *arguments: Any) -> None:
+    """Write to the database from another thread."""
+
+    def writing() -> None:
+        write(*arguments)
+        connections.close_all()
+
+    await asyncio.to_thread(writing)
+
+
+def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "ACCESS_SECONDS", 0.2)
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
+    secret = Dataset.objects.create(key="secret", visibility="private")
+
+    async def main() -> None:
+        async with hub_of_its_own() as one:
+            stranger, witness = Shown(gone=RuntimeError("a watcher has failed")), Shown()
+            one.watch(secret.pk, stranger.watcher)
+            one.watch(dataset.pk, witness.watcher)
+            await witness.until("pending")
+            async with asyncio.timeout(30):
+                while secret.pk in one._watched:  # noqa: ASYNC110 -- it fails in taking it away
+                    await asyncio.sleep(0.01)
+            await aside(progress.begin_run, dataset)
+            await witness.until('"run":1')
+            one.unwatch(dataset.pk, witness.watcher)
+
+    in_a_loop(main)
+
+
+def test_dataset_that_cannot_be_shown_hides_no_other(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
+    broken = Dataset.objects.create(key="broken", visibility="public")
+    take([(broken.pk, Report(state=State.INDEXING, total=5))])
+    Stage.objects.update(readings=[["x", 1], ["y", 2]])
+
+    async def main() -> None:
+        async with hub_of_its_own() as one:
+            other, witness = Shown(), Shown()
+            one.watch(broken.pk, other.watcher)
+            one.watch(dataset.pk, witness.watcher)
+            await witness.until("pending")
+            await aside(progress.begin_run, dataset)
+            await witness.until('"run":1')
+            assert other.texts == []
+            one.unwatch(dataset.pk, witness.watcher)
+            one.unwatch(broken.pk, other.watcher)
+
+    in_a_loop(main)
+    assert caplog.text.count("cannot be shown") == 1
+
+
+def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "KEEPALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(hub, "OLDEST_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(hub, "RETRY_SECONDS", 0.05)
+
+    async def main() -> None:
+        async with hub_of_its_own() as one:
+            page = Shown(Form.PANEL)
+            one.watch(dataset.pk, page.watcher)
+            await page.until(frames.KEEPALIVE)
+            reader, one._reader = one._reader, type(one._reader)(1)
+            one._reader.shutdown()  # the database is gone
+            await asyncio.sleep(1)
+            before = len(page.texts)
+            await asyncio.sleep(0.5)
+            assert len(page.texts) == before
+            one._reader = reader
+            page.texts.clear()
+            await page.until(frames.KEEPALIVE)
+            one.unwatch(dataset.pk, page.watcher)
+
+    in_a_loop(main)
+
+
+@pytest.mark.parametrize("consumer", [PageConsumer, ListConsumer])
+def test_socket_that_fails_is_counted_out(transactional_db: None, consumer: Any) -> None:
+    async def main() -> None:
+        scope = {"type": "websocket", "headers": [], "client": ("10.1.1.1", 1)}  # which leads nowhere
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: dict[str, Any]) -> None:
+            pass
+
+        with pytest.raises(KeyError):
+            await consumer.as_asgi()(scope, receive, send)
+        assert "10.1.1.1" not in limits._open
+        assert not hub.current_hub()._lists
 
     in_a_loop(main)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
 from apps.live.limits import MESSAGE_BYTES, MESSAGES_A_SECOND, TOO_LARGE, TOO_MANY
@@ -34,6 +39,33 @@ def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(so
         f"A client may send {MESSAGES_A_SECOND} messages a second."
     }
     assert socket.close_code() == TOO_MANY
+
+
+@pytest.mark.parametrize("path", ["/datasets/cats/progress/live/", "/progress/live/?id=cats"])
+def test_pages_may_not_say_more_either(server: Server, dataset: Dataset, path: str) -> None:
+    with connect(f"{server.socket_url}{path}") as page:
+        with suppress(ConnectionClosed):
+            for _ in range(MESSAGES_A_SECOND * 5):
+                page.send("x")
+            while True:
+                page.recv(timeout=30)
+        assert page.close_code == TOO_MANY
+
+
+@pytest.mark.parametrize("size", [10_000, 900_000])
+def test_client_that_sends_and_does_not_read_fills_no_memory(dataset: Dataset, tmp_path: Path, size: int) -> None:
+    with web_server(tmp_path / "log") as server, socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", server.port))
+        memory = psutil.Process(server.process.pid).memory_info
+        with connect(f"{server.socket_url}/api/progress/ws", sock=line, ping_interval=None) as flood:
+            line.settimeout(30)
+            before = memory().rss
+            with suppress(ConnectionClosed, OSError):
+                for _ in range(200_000_000 // size):
+                    flood.send("x" * size)
+            assert memory().rss - before < 50_000_000
+            _is_served(server)
 
 
 @pytest.mark.parametrize("proxied", [False, True])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from django.test import Client
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
-from apps.live.frames import NEW_DATASET
+from apps.live.frames import GONE_ROW, KEEPALIVE, NEW_DATASET
 from tests.processes import Server
 
 
@@ -19,8 +20,31 @@ def test_a_dataset_made_between_the_page_and_its_socket_is_told(server: Server, 
     assert newest is not None
     address = f"{server.socket_url}/progress/live/?id=cats&newest={newest[1]}"
     with connect(address) as socket:
-        assert 'id="row-' in str(socket.recv(timeout=30))  # no word of a new one before
+        assert socket.recv(timeout=30) == KEEPALIVE  # at once, also where there is no row
+        assert 'id="row-' in heard(socket)  # no word of a new one before
         Dataset.objects.create(key="dogs", visibility="public")
-        assert socket.recv(timeout=30) == NEW_DATASET
+        assert heard(socket) == f"{NEW_DATASET}<!-- watchers 1 -->"
     with connect(address) as late:
-        assert {str(late.recv(timeout=30))[:20] for _ in range(2)} >= {NEW_DATASET}
+        assert {heard(late)[: len(NEW_DATASET)] for _ in range(2)} >= {NEW_DATASET}
+
+
+@pytest.mark.parametrize("way", ["deleted", "private"])
+def test_a_row_that_is_gone_is_told(server: Server, transactional_db: None, way: str) -> None:
+    dataset = Dataset.objects.create(key="cats", visibility="public")
+    Dataset.objects.create(key="dogs", visibility="public")
+    newest = f"{Dataset.objects.latest('pk').created_at.timestamp():.6f}"
+    with connect(f"{server.socket_url}/progress/live/?id=cats&id=dogs&newest={newest}") as socket:
+        for _ in range(2):
+            assert 'id="row-' in heard(socket)
+        if way == "deleted":
+            dataset.delete()
+        else:
+            Dataset.objects.filter(pk=dataset.pk).update(visibility="private")
+        assert heard(socket) == GONE_ROW
+
+
+def heard(socket: ClientConnection) -> str:
+    """The next message that says something."""
+    while (text := str(socket.recv(timeout=30))) == KEEPALIVE:
+        pass
+    return text

@@ -56,9 +56,16 @@ def test_unsubscribing_from_one_leaves_the_others(many: Socket) -> None:
 def test_unknown_dataset_is_told_and_the_others_go_on(many: Socket) -> None:
     make("cats")
     many.send({"type": "subscribe", "dataset_ids": ["nobody", "cats", "\ud800", "a\0b"]})
-    answers = [many.receive() for _ in range(4)]
-    assert sorted(answer["type"] for answer in answers) == ["error", "error", "error", "progress_update"]
-    assert any("nobody" in answer.get("message", "") for answer in answers)
+    answers = {(answer := many.receive())["type"]: answer for _ in range(2)}
+    assert answers["progress_update"]["payload"]["dataset_id"] == "cats"
+    assert answers["error"]["message"] == "There is no dataset nobody, \ud800, a\0b."
+
+
+def test_many_unknown_datasets_are_one_error(many: Socket) -> None:
+    many.send({"type": "subscribe", "dataset_ids": ["a"] * 400 + [f"b{number}" for number in range(100)]})
+    assert many.receive()["message"] == f"There is no dataset a, {', '.join(f'b{n}' for n in range(9))} and 91 more."
+    many.send({"type": "subscribe"})
+    assert "Name datasets" in many.receive()["message"]
 
 
 def test_deleted_dataset_is_told_and_the_others_go_on(many: Socket) -> None:

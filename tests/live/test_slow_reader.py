@@ -49,3 +49,27 @@ def test_reader_that_was_away_skips_what_is_old(server: Server, datasets: dict[s
     # Of the first rounds the kernel has all; what came while it took no more was replaced before it was sent.
     received = Counter(len(versions) for versions in seen.values())
     assert max(received) <= ROUNDS * 2 // 3, received
+
+
+def test_reader_that_takes_nothing_holds_up_nobody(server: Server, datasets: dict[str, int]) -> None:
+    keys = list(datasets)
+    private = Dataset.objects.create(key="secret", visibility="public")
+    with socket.socket() as line, open_many(server) as watcher, open_many(server) as stranger:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.connect(("127.0.0.1", server.port))
+        with connect(f"{server.socket_url}/api/progress/ws", sock=line, max_queue=1, ping_interval=None) as slow:
+            slow.send(json.dumps({"type": "subscribe", "dataset_ids": [*keys, "secret"]}))
+            stranger.send({"type": "subscribe", "dataset_id": "secret"})
+            stranger.update()
+            watcher.send({"type": "subscribe", "dataset_id": keys[-1]})
+            for count in range(1, ROUNDS + 1):
+                report = Report(current=count, total=ROUNDS, message=MESSAGE)
+                take([(pk, report) for pk in datasets.values()])
+                watcher.until(count)
+            # It is told that one is gone, and that it may not see another any more; and takes neither.
+            Dataset.objects.get(key=keys[0]).delete()
+            Dataset.objects.filter(pk=private.pk).update(visibility="private")
+            assert "secret" in stranger.receive()["message"]
+            take([(datasets[keys[-1]], Report(current=1, stage="next"))])
+            watcher.until(ROUNDS + 1)
+            line.shutdown(socket.SHUT_RDWR)

@@ -31,7 +31,7 @@ class Reader:
 
     async def send(self, message: dict[str, Any]) -> None:
         await self.gate.wait()
-        self.texts.append(message["text"])
+        self.texts.append(message.get("text", message["type"]))
         async with self.taken:
             self.taken.notify_all()
 
@@ -40,7 +40,7 @@ class Reader:
         async with self.taken:
             await self.taken.wait_for(lambda: len(self.texts) >= count)
 
-    async def gone(self, dataset_pk: int) -> None:
+    def gone(self, dataset_pk: int) -> None:
         self.texts.append(f"gone {dataset_pk}")
 
 
@@ -78,11 +78,30 @@ def test_nothing_waits_for_a_dataset_that_is_gone() -> None:
         watcher = Watcher(Form.JSON, reader.send, reader.gone)
         watcher.show(1, message("first"))
         watcher.show(2, message("never"))
-        await watcher.gone(2)
+        watcher.gone(2)
         reader.gate.set()
         await reader.until(2)
         watcher.show(1, message("after"))
         assert reader.texts == ["gone 2", "first", "after"]
+
+    in_a_loop(main)
+
+
+def test_slow_reader_is_told_a_few_words_and_then_closed() -> None:
+    async def main() -> None:
+        reader = Reader()
+        watcher = Watcher(Form.JSON, reader.send, reader.gone)
+        watcher.show(1, message("first"))
+        for number in range(1000):
+            watcher.say(message(f"error {number}"))
+        watcher.close(4429)
+        watcher.show(1, message("never"))
+        watcher.close(4429)
+        assert len(watcher._waiting) <= 20
+        reader.gate.set()
+        await reader.until(18)
+        assert "error 999" in reader.texts
+        assert (reader.texts[0], reader.texts[-1], len(reader.texts)) == ("first", "websocket.close", 18)
 
     in_a_loop(main)
 

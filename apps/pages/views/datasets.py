@@ -71,7 +71,6 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
         "sample_count": Sample.objects.filter(dataset=dataset).count(),
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
         "snippets": [] if runs else snippets(address_of(request), key),
-        "poll_milliseconds": round(settings.BAR_POLL_SECONDS * 1000),
     }  # fmt: skip
     return render(request, "pages/dataset.html", context)
 
