@@ -14,7 +14,7 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.test
 	@scripts/install-programs
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
 
 check: $(VENV)/.test
 	@scripts/check

@@ -254,9 +254,7 @@ class Hub:
 
     async def _show(self, watched: _Watched, news: _News, served: int) -> int:
         """Hand out the messages of a dataset. ``served`` counts those of this flush, and comes back counted on."""
-        if news.facts.version < watched.version:
-            return served
-        changed = news.facts.version > watched.version or news.health != watched.health
+        changed = news.facts.version != watched.version or news.health != watched.health
         fresh, watched.fresh = watched.fresh, set()
         watched.facts, watched.health = news.facts, news.health
         for watcher in list(watched.watchers) if changed else list(fresh):

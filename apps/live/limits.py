@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from typing import Any, Final
 
 from django.conf import settings
@@ -42,13 +43,19 @@ _open: Counter[str] = Counter()
 
 
 def address_of(scope: dict[str, Any]) -> str:
-    """Where a socket comes from: the peer, or what the proxy in front of this server says of its own."""
+    """Where a socket comes from: the peer, or what the proxy in front of this server says of its own. Of IPv6, the
+    network of 64 bits: whoever has one address there has all of them.
+    """
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
     if settings.BEHIND_PROXY:
         forwarded = [value for name, value in scope["headers"] if name == b"x-forwarded-for"]
         if forwarded:
-            return str(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+            address = str(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
+    try:
+        return str(IPv6Network((IPv6Address(address).packed, 64), strict=False))
+    except AddressValueError:
+        return address
 
 
 def enter(address: str) -> bool:

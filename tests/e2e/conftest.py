@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from apps.datasets.models import Dataset
+from apps.progress import services as progress
+from apps.progress.models import Run
+from apps.progress.services import StagePlan
 from tests.processes import Server, collect_static, web_server
 from tests.services import find_program
 
@@ -59,6 +63,20 @@ new MutationObserver(() => {
     text: bar.textContent,
     now: Number(bar.querySelector('[role=progressbar]').getAttribute('aria-valuenow')),
   });
+}).observe(document, {subtree: true, childList: true, attributes: true});
+"""
+
+# Whatever tells of a version, an element of its id has never told of a newer one, in this tab.
+FORWARD = """
+window.backwards = [];
+new MutationObserver(() => {
+  for (const element of document.querySelectorAll('[id][data-version][data-dataset]')) {
+    const key = `${element.id} of ${element.dataset.dataset}`;
+    const newest = Number(sessionStorage.getItem(key) ?? 0);
+    const version = Number(element.dataset.version);
+    if (version < newest) window.backwards.push(`${key}: ${newest}, then ${version}`);
+    else sessionStorage.setItem(key, version);
+  }
 }).observe(document, {subtree: true, childList: true, attributes: true});
 """
 
@@ -127,3 +145,57 @@ def open_page(
     yield open_
     for context in contexts:
         context.close()
+
+
+# --- A page of a dataset, and its link to the server -----------------------------------------------------------------
+
+TOTAL = 10_000
+LIVE = "● Live"
+
+
+@pytest.fixture
+def run(transactional_db: None) -> Run:
+    """A run that is under way, of the dataset ``cats``."""
+    dataset = Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    run = progress.begin_run(dataset, [StagePlan("index", total=TOTAL)])
+    return progress.start_stage(run.pk, "index")
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open a page that records what it shows. Nothing on it has ever gone back, as is checked at the end."""
+    collect_static()
+    contexts: list[tuple[BrowserContext, Page]] = []
+
+    def visit(url: str, sessionid: str = "") -> Page:
+        context = browser.new_context()
+        context.set_default_timeout(PATIENCE)
+        if sessionid:
+            context.add_cookies([{"name": "sessionid", "value": sessionid, "url": url}])
+        context.add_init_script(RECORD)
+        context.add_init_script(FORWARD)
+        page = context.new_page()
+        contexts.append((context, page))
+        page.goto(url)
+        return page
+
+    yield visit
+    for context, page in contexts:
+        backwards = page.evaluate("window.backwards")
+        context.close()
+        assert backwards == []
+
+
+def report_and_see(run: Run, current: int, *pages: Page) -> None:
+    progress.report(run.pk, current=current)
+    for page in pages:
+        see(page, current)
+
+
+def see(page: Page, current: int, seconds: int = PATIENCE // SECONDS) -> None:
+    bar = page.locator("main .dataset-progress").first
+    expect(bar).to_contain_text(f"({current}/{TOTAL})", timeout=seconds * SECONDS)
+
+
+def is_live(page: Page) -> None:
+    expect(page.locator("#connection")).to_have_text(LIVE)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connections
 from pytest_django import Settings
 
@@ -187,3 +190,13 @@ def test_socket_that_fails_is_counted_out(transactional_db: None, consumer: Any)
         assert not hub.current_hub()._lists
 
     in_a_loop(main)
+
+
+def test_what_is_waited_for_at_most_is_what_is_promised() -> None:
+    """Shown within 2 s of being written, taken away within 5, and never silent for as long as a page calls dead."""
+    assert max(hub.LOOK_SECONDS, hub.HEALING_LOOK_SECONDS) + hub.FLUSH_SECONDS <= 2
+    assert hub.ACCESS_SECONDS + hub.FLUSH_SECONDS <= 5
+    script = Path(settings.BASE_DIR, "static/js/progress.js").read_text()
+    silence = re.search(r"LONGEST_SILENCE = ([0-9_]+);", script)
+    assert silence is not None
+    assert int(silence[1]) / 1000 >= 3 * hub.KEEPALIVE_SECONDS

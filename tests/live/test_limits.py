@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
-from apps.live.limits import MESSAGE_BYTES, MESSAGES_A_SECOND, TOO_LARGE, TOO_MANY
+from apps.live.limits import MESSAGE_BYTES, MESSAGES_A_SECOND, TOO_LARGE, TOO_MANY, address_of
 from tests.processes import Server, web_server
 
 from .conftest import Socket, open_many, open_socket
@@ -94,3 +94,11 @@ def _is_served(server: Server, **options: dict[str, str]) -> None:
     with open_socket(server, "cats", **options) as socket:
         socket.subscribe()
         assert socket.update()["dataset_id"] == "cats"
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [("10.0.0.1", "10.0.0.1"), ("2001:db8::1:2", "2001:db8::/64"), ("2001:db8::ffff:1", "2001:db8::/64"), ("", "")],
+)
+def test_an_address_of_ipv6_is_its_network(peer: str, address: str) -> None:
+    assert address_of({"client": (peer, 5) if peer else None, "headers": []}) == address

@@ -1,0 +1,283 @@
+"""What a page and its link go through besides: lines that are silent, answers that are wrong, datasets that are gone
+and there again, and people who are in the middle of something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
+from django.test import Client
+from playwright.sync_api import Page, Route, expect
+
+from apps.datasets.models import Dataset, Sample
+from apps.progress import services as progress
+from apps.progress.models import Run
+from tests.processes import Server, web_server
+
+from .conftest import SECONDS, TOTAL, is_live, report_and_see, see
+from .relay import relay
+
+CONNECTION = "#connection"
+ASKING = "○ Asking every 2 s"
+GONE = "× This dataset is not here any more"
+
+
+def make(run: Run) -> Run:
+    """The dataset of ``run`` anew, under the same id, with a run that is under way."""
+    Dataset.objects.filter(pk=run.dataset_id).delete()
+    dataset = Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    new = progress.begin_run(dataset, [progress.StagePlan("index", total=TOTAL)])
+    return progress.start_stage(new.pk, "index")
+
+
+def test_socket_that_is_asked_for_in_vain_is_given_up(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    with relay(server.port) as line:
+        line.swallows_sockets = True
+        page = visit("about:blank")
+        page.clock.install()
+        page.goto(f"{line.url}/datasets/cats/")
+        for _ in range(5):
+            page.clock.run_for(20 * SECONDS)
+        expect(page.locator(CONNECTION)).to_have_text(ASKING)
+        report_and_see(run, 10, page)
+        line.swallows_sockets = False
+        page.clock.run_for(40 * SECONDS)
+        is_live(page)
+        report_and_see(run, 20, page)
+
+
+def test_line_that_has_fallen_silent_is_left(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    with relay(server.port) as line:
+        page = visit("about:blank")
+        page.clock.install()
+        page.goto(f"{line.url}/datasets/cats/")
+        is_live(page)
+        line.freeze()
+        progress.report(run.pk, current=10)
+        page.clock.run_for(18 * SECONDS)
+        see(page, 10, seconds=15)  # sooner than the server gives the line up
+        is_live(page)
+        report_and_see(run, 20, page)
+
+
+def test_page_that_has_slept_asks_and_connects_at_once(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    sockets: list[str] = []
+    asked: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    page.on("request", lambda request: asked.append(request.url) if "/progress/bar/" in request.url else None)
+    page.clock.fast_forward(120 * SECONDS)  # as the clock of a laptop that is opened again
+    report_and_see(run, 10, page)
+    is_live(page)
+    assert (len(sockets), len(asked)) == (1, 1)
+
+
+def test_network_that_is_gone_is_said_to_be(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit(f"{server.url}/datasets/cats/")
+    is_live(page)
+    page.context.set_offline(True)
+    expect(page.locator(CONNECTION)).to_have_text(re.compile("Offline since|Reconnecting"))
+    progress.report(run.pk, current=10)
+    page.context.set_offline(False)
+    see(page, 10)
+    is_live(page)
+
+
+def test_dataset_that_is_made_again_is_followed(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page, rows = visit(f"{server.url}/datasets/cats/"), visit(f"{server.url}/")
+    is_live(page)
+    is_live(rows)
+    new = make(run)
+    report_and_see(new, 10, page)
+    is_live(page)
+    progress.report(new.pk, current=TOTAL // 2)
+    expect(rows.locator("#row-cats")).to_contain_text("50%")
+    see(page, TOTAL // 2)
+    progress.finish(new.pk)
+    expect(rows.locator("#row-cats .dataset-progress-compact")).to_have_attribute("data-state", "ready")
+    new.dataset.delete()
+    expect(page.locator(CONNECTION)).to_have_text(GONE)
+    expect(rows.get_by_role("link", name="cats", exact=True)).to_have_count(0)
+    again = make(new)
+    report_and_see(again, 20, page)
+    is_live(page)
+
+
+def test_row_that_may_not_be_seen_any_more_is_gone_at_once(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    rows = visit(f"{server.url}/")
+    is_live(rows)
+    Dataset.objects.filter(pk=run.dataset_id).update(visibility=Dataset.Visibility.PRIVATE)
+    expect(rows.get_by_role("link", name="cats", exact=True)).to_have_count(0)
+    expect(rows.locator(CONNECTION)).to_have_text("● Live")
+
+
+def test_one_wrong_answer_is_not_the_end(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    wrong: list[str] = []
+
+    def once(route: Route) -> None:
+        if len(wrong) < 1:
+            wrong.append(route.request.url)
+            route.fulfill(status=404, body="not here")
+        else:
+            route.continue_()
+
+    page.route("**/progress/header/**", once)
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    page.wait_for_function("() => true")
+    expect(page.locator("#progress-header")).to_have_attribute("hx-trigger", "every 3s")
+    while not wrong:
+        page.wait_for_timeout(100)
+    report_and_see(run, 10, page)
+    is_live(page)
+
+
+def test_session_that_is_renewed_keeps_other_tabs(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    Dataset.objects.filter(pk=run.dataset_id).update(visibility=Dataset.Visibility.PRIVATE)
+    run.dataset.members.add(member := User.objects.create_user("member"))
+    first, second = Client(), Client()
+    first.force_login(member)
+    page = visit(f"{server.url}/datasets/cats/", first.cookies["sessionid"].value)
+    is_live(page)
+    second.force_login(member)
+    cookie = {"name": "sessionid", "value": second.cookies["sessionid"].value, "url": server.url}
+    page.context.add_cookies([cookie])  # type: ignore[list-item]  # a TypedDict of its own
+    sockets: list[str] = []
+    page.on("websocket", lambda socket: sockets.append(socket.url))
+    Session.objects.filter(pk=first.cookies["sessionid"].value).delete()
+    while not sockets:
+        page.wait_for_timeout(100)
+    is_live(page)
+    report_and_see(run, 10, page)
+
+
+def test_focus_and_what_is_open_survive(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    owner = User.objects.create_user("owner")
+    Dataset.objects.filter(pk=run.dataset_id).update(owner=owner)
+    client = Client()
+    client.force_login(owner)
+    Sample.objects.create(
+        dataset=run.dataset, path="a.jpg", sha256="0" * 64, size=1, width=1, height=1, format="JPEG",
+        thumbnail_width=1, thumbnail_height=1, seen_in_run=1, mtime_ns=0,
+    )  # fmt: skip
+    page = visit(f"{server.url}/datasets/cats/", client.cookies["sessionid"].value)
+    is_live(page)
+    pause, resume = page.get_by_role("button", name="Pause"), page.get_by_role("button", name="Resume")
+    pause.focus()
+    progress.request_pause(run.pk)
+    expect(resume).to_be_focused()
+    summary = page.locator("summary").first
+    summary.click()
+    expect(summary).to_be_focused()
+    progress.request_resume(run.pk)
+    expect(pause).to_be_visible()
+    expect(summary).to_be_focused()
+    expect(page.locator("#history-runs")).to_have_attribute("open", "")
+    sample = page.locator("#samples a").first
+    sample.focus()
+    progress.finish(run.pk)
+    expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+    expect(sample).to_be_focused()
+    expect(page.locator("#announcer")).to_have_text("cats: Ready")
+
+
+def test_rest_of_a_page_that_cannot_be_had_is_asked_for_ever_less_often(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit(f"{server.url}/datasets/cats/")
+    is_live(page)
+    page.clock.install()
+    answers: list[dict[str, object]] = [{"status": 500, "body": "no"}, {"status": 200, "body": "<p>Be back soon</p>"}]
+    asked: list[str] = []
+
+    def wrong(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(**answers[len(asked) % 2])  # type: ignore[arg-type]
+
+    page.route(re.compile("/datasets/cats/$"), wrong)
+    progress.finish(run.pk)
+    expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "ready")
+    for _ in range(10):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('htmx:afterSwap', {bubbles: true}))")
+        page.wait_for_timeout(300)
+    assert 1 <= len(asked) <= 4, asked
+    expect(page.locator("#dataset-body")).to_be_attached()
+    page.unroute(re.compile("/datasets/cats/$"))
+    page.clock.run_for(60 * SECONDS)
+    page.evaluate("document.body.dispatchEvent(new CustomEvent('htmx:afterSwap', {bubbles: true}))")
+    expect(page.locator("#dataset-body")).to_have_attribute("data-phase", re.compile("ready$"))
+
+
+def test_older_answer_does_not_replace_a_newer_one(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    old = page.evaluate("() => fetch('progress/bar/').then(answer => answer.text())")
+    old_header = page.evaluate("() => fetch('progress/header/').then(answer => answer.text())")
+    report_and_see(run, 10, page)
+    page.evaluate("html => htmx.swap(document.getElementById('dataset-live').parentElement, html, {swapStyle: 'none'})",
+        old.replace('id="dataset-live"', 'id="dataset-live" hx-swap-oob="true"', 1),
+    )  # fmt: skip
+    see(page, 10)
+    page.route("**/progress/bar/**", lambda route: route.fulfill(body=old, content_type="text/html"))
+    page.route("**/progress/header/**", lambda route: route.fulfill(body=old_header, content_type="text/html"))
+    with page.expect_response("**/progress/header/**"):
+        pass
+    with page.expect_response("**/progress/bar/**"):
+        page.evaluate("window.dispatchEvent(new Event('online'))")
+    see(page, 10)
+    report_and_see(run, 20, page)
+
+
+def test_page_over_the_limit_of_its_address_polls(visit: Callable[..., Page], run: Run, tmp_path: Path) -> None:
+    with web_server(tmp_path / "log", env={"SOCKETS_PER_ADDRESS": "1"}) as server:
+        first, second = (visit(f"{server.url}/datasets/cats/") for _ in range(2))
+        is_live(first)
+        expect(second.locator(CONNECTION)).to_have_text(ASKING)
+        report_and_see(run, 10, first, second)
+
+
+def test_server_that_answers_errors_is_polled_ever_less_often(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    asked: list[str] = []
+
+    def broken(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=503)
+
+    page.route("**/progress/bar/**", broken)
+    page.route("**/progress/header/**", broken)
+    page.route_web_socket("**/progress/live/", lambda socket: socket.close())
+    page.goto(f"{server.url}/datasets/cats/")
+    for _ in range(24):
+        page.clock.run_for(5 * SECONDS)
+    expect(page.locator(CONNECTION)).to_have_text(re.compile("Offline since"))
+    bars = [url for url in asked if "/bar/" in url]
+    assert 4 <= len(bars) <= 20, len(bars)
+    assert 4 <= len(asked) - len(bars) <= 20
+    page.unroute_all()
+    page.clock.run_for(60 * SECONDS)
+    report_and_see(run, 10, page)
+
+
+def test_relative_times_stay_true(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    page.goto(f"{server.url}/datasets/cats/")
+    made = page.locator("main time").first
+    expect(made).to_have_text("just now")
+    page.clock.run_for(130 * SECONDS)
+    expect(made).to_have_text("2 minutes ago")
