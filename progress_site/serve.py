@@ -32,7 +32,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
     """Writes at once where nothing waits to be written, and knows when something does."""
 
     idle: asyncio.Event  # set while nothing waits
-    over_tcp: bool
+    over_tcp = False
 
     def onConnect(self, request: Any) -> Any:  # noqa: N802 -- autobahn's name; those below are Twisted's and Daphne's
         self.idle = asyncio.Event()
@@ -145,8 +145,13 @@ class _Server(Server):  # type: ignore[misc]
             await protocol.idle.wait()
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve as the command line says."""
     server.WebSocketFactory = _Factory  # Daphne has no options for these
     http_protocol.WebRequest = _Request
     CommandLineInterface.server_class = _Server
     CommandLineInterface.entrypoint()
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,12 @@ class LastingThreads:
                 await self._application(scope, receive, send)
         finally:
             # It says itself that it is idle: where the client has gone away, the view may still be at work.
-            thread.submit(self._rest, thread, turns, asyncio.get_running_loop())
+            try:
+                thread.submit(self._rest, thread, turns, asyncio.get_running_loop())
+            except RuntimeError:  # it was never started, since no thread can be
+                if turns is not None:
+                    turns.release()
+                raise
 
     def _rest(self, thread: Executor, turns: asyncio.Semaphore | None, loop: asyncio.AbstractEventLoop) -> None:
         if turns is not None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from django.core.checks import run_checks
+from django.db import connection
 from pytest_django import Settings
 
 from tests.processes import ROOT
@@ -67,3 +68,10 @@ def test_nothing_but_a_key_is_needed(tmp_path: Path) -> None:
     for command in ("check", "migrate"):
         subprocess.run([sys.executable, "manage.py", command], env=env, cwd=ROOT, check=True, capture_output=True)
     assert (data_dir / "progress.sqlite3").is_file()
+
+
+def test_on_sqlite_readers_go_on_while_one_writes() -> None:
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA journal_mode")
+            assert cursor.fetchone() == ("wal",)

@@ -132,8 +132,8 @@ class ListConsumer(_Watching):
 
     async def entered(self) -> None:
         asked = parse_qs(self.scope["query_string"].decode("latin-1"))
+        await self.watch(*asked.get("id", [])[: limits.SUBSCRIPTIONS])  # first, for it fails where the database does
         self.hub.watch_list(self.watcher, asked.get("newest", [""])[0])
-        await self.watch(*asked.get("id", [])[: limits.SUBSCRIPTIONS])
 
     def left(self) -> None:
         super().left()

@@ -194,11 +194,14 @@ class Hub:
         """Look if it is time, flush if there is anything, and wait for the next occasion."""
         began = time.monotonic()
         try:
-            if began >= self._next_look:
+            is_due = began >= self._next_look
+            if is_due:
                 self._next_look = began + (HEALING_LOOK_SECONDS if self._hears_others else LOOK_SECONDS)
                 await self._look()
             if self._rung:
                 await self._flush()
+            if is_due:
+                self._looked = time.monotonic()
         except Exception:
             logger.exception("the hub could not read; it tries again in %g s", RETRY_SECONDS)
             self._next_look = 0.0
@@ -227,7 +230,6 @@ class Hub:
                 if known != newest:
                     self._lists[watcher] = newest
                     watcher.show(NEW_ROWS, message)
-        self._looked = time.monotonic()
 
     async def _flush(self) -> None:
         """Show every rung dataset to its watchers, in the state in which one query finds it."""

@@ -54,7 +54,9 @@ class Watcher:
 
     def say(self, message: dict[str, Any]) -> None:
         """Answer the reader: beside what it is shown, and in no dataset's place."""
-        self.show(_WORDS - self._said % _MOST_WORDS, message)
+        place = _WORDS - self._said % _MOST_WORDS
+        self._waiting.pop(place, None)  # so that it comes behind what was said before
+        self.show(place, message)
         self._said += 1
 
     def close(self, code: int) -> None:

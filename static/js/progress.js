@@ -136,7 +136,9 @@
     }
 
     async run() {
+      const { timer } = this;
       const isDone = await this.work();
+      if (this.timer !== timer) return; // it was cancelled meanwhile
       this.timer = 0;
       this.failures = isDone ? 0 : this.failures + 1;
       this.notBefore = Date.now() + (isDone ? this.apart : Math.min(1000 * 2 ** this.failures, LONGEST_WAIT));
@@ -239,7 +241,7 @@
     /** Fetch this page and take from it what is not pushed. @returns {Promise<boolean>} whether it was to be had */
     async refresh() {
       try {
-        const response = await fetch(location.href, { cache: "no-store", signal: this.link.requests.signal });
+        const response = await fetch(location.href, { cache: "no-store", signal: this.link.patience() });
         const html = response.ok ? await response.text() : "";
         if (!find(html, "dataset-body")) return false; // another page: one that asks to sign in, or to wait
         const open = [...document.querySelectorAll("details[open]")].map((details) => details.id);
@@ -456,9 +458,11 @@
     }
 
     async poll() {
+      const { signal } = this.requests;
       const answer = await this.ask();
-      if (!this.isPolling) return;
+      if (signal.aborted || !this.isPolling) return;
       if (answer === "missing") {
+        this.stopPolling();
         void this.look();
         return;
       }
@@ -476,8 +480,9 @@
     /** Something has said that the dataset is not here: ask, and go on asking where that is so. It may come back. */
     async look() {
       clearTimeout(this.lookTimer);
+      const { signal } = this.requests;
       const answer = await this.ask();
-      if (!this.isRunning) return;
+      if (signal.aborted) return;
       if (answer === "missing") {
         this.rest();
         this.isGone = true;
@@ -490,6 +495,12 @@
       if (!this.isHeard) this.retry();
     }
 
+    /** What ends a request: that the page is left, or that it takes too long. @returns {AbortSignal} */
+    patience() {
+      const { signal } = this.requests;
+      return "any" in AbortSignal ? AbortSignal.any([signal, AbortSignal.timeout(LONGEST_WAIT)]) : signal;
+    }
+
     /** Ask for the state once. @returns {Promise<"answered" | "missing" | "failed">} */
     async ask() {
       const { signal } = this.requests;
@@ -497,7 +508,7 @@
         const response = await fetch(this.view.source(), {
           headers: { "HX-Request": "true" },
           cache: "no-store",
-          signal: AbortSignal.any([signal, AbortSignal.timeout(LONGEST_WAIT)]),
+          signal: this.patience(),
         });
         if (MISSING.has(response.status)) return "missing";
         if (!response.ok) throw new Error(`${response.status}`);
@@ -530,7 +541,9 @@
 
     /** The browser says that it has no network; the server may be on this machine all the same. */
     async doubt() {
-      if (this.isRunning && this.isHeard && (await this.ask()) === "failed") this.closed(0);
+      const { signal } = this.requests;
+      if (!this.isRunning || !this.isHeard || (await this.ask()) !== "failed") return;
+      if (this.isHeard && !signal.aborted) this.closed(0);
     }
 
     /** @param {string} text @param {string} sign */

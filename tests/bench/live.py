@@ -64,7 +64,14 @@ class Server:
 
 OURS = Server("ours", DAPHNE, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
 OURS_UVICORN = Server("ours, Uvicorn", UVICORN, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
-PLAIN = Server("plain recipe", DAPHNE, ("tests.bench.plain:application",), "/watch", "-", "socket")
+PLAIN = Server(
+    "plain recipe",
+    (sys.executable, "-m", "tests.bench.serve", *DAPHNE[3:]),
+    ("tests.bench.plain:application",),
+    "/watch",
+    "-",
+    "socket",
+)
 BROADCAST = Server("bare broadcast", (sys.executable, "-m", "tests.bench.broadcast"), (), "/watch", "-", "socket")
 
 

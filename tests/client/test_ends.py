@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from dataset_progress import Cancelled, Run, Stage, _run, track
 
@@ -134,6 +135,34 @@ def test_a_planned_total_may_grow() -> None:
     assert [(stage.current, stage.total) for stage in shown().stages] == [(5, 5)]
 
 
+def test_a_total_that_is_set_in_a_loop_is_the_total() -> None:
+    with Run("cats") as run:
+        for item in run.track(range(100)):
+            if item in (1, 2, 3):
+                run.set(total=50)
+            if item == 50:
+                assert until(lambda progress: progress.current == 50).total == 50
+                run.set(total=200)
+        assert until(lambda progress: progress.current == 100).total == 200
+
+
+def test_small_numbers_of_numpy_are_added_up() -> None:
+    with Run("cats") as run:
+        for _ in range(3):
+            run.advance(np.uint8(100))  # type: ignore[arg-type]
+        run.advance(float("nan"))  # type: ignore[arg-type]
+        run.advance(1)
+        until(lambda progress: progress.current == 301)
+
+
+def test_keys_and_workers_may_be_numbers() -> None:
+    for worker in (0, 1, 0):
+        with Run("cats", key=7, worker=worker, finish=False) as run:
+            run.advance(10)
+    until(lambda progress: progress.current == 20)
+    assert sorted(Share.objects.values_list("worker", flat=True)) == ["0", "1"]
+
+
 def test_threads_that_are_gone_leave_nothing_behind() -> None:
     with Run("cats") as run:
         for _ in range(200):
@@ -167,6 +196,52 @@ with Run("cats") as run, multiprocessing.get_context("fork").Pool(2, RUN.append,
     assert ended.returncode == 0, ended.stderr
     assert shown().state == "ready"
     assert sum(Share.objects.values_list("current", flat=True)) == 200
+
+
+@pytest.mark.parametrize("end", ["terminated", "an exception"])
+def test_a_run_that_a_worker_has_begun_is_not_ready_when_the_worker_ends(end: str) -> None:
+    code = """
+import time
+from dataset_progress import track
+
+def loop(pipe, end):
+    for item in track(range(10), dataset="dogs"):
+        if item == 4:
+            pipe.send("there")
+            if end == "terminated": time.sleep(600)
+            raise OSError("disk full")
+
+with Run("cats") as run:
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=loop, args=(there, END))
+    process.start()
+    here.recv()
+    time.sleep(0.5)
+    process.terminate()
+    process.join()
+"""
+    ended = program(WORK + code.replace("END", repr(end)))
+    assert ended.returncode == 0, ended.stderr
+    assert shown().state == "ready"
+    assert (shown("dogs").state, shown("dogs").current) == ("error", 4)
+    assert "after 4 of 10" in (shown("dogs").error or "")
+
+
+def test_a_loop_in_a_forked_process_is_a_stage_of_the_run_around_it() -> None:
+    code = """
+from dataset_progress import track
+def loop():
+    for _ in track(range(10), dataset="cats", stage="encode"): pass
+
+with Run("cats"):
+    process = multiprocessing.get_context("fork").Process(target=loop)
+    process.start()
+    process.join()
+"""
+    ended = program(WORK + code)
+    assert ended.returncode == 0, ended.stderr
+    assert (shown().run, shown().state) == (1, "ready")
+    assert [(stage.name, stage.current) for stage in shown().stages] == [("encode", 10)]
 
 
 def test_workers_that_outlive_the_run_are_waited_for() -> None:
@@ -215,6 +290,22 @@ async def numbers(count: int) -> AsyncIterator[int]:
     for number in range(count):
         await asyncio.sleep(0)
         yield number
+
+
+def test_a_loop_after_one_that_was_left_counts() -> None:
+    async def job() -> None:
+        async with Run("cats") as run:
+            async for _ in run.track(numbers(9)):
+                break
+            async for _ in run.track(numbers(5)):
+                pass
+        async for _ in track(numbers(9), dataset="dogs"):
+            break
+        assert [item async for item in track(numbers(5), dataset="dogs")] == [0, 1, 2, 3, 4]
+
+    asyncio.run(job())
+    assert (shown().state, shown().current) == ("ready", 5)
+    assert (shown("dogs").run, shown("dogs").state, shown("dogs").current) == (2, "ready", 5)
 
 
 @pytest.mark.parametrize("way", ["track", "block"])

@@ -95,6 +95,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 @pytest.mark.parametrize("trouble", ["down", "no such name", "no address", "slow", *ANSWERS])
 def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -> None:
+    before = set(threading.enumerate())
     with address_of(trouble) as url, caplog.at_level(logging.WARNING, "dataset_progress"):
         began = time.monotonic()
         with Run("cats", url=url, token="x", flush_seconds=0.5) as run:
@@ -112,7 +113,7 @@ def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -
     assert closing < SLOW_SECONDS / 3
     assert len(said) == (0 if trouble == "slow" else 1), [record.getMessage() for record in said]
     assert all(record.exc_info is None for record in said)
-    for thread in threading.enumerate():
+    for thread in set(threading.enumerate()) - before:
         if thread.name == THREAD:
             thread.join()  # so that what it still says is not heard in the next test
 
@@ -144,6 +145,19 @@ def test_when_the_server_is_back_the_newest_arrives(transactional_db: None, tmp_
             run.advance(1)
             run.close()
             assert (shown().state, shown().current) == ("ready", 12)
+
+
+def test_an_end_that_nobody_heard_is_said_when_the_server_is_back(transactional_db: None, tmp_path: Path) -> None:
+    port = free_port()
+    _, secret = tokens.issue("client")
+    run = Run("cats", url=f"http://127.0.0.1:{port}", token=secret, flush_seconds=0.1)
+    with web_server(tmp_path / "first", port=port):
+        run.advance(5)
+        until(lambda progress: progress.current == 5)
+    assert not run.close()
+    with web_server(tmp_path / "second", port=port):
+        assert until(lambda progress: progress.is_finished).state == "ready"
+        wait_until(run.close, seconds=30, what="it is not known to be heard")
 
 
 def test_a_token_that_is_revoked(address: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import io
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import dataset_progress.tqdm.auto
@@ -16,6 +18,7 @@ import pytest
 import tqdm as real
 from dataset_progress import Cancelled, _run
 from dataset_progress.tqdm import capture_tqdm, tqdm, trange
+from django.db import connection
 from tqdm import TqdmExperimentalWarning
 from tqdm.auto import tqdm as auto
 
@@ -98,6 +101,56 @@ def test_what_is_counted_by_hand_counts_once(disable: bool) -> None:
         bar.refresh()
         assert until(lambda progress: progress.current == 15).total == 30
     assert counted() == [("indexing", 15)]
+
+
+@pytest.mark.parametrize("how", ["an exception", "early"])
+def test_a_bar_that_is_closed_before_its_end_is_not_ready(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_run, "LEFT_SECONDS", 0.1)
+
+    def job() -> None:
+        bar = quiet(total=10)
+        try:
+            bar.update(4)
+            if how == "an exception":
+                raise OSError("disk full")
+        finally:
+            bar.close()
+
+    with suppress(OSError):
+        job()
+    error = until(lambda progress: progress.is_finished).error
+    assert error == ("OSError: disk full" if how == "an exception" else "The loop was left after 4 of 10.")
+
+
+def test_an_event_loop_counts_and_is_not_held_up() -> None:
+    turns = 0
+
+    async def items() -> AsyncIterator[int]:
+        for item in range(400):
+            await asyncio.sleep(0.01)
+            yield item
+
+    def pause() -> None:
+        until(lambda progress: progress.current >= 5)
+        services.request_pause(Run.objects.get().pk)
+        connection.close()
+
+    async def tick() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0.01)
+            turns += 1
+
+    async def job() -> None:
+        ticking = asyncio.create_task(tick())
+        async for item in quiet(items(), total=400):
+            if item == 5:
+                await asyncio.to_thread(pause)
+        ticking.cancel()
+
+    asyncio.run(job())
+    assert (shown().state, shown().current) == ("ready", 400)
+    assert turns > 100
 
 
 def test_a_bar_that_is_used_again_goes_on_counting() -> None:

@@ -273,6 +273,28 @@ def test_server_that_answers_errors_is_polled_ever_less_often(
     report_and_see(run, 10, page)
 
 
+def test_one_wrong_answer_does_not_end_polling(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.route_web_socket("**/progress/live/", lambda socket: socket.close())
+    page.goto(f"{server.url}/datasets/cats/")
+    expect(page.locator(CONNECTION)).to_have_text(ASKING)
+    wrong: list[str] = []
+
+    def once(route: Route) -> None:
+        if wrong:
+            route.continue_()
+            return
+        wrong.append(route.request.url)
+        route.fulfill(status=404, body="not here")
+
+    page.route("**/progress/bar/**", once)
+    while not wrong:
+        page.wait_for_timeout(100)
+    report_and_see(run, 10, page)
+    report_and_see(run, 20, page)
+    expect(page.locator(CONNECTION)).to_have_text(ASKING)
+
+
 def test_relative_times_stay_true(visit: Callable[..., Page], server: Server, run: Run) -> None:
     page = visit("about:blank")
     page.clock.install()

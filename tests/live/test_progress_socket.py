@@ -119,6 +119,15 @@ def _refused(server: Server, dataset_id: str, **options: object) -> tuple[dict[s
         return answer, socket.close_code()
 
 
+def test_handshake_that_is_none_is_refused_in_words(server: Server, dataset: Dataset) -> None:
+    request = (
+        "GET /api/datasets/cats/progress/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+    )
+    with create_connection(("127.0.0.1", server.port)) as line:
+        line.sendall(request.encode())
+        assert line.recv(4096).startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize("key", ["dogs", "d" * 129, "-dogs"], ids=["free", "too long", "no id"])
 def test_unknown_dataset_is_closed(server: Server, dataset: Dataset, key: str) -> None:
     answer, code = _refused(server, key)

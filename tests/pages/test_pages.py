@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from apps.datasets.models import Dataset, Sample
+from apps.pages.cursor import cursor_page
 from apps.progress import services
 from apps.progress.models import Run
 
@@ -204,6 +207,26 @@ def test_the_gallery_goes_forth_and_back(client: Client, public: Dataset, sample
     start = client.get(address + link(back, "prev")).text
     assert gallery(start) == paths[:60]
     assert 'rel="prev"' not in start
+
+
+@pytest.mark.parametrize("cursor", [{"after": 5}, {"before": 5}, {}])
+def test_a_page_of_the_gallery_reads_its_own_rows_and_no_others(
+    public: Dataset, samples_in: SamplesIn, cursor: dict[str, int]
+) -> None:
+    samples_in(public, 9)
+    with CaptureQueriesContext(connection) as queries:
+        cursor_page(Sample.objects.filter(dataset=public), 2, **cursor)
+    [query] = queries
+    assert "OFFSET" not in query["sql"]
+    if connection.vendor != "sqlite":
+        return  # whose plans are in other words
+    with connection.cursor() as database:
+        database.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
+        plan = " ".join(str(row) for row in database.fetchall())
+    # A range of an index, in its order: nothing is gone through, or sorted, that is not shown.
+    assert "SEARCH" in plan
+    assert "SCAN" not in plan
+    assert "TEMP B-TREE" not in plan
 
 
 @pytest.mark.parametrize(

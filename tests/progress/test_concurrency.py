@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
@@ -23,8 +22,7 @@ from tests.processes import database_url
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PROCESSES = 4
-# PostgreSQL has no lock on the whole database to be met: what it has to show is shown in a tenth of the time.
-WRITES = 2000 if connection.vendor == "sqlite" else 200
+WRITES = 2000
 
 
 def begin(key: str) -> Run:

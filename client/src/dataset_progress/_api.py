@@ -95,7 +95,7 @@ class Api:
             with forks_held_off():
                 self._client = self._client or self._new_client()
                 response = self._client.request(method, f"{self.server.url}/api/{path}", json=body)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         if response.is_redirect:
             raise Unreachable(f"{self.server.url} has moved to {response.headers.get('Location')}")

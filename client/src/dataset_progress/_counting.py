@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from . import _values as values
+
+T = TypeVar("T")
 
 # The two working states; a stage of that name needs no other words.
 STATES = ("indexing", "embedding")
@@ -104,20 +106,17 @@ class Share:
     @property
     def total(self) -> int | None:
         """Of how much; None where nothing is known of it."""
-        known = [values.count(total) for total in self._totals() if total is not None]
-        return sum(known) if known else None
-
-    def _totals(self) -> Iterator[int | None]:
-        yield self.base_total
-        for cell in self.cells:
-            yield cell.total
+        of_cells = [values.count(total) for cell in self.cells if (total := cell.total) is not None]
+        if self.base_total is None and not of_cells:
+            return None
+        return max(0, (self.base_total or 0) + sum(of_cells))
 
     def set(self, done: int | None, total: int | None) -> None:
         """Say how much is done, of how much, whatever was counted."""
         if done is not None:
             self.base += values.count(done) - self.done
         if total is not None:
-            self.base_total = (self.base_total or 0) + values.count(total) - (self.total or 0)
+            self.base_total = (self.base_total or 0) + values.count(total) - (self.total or 0)  # below 0, if need be
 
     def fold(self, cell: Counter) -> None:
         """Keep what a counter that is over has counted, without it."""
@@ -137,10 +136,33 @@ class Share:
             self.failures.append((values.item(item), values.text(reason, 500)))
 
 
+def task() -> asyncio.Task[object] | None:
+    """The task that runs here, if one does."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
 def looper() -> object:
     """Who goes through a loop: the task that runs here, else the thread."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
-    return task or threading.get_ident()
+    return task() or threading.get_ident()
+
+
+class AsyncItems(AsyncIterator[T]):
+    """The items of an asynchronous generator. ``left`` is called at once when nobody can ask for more of them: the
+    generator itself is told of that by the event loop, some time later.
+    """
+
+    def __init__(self, items: AsyncGenerator[T, None], left: Callable[[], object]) -> None:
+        self._items = items
+        self._left = left
+
+    def __anext__(self) -> Awaitable[T]:
+        return self._items.__anext__()
+
+    async def aclose(self) -> None:
+        await self._items.aclose()
+
+    def __del__(self) -> None:
+        self._left()

@@ -26,7 +26,11 @@ def keep(run: Run) -> None:
 
 def kept() -> list[Run]:
     """The runs that are looked after."""
-    return list(_runs)
+    while True:
+        try:
+            return list(_runs)
+        except RuntimeError:  # noqa: PERF203 -- another thread has just begun one
+            continue
 
 
 def last_error() -> BaseException | None:
@@ -40,13 +44,13 @@ def flush_before_it_ends() -> None:
     before it ends, and before it is terminated, as a pool does with its workers at the end of a ``with`` block.
     """
     global _flushes
-    if _flushes or (multiprocessing := sys.modules.get("multiprocessing")) is None:
+    multiprocessing = sys.modules.get("multiprocessing")
+    if _flushes or multiprocessing is None or multiprocessing.parent_process() is None:
         return
     _flushes = True
     if (util := sys.modules.get("multiprocessing.util")) is not None:
-        util.Finalize(None, _close_all, exitpriority=100)
-    is_child = multiprocessing.parent_process() is not None
-    if is_child and threading.current_thread() is threading.main_thread():
+        util.Finalize(None, _end_all, exitpriority=100)
+    if threading.current_thread() is threading.main_thread():
         with suppress(ValueError):  # it is the main thread of another interpreter
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, _be_terminated)
@@ -54,19 +58,17 @@ def flush_before_it_ends() -> None:
 
 def _be_terminated(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_DFL)
-    _close_all()
+    _end_all(was_killed=True)
     os.kill(os.getpid(), number)
 
 
-def _close_all() -> None:
-    for run in kept():
-        run.close()
-
-
-def _end_all() -> None:
+def _end_all(*, was_killed: bool = False) -> None:
+    """End what is open, all at once, and wait for all of it."""
     error = last_error()
     for run in kept():
-        run._end_with_program(error)
+        run._end_with_program(error, was_killed=was_killed)
+    for run in kept():
+        run._wait()
 
 
 def _in_parent() -> None:

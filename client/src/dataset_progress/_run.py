@@ -9,7 +9,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from . import _processes
 from . import _values as values
 from ._api import Api, Server, logger
-from ._counting import STATES, Cell, Counter, Share, Stage, ThreadCell, looper, plan, stage_name
+from ._counting import STATES, AsyncItems, Cell, Counter, Share, Stage, ThreadCell, looper, plan, stage_name
 from ._errors import Cancelled, Refused
 from ._sender import INTERVAL_SECONDS, Over, Sender
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FAILURES_AT_ONCE = 200
+FAILURES_AT_ONCE = 1000
+CHARACTERS_AT_ONCE = 200_000
 FLUSH_SECONDS = 2.0
 # A pause is lifted where nobody has confirmed it for so long: who cannot be reached cannot say Resume either.
 HOLD_SECONDS = 60.0
@@ -64,8 +65,8 @@ class Run:
         dataset: str,
         *,
         stages: Sequence[Stage | str] = (),
-        key: str | None = None,
-        worker: str | None = None,
+        key: str | int | None = None,
+        worker: str | int | None = None,
         finish: bool = True,
         obey: bool = True,
         url: str | None = None,
@@ -77,7 +78,7 @@ class Run:
         self.dataset = dataset
         self._stages = plan(stages)
         self._server = _server(dataset, url, token)
-        self._key = values.key(key or secrets.token_hex(16))
+        self._key = values.key(secrets.token_hex(16) if key is None else key)
         self._finishes = finish
         self._obeys = obey
         self._flush_seconds = _flush_seconds(flush_seconds)
@@ -89,9 +90,10 @@ class Run:
         if self._server.url:
             _processes.keep(self)
 
-    def _be_new(self, worker: str | None = None) -> None:
+    def _be_new(self, worker: str | int | None = None) -> None:
         """Start counting, as a process that has done nothing of the run yet."""
-        self._worker = values.key(worker or f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}")
+        anyone = f"{socket.gethostname()[:64]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._worker = values.key(anyone if worker is None else worker)
         # A handler of a signal may close the run in the middle of what holds it.
         self._lock = threading.RLock()
         self._sender: Sender | None = None
@@ -103,7 +105,7 @@ class Run:
         self._control = "run"
         self._confirmed = self._clock()
         self._flag = _Flag()
-        self._is_closed = False
+        self._is_closed = self._is_end_refused = False
         self._is_shared = self._is_entered = False
         self._left = ""
         self._died_before = _processes.last_error()
@@ -131,8 +133,10 @@ class Run:
     def _after_fork(self) -> None:
         """In a forked process: whatever was counted, it was elsewhere."""
         if not self._is_closed:
+            is_entered = self._is_entered
             self._finishes = False
             self._be_new()
+            self._is_entered = is_entered
 
     # --- Counting ----------------------------------------------------------------------------------------------------
 
@@ -152,7 +156,7 @@ class Run:
             cell = local.cells[self._current]
         except (AttributeError, KeyError):
             cell = self._own_cell()
-        cell.done += n
+        cell.done += n if type(n) is int else values.count(n)
 
     def set(self, current: int | None = None, total: int | None = None, message: str | None = None) -> None:
         """Say how far this process is, in place of counting."""
@@ -188,7 +192,9 @@ class Run:
         name = self._current if stage is None else stage_name(stage)
         cell = Cell(length(iterable) if total is None else total)
         if isinstance(iterable, AsyncIterable):
-            return self._iterate_async(iterable, name, cell)
+            who = looper()
+            items = self._iterate_async(iterable, name, cell, who)
+            return AsyncItems(items, lambda: self._fold(name, cell, who))
         return self._iterate(iterable, name, cell)
 
     def _iterate(self, iterable: Iterable[T], name: str, cell: Cell) -> Iterator[T]:
@@ -206,8 +212,9 @@ class Run:
             if is_outermost:
                 self._fold(name, cell, who)
 
-    async def _iterate_async(self, iterable: AsyncIterable[T], name: str, cell: Cell) -> AsyncIterator[T]:
-        who = looper()
+    async def _iterate_async(
+        self, iterable: AsyncIterable[T], name: str, cell: Cell, who: object
+    ) -> AsyncGenerator[T, None]:
         is_outermost = self._follow(name, cell, who)
         flag, done = self._flag, 0
         try:
@@ -234,11 +241,12 @@ class Run:
         return True
 
     def _fold(self, name: str, cell: Counter, who: object) -> None:
-        """Keep what a counter that is over has counted, without it."""
+        """Keep what a counter that is over has counted, without it. Nothing where that was done."""
         with self._lock:
             share = self._share(name)
-            share.loopers.discard(who)
-            share.fold(cell)
+            if cell in share.cells:
+                share.loopers.discard(who)
+                share.fold(cell)
 
     def hold(self) -> None:
         """Wait while the run is paused. Raises `Cancelled`. Loops of `track` do so by themselves."""
@@ -285,7 +293,7 @@ class Run:
         if self._sender is not None or self._is_closed or not self._server.url:
             return
         with self._lock:
-            if self._sender is not None:
+            if self._sender is not None or self._is_closed:
                 return
             try:
                 self._sender = Sender(self, Api(self._server, self._transport), self._clock)
@@ -293,8 +301,7 @@ class Run:
                 self._server = Server("", "")
                 logger.warning("progress is not reported: %s (the job goes on; this is said once)", error)
             else:
-                if not self._finishes:
-                    _processes.flush_before_it_ends()
+                _processes.flush_before_it_ends()
 
     def __enter__(self) -> Run:
         self._is_entered = True
@@ -317,8 +324,13 @@ class Run:
     def close(self, error: BaseException | str | None = None) -> bool:
         """End the run: ready, or failed with ``error``. Closing again changes nothing.
 
-        Says whether the server has heard of everything; True where there is none to hear of it.
+        Says whether the server has heard of everything; True where there is none to hear of it. Where it has not, it
+        is told later if it comes back while the program goes on.
         """
+        self._begin_to_close(error)
+        return self._sender is None or (self._sender.wait() and not self._is_end_refused)
+
+    def _begin_to_close(self, error: BaseException | str | None = None) -> None:
         if self._finishes:
             self._start()
         if isinstance(error, SystemExit) and not error.code:
@@ -328,12 +340,14 @@ class Run:
             self._is_closed = True
             if is_first and self._finishes:
                 self._ending = {"state": "ready"} if error is None else {"state": "error", "error": values.words(error)}
-        if self._sender is None:
-            return True
-        if is_first and self._finishes and self._is_shared and error is None:
+        if self._sender is None or not is_first:
+            return
+        seconds = self._flush_seconds
+        if self._finishes and self._is_shared and error is None:
             # What other processes have just counted is on its way; a report that comes after the end is refused.
-            time.sleep(min(2 * INTERVAL_SECONDS, self._flush_seconds))
-        return self._sender.close(self._flush_seconds)
+            time.sleep(others := min(2 * INTERVAL_SECONDS, seconds / 2))
+            seconds -= others
+        self._sender.close(seconds)
 
     async def aclose(self, error: BaseException | str | None = None) -> bool:
         """`close`, while the event loop goes on."""
@@ -350,25 +364,30 @@ class Run:
         with suppress(RuntimeError):  # the program is ending
             timer.start()
 
-    def _end_with_program(self, error: BaseException | None) -> None:
-        """The program ends, by ``error`` or not, and nobody has closed the run."""
+    def _wait(self) -> None:
+        """Where it is closed, wait for its last word."""
+        if self._is_closed and self._sender is not None:
+            self._sender.wait()
+
+    def _end_with_program(self, error: BaseException | None, *, was_killed: bool = False) -> None:
+        """The program ends, by ``error`` or not, and nobody has closed the run. Waits for nothing."""
         if self._sender is None or self._is_closed:
             return
         if error is not None and error is not self._died_before:
-            self.close(error)
+            self._begin_to_close(error)
         elif self._left:
-            self.close(self._left)
+            self._begin_to_close(self._left)
         else:
             with self._lock:
                 share = self._share(self._current)
-                is_through = share.total is None or share.done >= share.total
-            self.close(None if is_through else f"The program ended after {self._so_far()}.")
+                is_through = not was_killed and (share.total is None or share.done >= share.total)
+            self._begin_to_close(None if is_through else f"The program ended after {self._so_far()}.")
 
     # --- What the sender asks for ------------------------------------------------------------------------------------
 
     def begin(self, api: Api) -> None:
         """Begin the run, or find it by its key."""
-        body = {"stages": self._stages, "idempotency_key": self._key, "replace": True}
+        body = {"stages": self._stages, "idempotency_key": self._key, "replace": not self._left}
         self._number = api.begin(self.dataset, body)
 
     def _update(self, **said: Any) -> dict[str, Any]:
@@ -377,7 +396,7 @@ class Run:
     def news(self, *, final: bool) -> list[dict[str, Any]]:
         """The stages of which more is done than was told, the one under way last, and then the end."""
         updates = []
-        room = FAILURES_AT_ONCE
+        failing = _Failures()
         with self._lock:
             names = [name for name in self._shares if name != self._current]
             for name in [*names, self._current]:
@@ -386,15 +405,12 @@ class Run:
                 said: dict[str, Any] = {"current": values.count(share.done), "failed": share.failed}
                 if share.total is not None:
                     said["total"] = values.count(share.total)
-                failures = share.failures[:room]
-                if said != self._told.get(name) or failures:
-                    room -= len(failures)
-                    listed = [{"item": item, "reason": reason} for item, reason in failures]
+                listed = failing.take(share.failures)
+                if said != self._told.get(name) or listed:
                     updates.append(self._update(stage=name, worker=self._worker, failures=listed, **said))
-            has_more = sum(len(share.failures) for share in self._shares.values()) > FAILURES_AT_ONCE - room
             if self._message != self._told_message:
                 updates.append(self._update(message=self._message))
-            if final and self._ending and not has_more:
+            if final and self._ending and not failing.have_more:
                 updates.append(self._update(**self._ending))
         return updates
 
@@ -421,6 +437,7 @@ class Run:
                 continue
             else:
                 never = refusal
+                self._is_end_refused |= "state" in update
             self._note(update)
         self._flag.is_up = self._obeys and self._control in ("pause", "cancel")
         if again is not None:
@@ -431,6 +448,7 @@ class Run:
         """The server takes none of these as they are; an end is said once more, by itself."""
         for update in updates:
             if "state" not in update or len(updates) == 1:
+                self._is_end_refused |= "state" in update
                 self._note(update)
 
     def _note(self, update: dict[str, Any]) -> None:
@@ -455,6 +473,26 @@ class Run:
         if self._control == "pause":
             self._control = "run"
             self._flag.is_up = False
+
+
+class _Failures:
+    """Those that one request lists: as many as the server takes, and as a proxy lets through."""
+
+    def __init__(self) -> None:
+        self._items, self._characters = FAILURES_AT_ONCE, CHARACTERS_AT_ONCE
+        self.have_more = False
+
+    def take(self, failures: list[tuple[str, str]]) -> list[dict[str, str]]:
+        """The first of ``failures``, as they are listed."""
+        taken: list[dict[str, str]] = []
+        for item, reason in failures:
+            if self._items == 0 or self._characters <= 0:
+                self.have_more = True
+                break
+            self._items -= 1
+            self._characters -= len(item) + len(reason)
+            taken.append({"item": item, "reason": reason})
+        return taken
 
 
 def length(iterable: object) -> int | None:

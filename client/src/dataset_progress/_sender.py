@@ -24,6 +24,8 @@ HEARTBEAT_SECONDS = 10.0
 # While the run is paused, it is asked for the way on.
 PAUSED_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
+# How long the end of a run is still tried to be said, while the program goes on.
+LINGER_SECONDS = 600.0
 
 
 THREAD = "dataset-progress"
@@ -91,14 +93,13 @@ class Sender:
         self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
 
-    def close(self, seconds: float) -> bool:
-        """Say the last word, within ``seconds``; then the thread is gone, or about to be. Says whether it was heard.
+    def close(self, seconds: float) -> None:
+        """Say the last word, for which whoever `wait`s has so many ``seconds``."""
+        self._deadline = self._clock() + seconds
+        self._closing.set()
 
-        Whoever closes it again waits for the same.
-        """
-        if not self._closing.is_set():
-            self._deadline = self._clock() + seconds
-            self._closing.set()
+    def wait(self) -> bool:
+        """Wait until the last word is heard, or the time for it is over. Says whether it was."""
         self._thread.join(max(0.0, self._deadline - self._clock()))
         return self._has_told_all
 
@@ -154,7 +155,10 @@ class Sender:
             if not is_last:
                 self._closing.wait(wait)
             elif self._clock() >= self._deadline:
-                return
+                # Nobody waits any more. The run is left open for ever unless the server hears of its end.
+                if not has_begun or self._clock() >= self._deadline + LINGER_SECONDS:
+                    return
+                time.sleep(wait)
 
     def _tell(self, updates: list[dict[str, Any]]) -> None:
         self._pace()

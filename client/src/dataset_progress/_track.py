@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, TypeVar, overload
 
 from . import _processes
 from ._api import Server
-from ._counting import STATES, looper
+from ._counting import STATES, AsyncItems, looper
 from ._run import Run
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Loops:
             self.run.close(self.error)
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a loop that is thrown away ends in whatever its thread is at
 _loops: dict[tuple[str, Server], Loops] = {}
 
 
@@ -60,10 +60,10 @@ class Loop:
             self.loops = loops
 
     def left(self) -> None:
-        """The loop was left early."""
+        """The loop was left early. Nothing where it has ended."""
         if self.loops is not None:
             self.loops.was_left = True
-        self.end()
+            self.end()
 
     def end(self, error: BaseException | None = None) -> None:
         """The loop has ended, by ``error`` or not. Ending it again does nothing."""
@@ -108,7 +108,8 @@ def track(
     if not Server.find(options.get("url")).url:
         return Run(dataset, **options).track(iterable)
     if isinstance(iterable, AsyncIterable):
-        return _through_async(iterable, dataset, stage, total, options)
+        loop = Loop(dataset, stage, options)
+        return AsyncItems(_through_async(iterable, loop, stage, total), loop.left)
     return _through(iterable, dataset, stage, total, options)
 
 
@@ -131,9 +132,8 @@ def _through(
 
 
 async def _through_async(
-    iterable: AsyncIterable[T], dataset: str, stage: str, total: int | None, options: dict[str, Any]
-) -> AsyncIterator[T]:
-    loop = Loop(dataset, stage, options)
+    iterable: AsyncIterable[T], loop: Loop, stage: str, total: int | None
+) -> AsyncGenerator[T, None]:
     items = iterable if loop.loops is None else loop.loops.run.track(iterable, stage=stage, total=total)
     try:
         async for item in items:
@@ -150,7 +150,7 @@ async def _through_async(
 def _in_child() -> None:
     """In a forked process, which may have been forked while another thread held the lock."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -52,8 +52,9 @@ def name(value: object, length: int, otherwise: str) -> str:
     return _CONTROL.sub(" ", text(value, 1000)).strip()[:length].strip() or otherwise
 
 
-def key(value: str) -> str:
+def key(said: object) -> str:
     """A key of at most 128 characters: one that is longer, or of several lines, by its digest, so that none meet."""
+    value = str(said)
     if value and len(value) <= 128 and _whole(value) == value and not _CONTROL.search(value):
         return value
     return hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()

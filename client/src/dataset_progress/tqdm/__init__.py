@@ -11,6 +11,7 @@ is. `capture_tqdm` does the same for bars that are made in libraries.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +75,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it s
             self.n += n or 0
         told: bool | None = super().update(n)
         if self._follower is not None and not self._is_in_loop:
-            self._follower.run.hold()
+            self._follower.hold()
         return told
 
     def reset(self, total: float | None = None) -> None:
@@ -87,8 +88,12 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it s
     def close(self) -> None:
         super().close()
         # A loop closes its bar before it tells why it ends.
-        if not getattr(self, "_is_in_loop", True):
-            self._end()
+        if getattr(self, "_is_in_loop", True) or not hasattr(self, "total"):
+            return
+        error = sys.exc_info()[1]
+        if isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):
+            error = None  # the end of what it goes through, or nobody's
+        self._end(error, was_left=error is None and bool(self.total and self.n < self.total))
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._end(error)

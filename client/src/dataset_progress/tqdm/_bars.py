@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dataset_progress import _values as values
-from dataset_progress._counting import stage_name
+from dataset_progress._counting import stage_name, task
 from dataset_progress._run import Run
 
 
@@ -63,6 +63,13 @@ class Follower:
         """Keep what the bar has counted. Stopping again does nothing."""
         self.is_following = False
         self.run._fold(self._stage, self.cell, self.cell)
+
+    def hold(self) -> None:
+        """Wait while the run is paused, where that holds up no event loop. Raises `Cancelled`."""
+        if task() is None:
+            self.run.hold()
+        elif self.run._flag.is_up:
+            self.run._must_hold()
 
     def through(self, items: Iterable[Any], bar: Any) -> Iterator[Any]:
         """The items of the bar's loop, each counted when the loop comes back for the next."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ class _Capture:
             self._followed = bar._dataset_progress = Follower(self._run, bar, stage_of(bar, desc))
 
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 _captures: list[_Capture] = []
 
 
@@ -84,8 +85,8 @@ def _wrap() -> None:
 
     def opened(bar: Any, *args: Any, **values: Any) -> None:
         begin(bar, *args, **values)
-        if _captures and not _is_ours(bar):
-            _captures[-1].opened(bar, values.get("desc", args[1] if len(args) > 1 else None))
+        for capture in () if _is_ours(bar) else _captures[-1:]:
+            capture.opened(bar, values.get("desc", args[1] if len(args) > 1 else None))
 
     def through(bar: Any) -> Iterator[Any]:
         follower = _follower(bar)
@@ -100,7 +101,7 @@ def _wrap() -> None:
             bar.n += n or 0
         told: bool | None = count(bar, n)
         if (follower := _follower(bar)) is not None:
-            follower.run.hold()
+            follower.hold()
         return told
 
     def reset(bar: Any, total: float | None = None) -> None:
@@ -117,3 +118,13 @@ def _wrap() -> None:
 
     for name, wrapped in zip(WRAPPED, (opened, through, counted, reset, closed), strict=True):
         setattr(_std, name, wrapped)
+
+
+def _in_child() -> None:
+    """In a forked process, which may have been forked while another thread held the lock."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
