@@ -135,14 +135,10 @@ class Desk(httpx.MockTransport):
         return Run("cats", url="http://progress.invalid", transport=self, **{"flush_seconds": 30, **options})
 
 
-def test_what_two_have_said_at_once_is_said_again(caplog: pytest.LogCaptureFixture) -> None:
-    conflicts = iter([409, 409])
-
-    def answer(update: dict[str, Any]) -> dict[str, Any]:
-        status = next(conflicts, 200)
-        return TAKEN if status == 200 else {"status": 409, "code": "conflict", "detail": "try again"}
-
-    desk = Desk(answer)
+def test_what_two_have_said_at_once_is_said_again() -> None:
+    desk = Desk()
+    conflicts = iter([httpx.Response(409, json={"code": "conflict", "detail": "try again"}) for _ in range(3)])
+    desk.trouble = lambda request: next(conflicts, None)
     with desk.run() as run:
         run.advance(3)
     assert [update.get("current", update.get("state")) for update in desk.updates][-2:] == [3, "ready"]
