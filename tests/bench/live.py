@@ -46,7 +46,18 @@ AGE_RATES = (10, 30, 100, 300, 1000)
 SUBSCRIBE = '{"type":"subscribe","dataset_id":"bench"}'
 SOCKET = "/api/datasets/bench/progress/ws"
 DAPHNE = (sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
-UVICORN = (sys.executable, "-m", "uvicorn", "--log-level", "warning", "--host", "127.0.0.1", "--port")
+UVICORN = (
+    sys.executable,
+    "-m",
+    "uvicorn",
+    "--ws",
+    "websockets-sansio",
+    "--log-level",
+    "warning",
+    "--host",
+    "127.0.0.1",
+    "--port",
+)
 console = Console(width=120)
 
 
