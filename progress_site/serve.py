@@ -20,12 +20,13 @@ from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
 from twisted.internet import tcp  # noqa: E402
 
+from apps.live.limits import MESSAGE_BYTES, TOO_MANY  # noqa: E402
+
 CLOSE_SECONDS = 10
 # A client may send messages of 4 KiB, twenty a second; the application says so, to those who send a little more. What
 # is beyond that by far is dropped here, before it fills the memory.
-MOST_BYTES = 16 * 1024
+MOST_BYTES = 4 * MESSAGE_BYTES
 MOST_WAITING = 256
-TOO_MANY = 4429
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]

@@ -11,8 +11,8 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.http import parse_cookie
 
-from . import limits
-from .frames import GONE_ROW, Form
+from . import frames, limits
+from .frames import Form
 from .hub import Hub, current_hub
 from .viewers import identity_of, visible_pks
 from .watchers import NEW_ROWS, Watcher
@@ -142,7 +142,7 @@ class ListConsumer(_Watching):
     def gone(self, dataset_pk: int) -> None:
         """One row less is no reason to close. There may be another dataset of that id already: the page has to ask."""
         self.watched.pop(dataset_pk, None)
-        self.watcher.show(NEW_ROWS, {"type": "websocket.send", "text": GONE_ROW})
+        self.watcher.show(NEW_ROWS, frames.message(frames.GONE_ROW))
 
 
 class ManyConsumer(_Watching):
@@ -188,7 +188,7 @@ class ManyConsumer(_Watching):
         return named
 
     def refuse(self, message: str) -> None:
-        self.watcher.say({"type": "websocket.send", "text": json.dumps({"type": "error", "message": message})})
+        self.watcher.say(frames.message(json.dumps({"type": "error", "message": message})))
 
     def unknown(self, dataset_ids: list[str], gone: str = "") -> None:
         more = f" and {len(dataset_ids) - NAMED} more" if len(dataset_ids) > NAMED else ""

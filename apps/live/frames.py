@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 from django.template.loader import render_to_string
 
@@ -32,6 +33,11 @@ NEW_DATASET = "<!-- new dataset -->"
 GONE_ROW = "<!-- gone -->"
 
 _TEMPLATES = {Form.PANEL: "components/live.html", Form.ROW: "components/live_row.html"}
+
+
+def message(text: str) -> dict[str, Any]:
+    """A text frame as the ASGI server takes it."""
+    return {"type": "websocket.send", "text": text}
 
 
 def watched_by(watchers: int) -> str:

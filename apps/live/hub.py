@@ -129,7 +129,7 @@ class Hub:
         the line is open, also where it has no row to be shown.
         """
         self._lists[watcher] = newest
-        watcher.show(KEEPALIVE, _message(frames.KEEPALIVE))
+        watcher.show(KEEPALIVE, frames.message(frames.KEEPALIVE))
         self._start()
 
     def unwatch_list(self, watcher: Watcher) -> None:
@@ -225,7 +225,7 @@ class Hub:
                 self._rung.add(dataset_pk)
         if self._lists:
             newest = await self._read(self._reader, newest_dataset)
-            message = _message(frames.NEW_DATASET + frames.watched_by(len(self._lists)))
+            message = frames.message(frames.NEW_DATASET + frames.watched_by(len(self._lists)))
             for watcher, known in list(self._lists.items()):
                 if known != newest:
                     self._lists[watcher] = newest
@@ -300,7 +300,7 @@ class Hub:
 
     async def _keep_alive(self) -> None:
         """Let pages know that the line is open: of a broken one a browser hears nothing for many minutes."""
-        message = _message(frames.KEEPALIVE)
+        message = frames.message(frames.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
             if time.monotonic() - self._looked > OLDEST_LOOK_SECONDS:
@@ -323,10 +323,6 @@ class Hub:
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(executor, reading)
-
-
-def _message(text: str) -> dict[str, Any]:
-    return {"type": "websocket.send", "text": text}
 
 
 def _run_number(facts: Facts) -> int | None:
@@ -358,7 +354,7 @@ def _encode(facts: Facts, want: _Wanted, now: datetime) -> _News:
         forms |= {(form, new_run) for form in want.forms}
     forms = {(form, awake and form.has_header) for form, awake in forms}
     messages = {
-        (form, awake): _message(frames.encode(progress, form, awake=awake, watchers=want.watchers))
+        (form, awake): frames.message(frames.encode(progress, form, awake=awake, watchers=want.watchers))
         for form, awake in forms
     }
     return _News(facts, progress.health, new_run, messages)

@@ -31,7 +31,7 @@ from django.db import connections
 from rich.console import Console
 from rich.table import Table
 
-from tests import services
+from tests import processes, services
 from tests.bench.plot import plot
 from tests.bench.processor import metered
 
@@ -45,19 +45,9 @@ RATES = (10, 1000)
 AGE_RATES = (10, 30, 100, 300, 1000)
 SUBSCRIBE = '{"type":"subscribe","dataset_id":"bench"}'
 SOCKET = "/api/datasets/bench/progress/ws"
-DAPHNE = (sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
-UVICORN = (
-    sys.executable,
-    "-m",
-    "uvicorn",
-    "--ws",
-    "websockets-sansio",
-    "--log-level",
-    "warning",
-    "--host",
-    "127.0.0.1",
-    "--port",
-)
+DAPHNE = (sys.executable, *processes.DAPHNE)
+UVICORN = (sys.executable, *processes.UVICORN[:2], "--log-level", "warning", *processes.UVICORN[2:])
+PLAIN_DAPHNE = (sys.executable, "-m", "tests.bench.serve", *processes.DAPHNE[2:])
 console = Console(width=120)
 
 
@@ -75,14 +65,7 @@ class Server:
 
 OURS = Server("ours", DAPHNE, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
 OURS_UVICORN = Server("ours, Uvicorn", UVICORN, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
-PLAIN = Server(
-    "plain recipe",
-    (sys.executable, "-m", "tests.bench.serve", *DAPHNE[3:]),
-    ("tests.bench.plain:application",),
-    "/watch",
-    "-",
-    "socket",
-)
+PLAIN = Server("plain recipe", PLAIN_DAPHNE, ("tests.bench.plain:application",), "/watch", "-", "socket")
 BROADCAST = Server("bare broadcast", (sys.executable, "-m", "tests.bench.broadcast"), (), "/watch", "-", "socket")
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from dataset_progress import Cancelled
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
@@ -34,6 +37,34 @@ def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPa
 def shown(dataset_id: str = "cats") -> DatasetProgress:
     """How far a dataset is, as the database has it."""
     return selectors.progress_of(Dataset.objects.get(key=dataset_id).pk)
+
+
+def stands(seen: list[int]) -> bool:
+    """Whether nothing comes to ``seen`` for half a second: of a loop that is held, nothing tells."""
+    before = len(seen)
+    time.sleep(0.5)
+    return len(seen) == before
+
+
+def cancelled_in(job: Callable[[], object]) -> Callable[[], list[Cancelled]]:
+    """Begin ``job`` on a thread of its own; the answer waits for its end, and says what cancelled it."""
+    ends: list[Cancelled] = []
+
+    def through() -> None:
+        try:
+            job()
+        except Cancelled as cancelled:
+            ends.append(cancelled)
+
+    thread = threading.Thread(target=through, daemon=True)
+    thread.start()
+
+    def wait() -> list[Cancelled]:
+        thread.join(60)
+        assert not thread.is_alive()
+        return ends
+
+    return wait
 
 
 def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats") -> DatasetProgress:

@@ -7,20 +7,19 @@ import multiprocessing
 import os
 import subprocess
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from dataset_progress import Cancelled, Run, Stage, _run, track
+from dataset_progress import Run, Stage, _run, track
 
 from apps.progress import services
 from apps.progress.models import Run as RunRow
 from apps.progress.models import Share
 from tests.services import wait_until
 
-from .conftest import shown, until
+from .conftest import cancelled_in, shown, stands, until
 from .test_harmless import bad_server, script
 from .work import count_to
 
@@ -345,30 +344,14 @@ def test_a_pause_and_a_cancellation_reach_an_event_loop() -> None:
         async for item in track(forever(), dataset="cats"):
             seen.append(item)  # noqa: PERF401 -- watched while it grows
 
-    ends: list[BaseException] = []
-
-    def through() -> None:
-        try:
-            asyncio.run(job())
-        except Cancelled as cancelled:
-            ends.append(cancelled)
-
-    thread = threading.Thread(target=through)
-    thread.start()
+    ends = cancelled_in(lambda: asyncio.run(job()))
     until(lambda progress: progress.current > 0)
     row = RunRow.objects.get()
     services.request_pause(row.pk)
-
-    def stands() -> bool:
-        before = len(seen)
-        time.sleep(0.5)
-        return len(seen) == before
-
-    wait_until(stands, seconds=60, what="it did not hold")
+    wait_until(lambda: stands(seen), seconds=60, what="it did not hold")
     before = len(seen)
     services.request_resume(row.pk)
     wait_until(lambda: len(seen) > before, seconds=60, what="it did not go on")
     services.request_cancel(row.pk)
-    thread.join(60)
-    assert len(ends) == 1
+    assert len(ends()) == 1
     assert until(lambda progress: progress.is_finished).cancelled

@@ -18,7 +18,7 @@ from apps.progress.models import ItemFailure, Share
 from apps.progress.models import Run as RunRow
 from tests.services import wait_until
 
-from .conftest import shown, until
+from .conftest import shown, stands, until
 from .work import count_to
 
 pytestmark = pytest.mark.usefixtures("address")
@@ -147,13 +147,7 @@ def test_a_pause_holds_the_loop_until_it_may_go_on() -> None:
     until(lambda progress: progress.current > 0)
     row = RunRow.objects.get()
     services.request_pause(row.pk)
-    held = threading.Event()
-
-    def stands() -> bool:
-        before = len(seen)
-        return not held.wait(0.5) and len(seen) == before
-
-    until(lambda progress: stands())
+    until(lambda progress: stands(seen))
     services.request_resume(row.pk)
     before = len(seen)
     until(lambda progress: len(seen) > before)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
-import threading
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +15,7 @@ import dataset_progress.tqdm.auto
 import optuna
 import pytest
 import tqdm as real
-from dataset_progress import Cancelled, _run
+from dataset_progress import _run
 from dataset_progress.tqdm import capture_tqdm, tqdm, trange
 from django.db import connection
 from tqdm import TqdmExperimentalWarning
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm as auto
 from apps.progress import services
 from apps.progress.models import Run, Share
 
-from .conftest import shown, until
+from .conftest import cancelled_in, shown, stands, until
 
 pytestmark = pytest.mark.usefixtures("address")
 
@@ -225,29 +224,13 @@ def captured_by_hand(update: Callable[[], object]) -> None:
 @pytest.mark.parametrize("job", [in_loop, by_hand, captured_loop, captured_by_hand])
 def test_a_pause_and_a_cancellation_reach_it(job: Callable[[Callable[[], object]], None]) -> None:
     seen: list[int] = []
-    ends: list[BaseException] = []
-
-    def through() -> None:
-        try:
-            job(lambda: seen.append(1))
-        except Cancelled as cancelled:
-            ends.append(cancelled)
-
-    thread = threading.Thread(target=through)
-    thread.start()
+    ends = cancelled_in(lambda: job(lambda: seen.append(1)))
     until(lambda progress: progress.current > 0)
     run = Run.objects.get()
     services.request_pause(run.pk)
-
-    def stands(progress: object) -> bool:
-        before = len(seen)
-        time.sleep(0.5)
-        return len(seen) == before
-
-    until(stands)
+    until(lambda progress: stands(seen))
     services.request_cancel(run.pk)
-    thread.join(60)
-    assert len(ends) == 1
+    assert len(ends()) == 1
     assert until(lambda progress: progress.is_finished).cancelled
 
 

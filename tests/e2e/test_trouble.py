@@ -11,7 +11,7 @@ from pathlib import Path
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Page, Response, Route, expect
 
 from apps.datasets.models import Dataset, Sample
 from apps.progress import services as progress
@@ -32,6 +32,10 @@ def make(run: Run) -> Run:
     dataset = Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
     new = progress.begin_run(dataset, [progress.StagePlan("index", total=TOTAL)])
     return progress.start_stage(new.pk, "index")
+
+
+def is_wrong(response: Response) -> bool:
+    return response.status == 404
 
 
 def test_socket_that_is_asked_for_in_vain_is_given_up(visit: Callable[..., Page], server: Server, run: Run) -> None:
@@ -134,10 +138,9 @@ def test_one_wrong_answer_is_not_the_end(visit: Callable[..., Page], server: Ser
     page.route("**/progress/header/**", once)
     page.goto(f"{server.url}/datasets/cats/")
     is_live(page)
-    page.wait_for_function("() => true")
     expect(page.locator("#progress-header")).to_have_attribute("hx-trigger", "every 3s")
-    while not wrong:
-        page.wait_for_timeout(100)
+    if not wrong:
+        page.wait_for_event("response", is_wrong)
     report_and_see(run, 10, page)
     is_live(page)
 
@@ -152,11 +155,8 @@ def test_session_that_is_renewed_keeps_other_tabs(visit: Callable[..., Page], se
     second.force_login(member)
     cookie = {"name": "sessionid", "value": second.cookies["sessionid"].value, "url": server.url}
     page.context.add_cookies([cookie])  # type: ignore[list-item]  # a TypedDict of its own
-    sockets: list[str] = []
-    page.on("websocket", lambda socket: sockets.append(socket.url))
-    Session.objects.filter(pk=first.cookies["sessionid"].value).delete()
-    while not sockets:
-        page.wait_for_timeout(100)
+    with page.expect_websocket():
+        Session.objects.filter(pk=first.cookies["sessionid"].value).delete()
     is_live(page)
     report_and_see(run, 10, page)
 
@@ -288,8 +288,8 @@ def test_one_wrong_answer_does_not_end_polling(visit: Callable[..., Page], serve
         route.fulfill(status=404, body="not here")
 
     page.route("**/progress/bar/**", once)
-    while not wrong:
-        page.wait_for_timeout(100)
+    if not wrong:
+        page.wait_for_event("response", is_wrong)
     report_and_see(run, 10, page)
     report_and_see(run, 20, page)
     expect(page.locator(CONNECTION)).to_have_text(ASKING)

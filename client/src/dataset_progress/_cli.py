@@ -66,9 +66,10 @@ def _plain(text: str) -> str:
 
 
 def _dataset(said: str) -> str:
-    if not values.DATASET_ID.fullmatch(said):
-        raise argparse.ArgumentTypeError(f"{said!r} is no id of a dataset (letters, digits, . _ -)")
-    return said
+    try:
+        return values.dataset_id(said)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _whole(said: str) -> int:

@@ -508,8 +508,11 @@ def _server(dataset: str, url: str | None, token: str | None) -> Server:
     server = Server.find(url, token)
     if not server.url:
         _say_nowhere()
-    elif not (isinstance(dataset, str) and values.DATASET_ID.fullmatch(dataset)):
-        logger.warning("progress is not reported: %r is no id of a dataset (letters, digits, . _ -)", dataset)
+        return server
+    try:
+        values.dataset_id(dataset)
+    except ValueError as error:
+        logger.warning("progress is not reported: %s", error)
         return Server("", "")
     return server
 

@@ -28,8 +28,7 @@ def simulate(
     server has heard of it to the end. Raises `ValueError` for an id that no dataset can have, and where a number is
     below 0.
     """
-    if not values.DATASET_ID.fullmatch(dataset_id):
-        raise ValueError(f"{dataset_id!r} is no id of a dataset (letters, digits, . _ -)")
+    values.dataset_id(dataset_id)
     if min(items, seconds, failures) < 0:
         raise ValueError("items, seconds and failures are 0 or more")
     stages = [Stage("indexing", total=items, unit="samples"), Stage("embedding", total=items, weight=2, unit="samples")]

@@ -11,8 +11,15 @@ import math
 import re
 
 MOST = 10**15
-DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def dataset_id(said: object) -> str:
+    """The id of a dataset. Raises `ValueError` for what none can have."""
+    if not (isinstance(said, str) and _DATASET_ID.fullmatch(said)):
+        raise ValueError(f"{said!r} is no id of a dataset (letters, digits, . _ -)")
+    return said
 
 
 def count(value: object) -> int:

@@ -88,9 +88,7 @@ class Watch:
             raise ValueError(f"mode is websocket, polling or manual, not {mode!r}")
         if not polling_interval > 0:
             raise ValueError(f"polling_interval is more than 0 seconds, not {polling_interval!r}")
-        if not values.DATASET_ID.fullmatch(dataset_id):
-            raise ValueError(f"{dataset_id!r} is no id of a dataset (letters, digits, . _ -)")
-        self.dataset_id = dataset_id
+        self.dataset_id = values.dataset_id(dataset_id)
         self.mode = mode
         self.polling_interval = polling_interval
         self.max_failures = max_failures
