@@ -20,12 +20,10 @@ from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
 from twisted.internet import tcp  # noqa: E402
 
-from apps.live.limits import MESSAGE_BYTES, TOO_MANY  # noqa: E402
+from apps.live.limits import MOST_BYTES, TOO_MANY  # noqa: E402
 
 CLOSE_SECONDS = 10
-# A client may send messages of 4 KiB, twenty a second; the application says so, to those who send a little more. What
-# is beyond that by far is dropped here, before it fills the memory.
-MOST_BYTES = 4 * MESSAGE_BYTES
+# Messages of a client that the application has not come to.
 MOST_WAITING = 256
 
 

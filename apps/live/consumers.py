@@ -15,7 +15,7 @@ from . import frames, limits
 from .frames import Form
 from .hub import Hub, current_hub
 from .viewers import identity_of, visible_pks
-from .watchers import NEW_ROWS, Watcher
+from .watchers import GONE_ROWS, Watcher
 
 # Unknown datasets that an answer names.
 NAMED = 10
@@ -142,7 +142,7 @@ class ListConsumer(_Watching):
     def gone(self, dataset_pk: int) -> None:
         """One row less is no reason to close. There may be another dataset of that id already: the page has to ask."""
         self.watched.pop(dataset_pk, None)
-        self.watcher.show(NEW_ROWS, frames.message(frames.GONE_ROW))
+        self.watcher.show(GONE_ROWS, frames.message(frames.GONE_ROW))
 
 
 class ManyConsumer(_Watching):

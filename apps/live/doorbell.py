@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "dataset-progress:rings"
 # However fast a process reports, its rings go out at most so often: no faster than a hub shows them.
-PUBLISH_SECONDS: Final = 0.05
+PUBLISH_SECONDS: Final = 0.1
 TIMEOUT_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 1.0
 

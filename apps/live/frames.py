@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from django.template.loader import render_to_string
@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from apps.progress.snapshot import DatasetProgress
 
 
-class Form(Enum):
+class Form(StrEnum):
     """What a watcher reads."""
 
     JSON = "json"  # DESIGN 2.4's `progress_update`

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -87,12 +88,12 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _News:
-    """A dataset as it was just read, with its messages by (form, awake)."""
+    """A dataset as it was just read, with the messages for those who were shown it before, and for the others."""
 
     facts: Facts
     health: str | None
-    new_run: bool
-    messages: dict[tuple[Form, bool], dict[str, Any]]
+    messages: dict[Form, dict[str, Any]]
+    fresh_messages: dict[Form, dict[str, Any]]
 
 
 class Hub:
@@ -260,7 +261,7 @@ class Hub:
         fresh, watched.fresh = watched.fresh, set()
         watched.facts, watched.health = news.facts, news.health
         for watcher in list(watched.watchers) if changed else list(fresh):
-            message = news.messages.get((watcher.form, watcher.form.has_header and (news.new_run or watcher in fresh)))
+            message = (news.fresh_messages if watcher in fresh else news.messages).get(watcher.form)
             if message is None:
                 # It came after the messages were made, and reads what nobody did then.
                 watched.fresh.add(watcher)
@@ -348,16 +349,19 @@ def _load(wanted: Mapping[int, _Wanted]) -> dict[int, _News | None]:
 def _encode(facts: Facts, want: _Wanted, now: datetime) -> _News:
     """A dataset as it was read, in the forms that are wanted."""
     progress = snapshot(facts, now)
-    new_run = want.shown is not None and want.run != _run_number(facts)
-    forms = {(form, True) for form in want.fresh_forms}
-    if want.shown is not None and want.shown != (facts.version, progress.health):
-        forms |= {(form, new_run) for form in want.forms}
-    forms = {(form, awake and form.has_header) for form, awake in forms}
-    messages = {
-        (form, awake): frames.message(frames.encode(progress, form, awake=awake, watchers=want.watchers))
-        for form, awake in forms
-    }
-    return _News(facts, progress.health, new_run, messages)
+
+    @cache
+    def message(form: Form, awake: bool) -> dict[str, Any]:
+        return frames.message(frames.encode(progress, form, awake=awake, watchers=want.watchers))
+
+    has_changed = want.shown is not None and want.shown != (facts.version, progress.health)
+    is_new_run = want.run != _run_number(facts)
+    return _News(
+        facts,
+        progress.health,
+        {form: message(form, form.has_header and is_new_run) for form in want.forms if has_changed},
+        {form: message(form, form.has_header) for form in want.fresh_forms},
+    )
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -16,6 +16,9 @@ TOO_MANY: Final = 4429  # messages too fast, again after an error; or too many c
 
 MESSAGE_BYTES: Final = 4096
 MESSAGES_A_SECOND: Final = 20
+# The application tells those who send a little more; what is beyond that by far, the servers drop before it fills the
+# memory.
+MOST_BYTES: Final = 4 * MESSAGE_BYTES
 SUBSCRIPTIONS: Final = 1000
 
 

@@ -16,7 +16,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 # In place of a dataset's row id, for messages that are of none.
 NEW_ROWS: Final = -1
 KEEPALIVE: Final = -2
-_CLOSE: Final = -3
+GONE_ROWS: Final = -3
+_CLOSE: Final = -4
 _WORDS: Final = -10  # and below
 # Answers to what a client has sent that wait for it to take them; of more, it is told the newest.
 _MOST_WORDS: Final = 16
@@ -46,11 +47,12 @@ class Watcher:
         """Send a message of the ASGI server's, which may be shared by any number of watchers."""
         if self._is_closing:
             return
-        self._waiting[dataset_pk] = message
-        if self._sending is None:
-            task = asyncio.Task(self._drain(), loop=asyncio.get_running_loop(), eager_start=True)
-            if not task.done():
-                self._sending = task
+        if self._sending is not None:
+            self._waiting[dataset_pk] = message
+            return
+        task = asyncio.Task(self._deliver(message), loop=asyncio.get_running_loop(), eager_start=True)
+        if not task.done():
+            self._sending = task
 
     def say(self, message: dict[str, Any]) -> None:
         """Answer the reader: beside what it is shown, and in no dataset's place."""
@@ -69,8 +71,10 @@ class Watcher:
         self._waiting.pop(dataset_pk, None)
         self._gone(dataset_pk)
 
-    async def _drain(self) -> None:
+    async def _deliver(self, message: dict[str, Any]) -> None:
+        """Send ``message``, and then whatever has come to wait meanwhile."""
         try:
+            await self._send(message)
             while self._waiting:
                 await self._send(self._waiting.pop(next(iter(self._waiting))))
         except Exception:

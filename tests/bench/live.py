@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from itertools import product
 from pathlib import Path
@@ -38,7 +38,7 @@ from tests.bench.processor import metered
 ROOT = Path(__file__).resolve().parent.parent.parent
 REPEATS = int(os.environ.get("REPEATS", "3"))
 SECONDS = float(os.environ.get("SECONDS", "5"))
-PARTS = os.environ.get("PARTS", "fan-out health age breadth polling idle").split()
+PARTS = os.environ.get("PARTS", "fan-out pages health age breadth polling idle").split()
 PLOT = os.environ.get("PLOT")  # where the plot of ages goes
 CROWDS = (500, 2000)
 RATES = (10, 1000)
@@ -66,6 +66,7 @@ class Server:
 OURS = Server("ours", DAPHNE, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
 OURS_UVICORN = Server("ours, Uvicorn", UVICORN, ("progress_site.asgi:application",), SOCKET, SUBSCRIBE, "database")
 PLAIN = Server("plain recipe", PLAIN_DAPHNE, ("tests.bench.plain:application",), "/watch", "-", "socket")
+OURS_PAGES = replace(OURS, name="ours, pages", path="/datasets/bench/progress/live/", subscribe="-")
 BROADCAST = Server("bare broadcast", (sys.executable, "-m", "tests.bench.broadcast"), (), "/watch", "-", "socket")
 
 
@@ -249,6 +250,23 @@ def _fan_out(site: Site) -> dict[str, float]:
         "p99_age_ms_2000": _median(runs[OURS.name, 2000, 1000], "p99_ms"),
         "uvicorn_vs_broadcast": least(OURS_UVICORN, BROADCAST, CROWDS),
     }
+
+
+def _pages(site: Site) -> dict[str, float]:
+    """Open pages in place of readers of JSON: a panel of HTML is several times as long, and is encoded once as well."""
+    runs: dict[int, list[tuple[float, float]]] = {}
+    for _ in range(REPEATS):
+        for count in CROWDS:
+            pair = [_deliver(site, server, count, RATES[-1]).frames_per_cpu_second for server in (OURS_PAGES, OURS)]
+            runs.setdefault(count, []).append((pair[0], pair[1]))
+    table = Table(title=f"Pages: one dataset, {RATES[-1]:,} reports/s, medians of {REPEATS}")
+    for name in ("watchers", "frames/CPU-s of HTML", "of JSON"):
+        table.add_column(name, justify="right")
+    for count, pairs in runs.items():
+        table.add_row(f"{count:,}", *(f"{statistics.median(values):,.0f}" for values in zip(*pairs, strict=True)))
+    console.print(table)
+    ratios = [statistics.median(pages / json for pages, json in pairs) for pairs in runs.values()]
+    return {"pages_vs_json": round(min(ratios), 2)}
 
 
 def _median(runs: Iterable[Delivery], what: str) -> float:
@@ -458,7 +476,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with _site() as site:
         parts = {
-            "fan-out": _fan_out, "health": _health, "age": _age,
+            "fan-out": _fan_out, "pages": _pages, "health": _health, "age": _age,
             "breadth": _breadth, "polling": _polling, "idle": _idle,
         }  # fmt: skip
         results = {key: value for name in PARTS for key, value in parts[name](site).items()}

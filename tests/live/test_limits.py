@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
 from apps.live.limits import MESSAGE_BYTES, MESSAGES_A_SECOND, TOO_LARGE, TOO_MANY, address_of
-from tests.processes import Server, web_server
+from tests.processes import DAPHNE, UVICORN, Server, web_server
 
 from .conftest import Socket, open_many, open_socket
 
@@ -52,9 +53,12 @@ def test_pages_may_not_say_more_either(server: Server, dataset: Dataset, path: s
         assert page.close_code == TOO_MANY
 
 
+@pytest.mark.parametrize("program", [DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
 @pytest.mark.parametrize("size", [10_000, 900_000])
-def test_client_that_sends_and_does_not_read_fills_no_memory(dataset: Dataset, tmp_path: Path, size: int) -> None:
-    with web_server(tmp_path / "log") as server, socket.socket() as line:
+def test_client_that_sends_and_does_not_read_fills_no_memory(
+    dataset: Dataset, tmp_path: Path, size: int, program: Sequence[str]
+) -> None:
+    with web_server(tmp_path / "log", program=program) as server, socket.socket() as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.connect(("127.0.0.1", server.port))
         memory = psutil.Process(server.process.pid).memory_info

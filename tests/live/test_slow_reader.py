@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
 from apps.progress.reporting import Report, take
-from tests.processes import Server
+from tests.processes import DAPHNE, UVICORN, Server, web_server
 
 from .conftest import open_many
 
@@ -19,6 +22,12 @@ DATASETS = 100
 ROUNDS = 40
 # With it an update is more than a kilobyte, and those of all rounds are more than the kernel's buffers take.
 MESSAGE = "m" * 1000
+
+
+@pytest.fixture(params=[DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    with web_server(tmp_path / "log", program=request.param) as server:
+        yield server
 
 
 @pytest.fixture
@@ -72,4 +81,7 @@ def test_reader_that_takes_nothing_holds_up_nobody(server: Server, datasets: dic
             assert "secret" in stranger.receive()["message"]
             take([(datasets[keys[-1]], Report(current=1, stage="next"))])
             watcher.until(ROUNDS + 1)
+            # Nor does it keep the server from ending.
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(timeout=30)
             line.shutdown(socket.SHUT_RDWR)

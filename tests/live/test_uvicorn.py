@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
 
 import pytest
 
@@ -14,11 +15,13 @@ from tests.processes import UVICORN, Server, collect_static, web_server
 
 from .conftest import open_socket
 
+PLAIN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port")
 
-@pytest.fixture
-def uvicorn(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+
+@pytest.fixture(params=[UVICORN, PLAIN], ids=["ours", "plain"])
+def uvicorn(request: pytest.FixtureRequest, dataset: Dataset, tmp_path: Path) -> Iterator[Server]:
     collect_static()
-    with web_server(tmp_path_factory.mktemp("uvicorn") / "log", program=UVICORN) as server:
+    with web_server(tmp_path / "log", program=request.param) as server:
         yield server
 
 
