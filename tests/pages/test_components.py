@@ -182,10 +182,10 @@ def test_a_custom_stage_shows_its_label_in_the_colour_it_counts_as() -> None:
 
 def test_a_dataset_gives_its_bar_an_identity() -> None:
     html = render("dataset_progress progress", progress=progress())
-    assert 'id="dataset-progress-birds"' in html
+    assert 'id="dataset-progress-of-birds"' in html
     assert 'id="dataset-progress-bar-birds"' in html
     assert 'data-version="7"' in html
-    assert 'id="dataset-progress-compact-birds"' in render("dataset_progress_compact progress", progress=progress())
+    assert 'id="dataset-progress-compact-of-birds"' in render("dataset_progress_compact progress", progress=progress())
     assert " id=" not in render('dataset_progress state="indexing"')
 
 

@@ -33,7 +33,7 @@ def many(owner: User, run_in: RunIn, number: int, prefix: str = "set") -> list[D
 
 def rows(html: str) -> list[str]:
     """The ids of the datasets listed, in order."""
-    return [part.split('"')[0] for part in html.split('<a id="dataset-')[1:]]
+    return [part.split('"')[0] for part in html.split('<a id="link-')[1:]]
 
 
 def test_an_empty_list_says_what_to_do(client: Client, db: None) -> None:
@@ -63,6 +63,15 @@ def test_the_list_shows_what_one_may_see(
     assert set(rows(as_user(staff).get("/").text)) == {public.key, private.key}
     private.members.add(stranger)
     assert set(rows(as_user(stranger).get("/").text)) == {public.key, private.key}
+
+
+def test_no_two_elements_share_an_id_whatever_datasets_are_called(client: Client, owner: User, run_in: RunIn) -> None:
+    """Of two that do, a push would replace the wrong one."""
+    for prefix in ("", "bar-", "of-", "compact-", "compact-bar-", "compact-of-", "progress-of-", "row-", "link-"):
+        run_in(Dataset.objects.create(key=f"{prefix}cats", visibility="public", owner=owner), "indexing")
+    for page in ("/", "/datasets/bar-cats/", "/datasets/compact-of-cats/"):
+        ids = re.findall(r'\sid="([^"]+)"', client.get(page).text)
+        assert len(ids) == len(set(ids)), page
 
 
 def test_search_and_filter(client: Client, owner: User, run_in: RunIn) -> None:
