@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
+import pytest
 from asgiref.sync import sync_to_async
 
 from progress_site.threads import KEPT, MOST, LastingThreads
@@ -99,16 +100,53 @@ async def test_thread_of_a_view_that_goes_on_without_its_client_is_nobody_elses(
     assert len(set(views.threads)) == 2
 
 
-def test_requests_share_a_few_connections_to_the_database(postgresql: PostgreSQL, tmp_path: Path) -> None:
+@pytest.fixture
+def database(postgresql: PostgreSQL) -> Iterator[tuple[str, Callable[[], set[int]]]]:
+    """The address of an empty database, and who is connected to it."""
+    name = "threads"
+    url = f"{postgresql.url.rpartition('/')[0]}/{name}"
     with psycopg.connect(postgresql.url, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE threads")
-        url = f"{postgresql.url.rpartition('/')[0]}/threads"
+
+        def connected() -> set[int]:
+            found = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = %s", [name])
+            return {pid for (pid,) in found}
+
+        connection.execute(f"CREATE DATABASE {name}")
         run_quietly([sys.executable, "manage.py", "migrate"], env=environment({"DATABASE_URL": url}), cwd=ROOT)
-        seen: set[int] = set()
-        with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server, httpx.Client() as client:
-            for _ in range(4 * KEPT):
-                assert client.get(f"{server.url}/api/datasets").status_code == 200
-                found = connection.execute("SELECT pid FROM pg_stat_activity WHERE datname = 'threads'")
-                seen |= {pid for (pid,) in found}
+        yield url, connected
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_requests_share_a_few_connections_to_the_database(
+    database: tuple[str, Callable[[], set[int]]], tmp_path: Path
+) -> None:
+    url, connected = database
+    seen: set[int] = set()
+    with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server, httpx.Client() as client:
+        for _ in range(4 * KEPT):
+            assert client.get(f"{server.url}/api/datasets").status_code == 200
+            seen |= connected()
     # Not one: the next request may come before the thread of the last has said that it is idle.
     assert 1 <= len(seen) <= KEPT
+
+
+def test_crowd_is_answered_and_leaves_connections_to_others(
+    database: tuple[str, Callable[[], set[int]]], tmp_path: Path
+) -> None:
+    """As many pages at once as a dataset that is watched by a whole company asks for when it is ready."""
+    url, connected = database
+    most = 0
+
+    async def ask(client: httpx.AsyncClient, address: str) -> int:
+        nonlocal most
+        answer = await client.get(address)
+        most = max(most, len(connected()))
+        return answer.status_code
+
+    async def crowd(address: str) -> list[int]:
+        async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
+            return await asyncio.gather(*(ask(client, address) for _ in range(300)))
+
+    with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server:
+        assert asyncio.run(crowd(f"{server.url}/")) == [200] * 300
+    assert 1 <= most <= MOST + 4

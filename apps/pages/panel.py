@@ -44,8 +44,11 @@ class Panel:
 
 
 def phase(progress: DatasetProgress) -> str:
-    """A word that changes with the run, its state, and whether it is paused; not with counts."""
-    return f"{progress.run or 0}-{progress.state}{'-paused' if progress.paused else ''}"
+    """A word that changes with the run, its state, and whether it is paused; not with counts. When it began tells a run
+    from that of the same number of a dataset that was deleted and made again.
+    """
+    began = next((stage.started_at.isoformat() for stage in progress.stages if stage.started_at), "")
+    return f"{progress.run or 0}-{began}-{progress.state}{'-paused' if progress.paused else ''}"
 
 
 def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:

@@ -20,6 +20,7 @@
   const LONGEST_OPENING = 6_000; // and something at once
   const RESTING_POLL = 4_000;
   const TICK = 2_000;
+  const TOGETHER = 200;
   const OLDEST_ROWS = 60_000; // of rows that nothing was said of, since not everything is said
   const KEEPALIVE = "<!-- here -->";
   const NEW_DATASET = "<!-- new dataset -->";
@@ -31,11 +32,24 @@
   const MISSING = new Set([403, 404]);
 
   /** Full jitter keeps pages apart; some is enough where they are apart already. @param {number} milliseconds */
-  const about = (milliseconds) => milliseconds * (0.8 + 0.4 * Math.random());
+  const about = (milliseconds) => milliseconds * (0.8 + 0.2 * Math.random());
 
-  // The extension would open the next socket by itself where one was open; when that is tried is decided here, so its
-  // own attempt is put off for as long as a timer can run.
-  htmx.config.wsReconnectDelay = () => 2 ** 31 - 1;
+  /** Milliseconds on a clock that nobody sets. */
+  const now = () => performance.now();
+
+  /** @type {WebSocket | undefined} the one that is open, or being opened */
+  let socket;
+
+  // What is to be done about a socket that is closed is decided here, and before the extension hears of it: by then its
+  // element is gone, so the extension does not open another one by itself.
+  htmx.createWebSocket = (/** @type {string} */ url) => {
+    const opened = new WebSocket(url);
+    socket = opened;
+    opened.addEventListener("close", ({ code }) => {
+      if (opened === socket) link?.closed(code);
+    });
+    return opened;
+  };
 
   /** @param {string} id @returns {HTMLElement | null} */
   const byId = (id) => document.getElementById(id);
@@ -59,7 +73,9 @@
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, serverResponse, shouldSwap } = /** @type {CustomEvent} */ (event).detail;
-    if (shouldSwap && target.dataset?.version && isOlder(target, find(serverResponse, target.id))) event.preventDefault();
+    if (!shouldSwap || !target.dataset?.version) return;
+    const fresh = find(serverResponse, target.id); // which the page of a proxy, or one that asks to sign in, has not
+    if (!fresh || isOlder(target, fresh)) event.preventDefault();
   });
 
   // --- Motion --------------------------------------------------------------------------------------------------------
@@ -92,9 +108,20 @@
       const before = said.get(dataset);
       if (before && (before.state === state || Number(version) <= before.version)) continue;
       said.set(dataset, { state, version: Number(version) });
-      const announcer = byId("announcer");
-      if (aloud && before && announcer) announcer.textContent = `${dataset}: ${label}`;
+      if (aloud && before) announce(`${dataset}: ${label}`);
     }
+  }
+
+  /** @type {string[]} */
+  const news = [];
+
+  /** What comes together is said together: of two texts after each other, the first would not be heard. @param {string} words */
+  function announce(words) {
+    if (news.push(words) > 1) return;
+    setTimeout(() => {
+      const announcer = byId("announcer");
+      if (announcer) announcer.textContent = news.splice(0).join(". ");
+    }, TOGETHER);
   }
 
   const relative = new Intl.RelativeTimeFormat("en", { numeric: "always" });
@@ -119,10 +146,17 @@
    * so each takes one of its own. After a failure it takes ever longer.
    */
   class Errand {
-    /** @param {() => Promise<boolean>} work @param {number} apart the least time between two */
-    constructor(work, apart) {
+    /**
+     * @param {() => Promise<boolean>} work
+     * @param {() => void} again called after work during which it was asked for once more: the answer may be older
+     * @param {number} apart the least time between two
+     */
+    constructor(work, again, apart) {
       this.work = work;
+      this.again = again;
       this.apart = apart;
+      this.isAtWork = false;
+      this.isAskedAgain = false;
       this.watchers = 0;
       this.failures = 0;
       this.notBefore = 0;
@@ -130,23 +164,28 @@
     }
 
     ask() {
+      this.isAskedAgain = this.isAtWork;
       if (this.timer) return;
-      const wait = Math.max(Math.random() * this.watchers * PER_WATCHER, this.notBefore - Date.now());
+      const wait = Math.max(Math.random() * this.watchers * PER_WATCHER, this.notBefore - now());
       this.timer = window.setTimeout(() => void this.run(), wait);
     }
 
     async run() {
       const { timer } = this;
+      this.isAtWork = true;
       const isDone = await this.work();
       if (this.timer !== timer) return; // it was cancelled meanwhile
-      this.timer = 0;
+      const isAskedAgain = this.isAskedAgain;
+      this.cancel();
       this.failures = isDone ? 0 : this.failures + 1;
-      this.notBefore = Date.now() + (isDone ? this.apart : Math.min(1000 * 2 ** this.failures, LONGEST_WAIT));
+      this.notBefore = now() + (isDone ? this.apart : Math.min(1000 * 2 ** this.failures, LONGEST_WAIT));
+      if (isAskedAgain) this.again();
     }
 
     cancel() {
       clearTimeout(this.timer);
       this.timer = 0;
+      this.isAtWork = this.isAskedAgain = false;
     }
 
     /** @param {string} message which may say how many watch */
@@ -177,7 +216,7 @@
     constructor(link) {
       this.link = link;
       this.root = link.root;
-      this.errand = new Errand(() => this.refresh(), 0);
+      this.errand = new Errand(() => this.refresh(), () => this.settle(), 0);
     }
 
     panel() {
@@ -234,8 +273,8 @@
     wakeHeader(panel) {
       const header = byId("progress-header");
       if (!panel || !header || header.hasAttribute("hx-trigger")) return;
-      if (Number(panel.dataset.run) <= Number(header.dataset.run)) return;
-      htmx.ajax("GET", header.dataset.url, { target: header, swap: "outerHTML" });
+      if (Number(panel.dataset.version) <= Number(header.dataset.version)) return;
+      htmx.ajax("GET", header.dataset.url, { source: header, target: header, swap: "outerHTML" });
     }
 
     /** Fetch this page and take from it what is not pushed. @returns {Promise<boolean>} whether it was to be had */
@@ -260,8 +299,8 @@
     /** @param {Link} link */
     constructor(link) {
       this.link = link;
-      this.errand = new Errand(async () => (await this.link.ask()) === "answered", 2000);
-      this.refreshedAt = Date.now();
+      this.errand = new Errand(async () => (await this.link.ask()) === "answered", () => this.errand.ask(), 2000);
+      this.refreshedAt = now();
       this.isRowGone = false;
     }
 
@@ -290,17 +329,32 @@
     apply(html) {
       const rows = find(html, "rows");
       if (!rows) return;
-      this.refreshedAt = Date.now();
+      this.refreshedAt = now();
       const before = this.shown();
       // What was pushed while the answer was on its way is newer than it.
-      for (const fresh of rows.querySelectorAll("[data-version][id^='row-']")) {
+      for (const fresh of this.moving(rows)) {
         const shown = byId(fresh.id);
-        if (shown && isOlder(shown, /** @type {HTMLElement} */ (fresh))) fresh.replaceWith(shown.cloneNode(true));
+        if (shown && isOlder(shown, fresh)) fresh.replaceWith(shown.cloneNode(true));
       }
-      htmx.swap("#rows", rows.outerHTML, INSTANTLY);
+      if (this.frame(rows) === this.frame(this.rows())) {
+        for (const fresh of this.moving(rows)) htmx.swap(byId(fresh.id), fresh.outerHTML, INSTANTLY);
+        Object.assign(this.rows().dataset, rows.dataset);
+      } else htmx.swap("#rows", rows.outerHTML, INSTANTLY);
       // Where a dataset is gone there may be another of its id, which the socket does not know of.
       if (this.shown() !== before || this.isRowGone) this.link.reconnect();
       this.isRowGone = false;
+    }
+
+    /** What moves in the rows. @param {ParentNode} rows @returns {HTMLElement[]} */
+    moving(rows) {
+      return [...rows.querySelectorAll("[id^='row-']")].map((row) => /** @type {HTMLElement} */ (row));
+    }
+
+    /** All the rest of them: as long as it is the same, links keep the focus, and clicks their target. @param {HTMLElement} rows */
+    frame(rows) {
+      const frame = /** @type {HTMLElement} */ (rows.cloneNode(true));
+      for (const row of this.moving(frame)) row.remove();
+      return frame.innerHTML;
     }
 
     /** @param {string} message */
@@ -317,7 +371,7 @@
         const live = /** @type {HTMLElement | null} */ (row.querySelector("[id^='row-']"));
         if (live && live.dataset.phase !== phase) this.errand.ask();
       }
-      if (Date.now() - this.refreshedAt > OLDEST_ROWS) this.errand.ask();
+      if (now() - this.refreshedAt > OLDEST_ROWS) this.errand.ask();
     }
   }
 
@@ -339,6 +393,7 @@
       this.isRunning = false;
       this.isGone = false; // whether the dataset was not there, or not for this page, when it was asked for last
       this.heardAt = Date.now();
+      this.spokenAt = now(); // when the socket has last said anything
       this.connectTimer = 0;
       this.openTimer = 0;
       this.pollTimer = 0;
@@ -347,10 +402,6 @@
       /** @type {View} */
       this.view = root.dataset.bar ? new DatasetView(this) : new ListView(this);
 
-      root.addEventListener("htmx:wsClose", (event) => this.closed(/** @type {CustomEvent} */ (event).detail.event.code));
-      // Where a socket could not be opened: before the extension has put off an attempt of its own, of which every
-      // failure would leave one behind.
-      root.addEventListener("htmx:wsError", () => this.closed(0));
       root.addEventListener("htmx:wsBeforeMessage", (event) => {
         const { message } = /** @type {CustomEvent} */ (event).detail;
         this.told();
@@ -393,14 +444,15 @@
       clearTimeout(this.connectTimer);
       this.disconnect();
       this.openTimer = window.setTimeout(() => this.closed(0), LONGEST_OPENING);
-      const socket = document.createElement("div");
-      socket.setAttribute("hx-ext", "ws");
-      socket.setAttribute("ws-connect", this.view.socket());
-      this.slot.append(socket);
-      htmx.process(socket);
+      const element = document.createElement("div");
+      element.setAttribute("hx-ext", "ws");
+      element.setAttribute("ws-connect", this.view.socket());
+      this.slot.append(element);
+      htmx.process(element);
     }
 
     disconnect() {
+      socket = undefined;
       this.isHeard = false;
       clearTimeout(this.openTimer);
       htmx.swap(this.slot, "", { ...INSTANTLY, swapStyle: "innerHTML" }); // which closes the socket in it
@@ -408,15 +460,17 @@
 
     /** The socket has another address now. */
     reconnect() {
-      if (!this.isRunning || this.isPolling) return;
-      this.connect();
+      if (this.isRunning && (socket || !this.isPolling)) this.connect();
     }
 
     /** The socket has said something: only now is it known to work. */
     told() {
+      if (!this.isHeard) freeHeader();
       this.isHeard = true;
+      this.spokenAt = now();
       this.failures = 0;
       clearTimeout(this.openTimer);
+      clearTimeout(this.connectTimer);
       this.stopPolling();
       this.heard();
     }
@@ -490,7 +544,10 @@
         this.lookTimer = window.setTimeout(() => void this.look(), about(Math.min(2000 * 2 ** this.looks++, LONGEST_WAIT)));
         return;
       }
-      if (answer === "answered") this.looks = 0;
+      if (answer === "answered") {
+        this.looks = 0;
+        freeHeader();
+      }
       this.isGone = false;
       if (!this.isHeard) this.retry();
     }
@@ -536,7 +593,7 @@
 
     /** Of a line that is broken somewhere on its way, nobody tells the browser. */
     check() {
-      if (this.isRunning && this.isHeard && Date.now() - this.heardAt > LONGEST_SILENCE) this.closed(0);
+      if (this.isRunning && this.isHeard && now() - this.spokenAt > LONGEST_SILENCE) this.closed(0);
     }
 
     /** The browser says that it has no network; the server may be on this machine all the same. */
@@ -590,18 +647,23 @@
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     const { elt } = /** @type {CustomEvent} */ (event).detail;
-    if (isPoller(elt) && (document.hidden || Date.now() < headerNotBefore)) event.preventDefault();
+    if (isPoller(elt) && (document.hidden || now() < headerNotBefore)) event.preventDefault();
   });
 
   document.addEventListener("htmx:afterRequest", (event) => {
-    const { elt, successful, xhr } = /** @type {CustomEvent} */ (event).detail;
-    if (!isPoller(elt)) return;
-    headerErrors = successful ? 0 : headerErrors + 1;
-    headerNotBefore = successful ? 0 : Date.now() + Math.min(3000 * 2 ** (headerErrors - 1), LONGEST_WAIT) - 500;
+    const { requestConfig, xhr } = /** @type {CustomEvent} */ (event).detail;
+    if (!isPoller(requestConfig.elt)) return; // which a swap has replaced by now
+    headerErrors = xhr.status >= 200 && xhr.status < 300 ? 0 : headerErrors + 1;
+    headerNotBefore = headerErrors ? now() + Math.min(3000 * 2 ** (headerErrors - 1), LONGEST_WAIT) - 500 : 0;
     if (!MISSING.has(xhr.status)) return;
-    headerNotBefore = Date.now() + LONGEST_WAIT - 500;
+    headerNotBefore = now() + LONGEST_WAIT - 500;
     void link?.look();
   });
+
+  /** Whatever was wrong, it is not any more. */
+  function freeHeader() {
+    headerErrors = headerNotBefore = 0;
+  }
 
   // --- Here and away -------------------------------------------------------------------------------------------------
 
@@ -615,7 +677,7 @@
     if (document.hidden) return;
     tickedAt = Date.now(); // hidden, a browser lets it tick less often
     refreshTimes();
-    headerNotBefore = 0;
+    freeHeader();
     link?.start(true);
     for (const element of document.querySelectorAll('[hx-trigger^="every"]')) {
       htmx.ajax("GET", element.getAttribute("hx-get"), { source: element, target: element, swap: "outerHTML" });

@@ -27,12 +27,15 @@ PATIENCE = 60 * SECONDS
 expect.set_options(timeout=PATIENCE)
 
 
+def find_chromium() -> str:
+    return shutil.which("google-chrome") or find_program("chromium", package="chromium")
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("google-chrome") or find_program("chromium", package="chromium")
     options = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=options)
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=options)
         yield browser
         browser.close()
 

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.test import Client
-from playwright.sync_api import Page, Response, Route, expect
+from playwright.sync_api import Error, Page, Response, Route, expect
 
 from apps.datasets.models import Dataset, Sample
 from apps.progress import services as progress
@@ -24,6 +26,16 @@ from .relay import relay
 CONNECTION = "#connection"
 ASKING = "○ Asking every 2 s"
 GONE = "× This dataset is not here any more"
+
+
+# Datasets other than dogs that the page has shown.
+NOTE_STRANGERS = """
+window.strangers = [];
+new MutationObserver(() => {
+  const { dataset } = document.querySelector('main .dataset-progress').dataset;
+  if (dataset !== 'dogs') window.strangers.push(dataset);
+}).observe(document, {subtree: true, childList: true, attributes: true});
+"""
 
 
 def make(run: Run) -> Run:
@@ -87,7 +99,8 @@ def test_network_that_is_gone_is_said_to_be(visit: Callable[..., Page], server: 
     page = visit(f"{server.url}/datasets/cats/")
     is_live(page)
     page.context.set_offline(True)
-    expect(page.locator(CONNECTION)).to_have_text(re.compile("Offline since|Reconnecting"))
+    # Sooner than a line that is silent is left.
+    expect(page.locator(CONNECTION)).to_have_text(re.compile("Offline since|Reconnecting"), timeout=10 * SECONDS)
     progress.report(run.pk, current=10)
     page.context.set_offline(False)
     see(page, 10)
@@ -112,6 +125,14 @@ def test_dataset_that_is_made_again_is_followed(visit: Callable[..., Page], serv
     again = make(new)
     report_and_see(again, 20, page)
     is_live(page)
+    # Nor is the rest of the page that of a run of the same number which has ended the same way.
+    progress.finish(again.pk)
+    body = page.locator("#dataset-body")
+    expect(body).to_have_attribute("data-phase", re.compile("ready$"))
+    body.evaluate("body => body.setAttribute('data-of-the-first', '')")
+    with transaction.atomic():
+        progress.finish(make(again).pk)
+    expect(body).not_to_have_attribute("data-of-the-first", "")
 
 
 def test_row_that_may_not_be_seen_any_more_is_gone_at_once(
@@ -135,14 +156,18 @@ def test_one_wrong_answer_is_not_the_end(visit: Callable[..., Page], server: Ser
         else:
             route.continue_()
 
+    page.clock.install()
     page.route("**/progress/header/**", once)
     page.goto(f"{server.url}/datasets/cats/")
     is_live(page)
-    expect(page.locator("#progress-header")).to_have_attribute("hx-trigger", "every 3s")
-    if not wrong:
-        page.wait_for_event("response", is_wrong)
-    report_and_see(run, 10, page)
+    header = page.locator("#progress-header")
+    expect(header).to_have_attribute("hx-trigger", "every 3s")
+    with page.expect_response(is_wrong):
+        page.clock.run_for(3 * SECONDS)
+    report_and_see(run, TOTAL // 2, page)
     is_live(page)
+    page.clock.run_for(6 * SECONDS)  # not thirty, after which it would ask in any case
+    expect(header).to_contain_text("50%", timeout=10 * SECONDS)
 
 
 def test_session_that_is_renewed_keeps_other_tabs(visit: Callable[..., Page], server: Server, run: Run) -> None:
@@ -161,15 +186,76 @@ def test_session_that_is_renewed_keeps_other_tabs(visit: Callable[..., Page], se
     report_and_see(run, 10, page)
 
 
+def make_sample(dataset: Dataset) -> Sample:
+    return Sample.objects.create(
+        dataset=dataset, path="a.jpg", sha256="0" * 64, size=1, width=1, height=1, format="JPEG",
+        thumbnail_width=1, thumbnail_height=1, seen_in_run=1, mtime_ns=0,
+    )  # fmt: skip
+
+
+def test_header_of_a_page_without_a_bar_rests_and_wakes(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    sample = make_sample(run.dataset)
+    page = visit("about:blank")
+    page.clock.install()
+    with page.expect_websocket() as socket:
+        page.goto(f"{server.url}/datasets/cats/samples/{sample.pk}/")
+    header = page.locator("#progress-header")
+    expect(header).to_have_attribute("hx-trigger", "every 3s")
+    progress.report(run.pk, current=TOTAL // 2)
+    page.clock.run_for(3 * SECONDS)
+    expect(header).to_contain_text("50%")
+    progress.finish(run.pk)
+    page.clock.run_for(3 * SECONDS)
+    expect(header).not_to_have_attribute("hx-trigger", re.compile(".*"))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.clock.run_for(6 * SECONDS)
+    socket.value.wait_for_event("framereceived")  # that the line is open
+    page.evaluate("fetch('/health/').then(answer => answer.text())")  # behind whatever was asked for before
+    assert [url for url in asked if not url.endswith("/health/")] == []
+    again = progress.begin_run(run.dataset, [progress.StagePlan("index", total=TOTAL)])
+    expect(header).to_have_attribute("hx-trigger", "every 3s")
+    progress.start_stage(again.pk, "index")
+    page.clock.run_for(3 * SECONDS)
+    expect(header).to_contain_text("0%")
+
+
+def test_answer_for_a_page_that_was_left_is_not_shown_on_the_next(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    page = visit("about:blank")
+    page.route_web_socket("**/progress/live/", lambda socket: socket.close())
+    page.goto(f"{server.url}/datasets/cats/")
+    expect(page.locator(CONNECTION)).to_have_text(ASKING)
+    held: list[Route] = []
+    page.route("**/cats/progress/bar/**", lambda route: held.append(route))
+    progress.report(run.pk, current=10)
+    with page.expect_request("**/cats/progress/bar/**"):
+        pass
+    page.evaluate("htmx.ajax('GET', '/datasets/dogs/', {target: 'body', swap: 'innerHTML'})")
+    bar = page.locator("main .dataset-progress").first
+    expect(bar).to_have_attribute("data-dataset", "dogs")
+    page.evaluate(NOTE_STRANGERS)
+    page.unroute_all()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    for route in held:
+        with suppress(Error):  # where it is asked for no more
+            route.continue_()
+    for _ in range(3):
+        with page.expect_response("**/dogs/progress/bar/**"):
+            pass
+    assert page.evaluate("window.strangers") == []
+    assert [url for url in asked if "/cats/" in url] == []
+
+
 def test_focus_and_what_is_open_survive(visit: Callable[..., Page], server: Server, run: Run) -> None:
     owner = User.objects.create_user("owner")
     Dataset.objects.filter(pk=run.dataset_id).update(owner=owner)
     client = Client()
     client.force_login(owner)
-    Sample.objects.create(
-        dataset=run.dataset, path="a.jpg", sha256="0" * 64, size=1, width=1, height=1, format="JPEG",
-        thumbnail_width=1, thumbnail_height=1, seen_in_run=1, mtime_ns=0,
-    )  # fmt: skip
+    make_sample(run.dataset)
     page = visit(f"{server.url}/datasets/cats/", client.cookies["sessionid"].value)
     is_live(page)
     pause, resume = page.get_by_role("button", name="Pause"), page.get_by_role("button", name="Resume")
@@ -241,9 +327,13 @@ def test_older_answer_does_not_replace_a_newer_one(visit: Callable[..., Page], s
 
 def test_page_over_the_limit_of_its_address_polls(visit: Callable[..., Page], run: Run, tmp_path: Path) -> None:
     with web_server(tmp_path / "log", env={"SOCKETS_PER_ADDRESS": "1"}) as server:
-        first, second = (visit(f"{server.url}/datasets/cats/") for _ in range(2))
+        first, second = visit(f"{server.url}/datasets/cats/"), visit("about:blank")
         is_live(first)
+        sockets: list[str] = []
+        second.on("websocket", lambda socket: sockets.append(socket.url))
+        second.goto(f"{server.url}/datasets/cats/")
         expect(second.locator(CONNECTION)).to_have_text(ASKING)
+        assert len(sockets) == 1
         report_and_see(run, 10, first, second)
 
 
@@ -293,6 +383,112 @@ def test_one_wrong_answer_does_not_end_polling(visit: Callable[..., Page], serve
     report_and_see(run, 10, page)
     report_and_see(run, 20, page)
     expect(page.locator(CONNECTION)).to_have_text(ASKING)
+
+
+def test_foreign_answer_does_not_take_the_headers_place(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    answers: list[str] = []
+
+    def sign_in(route: Route) -> None:
+        answers.append(route.request.url)
+        route.fulfill(body="<!DOCTYPE html><title>Sign in</title><h1>Sign in</h1>", content_type="text/html")
+
+    page.route("**/progress/header/**", sign_in)
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    with page.expect_response("**/progress/header/**"):
+        pass
+    expect(page.get_by_role("heading", name="Sign in")).to_have_count(0)
+    page.unroute_all()
+    progress.report(run.pk, current=TOTAL // 2)
+    expect(page.locator("#progress-header")).to_contain_text("50%")
+
+
+def test_header_forgets_its_failures_with_the_first_answer(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    failures = 0
+
+    def answer(route: Route) -> None:
+        nonlocal failures
+        if failures < 3:
+            failures += 1
+            route.fulfill(status=503)
+        else:  # always with something new, as where the dataset moves fast
+            route.continue_(url=route.request.url.partition("?")[0])
+
+    page.route("**/progress/header/**", answer)
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    for share in (4, 2):
+        failures = 0
+        while failures < 3:
+            page.clock.run_for(3 * SECONDS)
+        progress.report(run.pk, current=TOTAL // share)
+        page.clock.run_for(15 * SECONDS)  # it waits for twelve after the third failure, and for thirty after the sixth
+        expect(page.locator("#progress-header")).to_contain_text(f"{100 // share}%", timeout=10 * SECONDS)
+
+
+def test_clock_that_is_set_back_holds_nothing_up(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    progress.request_pause(run.pk)
+    expect(page.locator("#dataset-body")).to_have_attribute("data-phase", re.compile("paused$"))
+    page.clock.set_system_time(page.evaluate("Date.now() / 1000 - 3600"))
+    progress.request_resume(run.pk)
+    expect(page.locator("#dataset-body")).to_have_attribute("data-phase", re.compile("indexing$"))
+
+
+def test_polled_list_leaves_links_alone(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.route_web_socket("**/progress/live/**", lambda socket: socket.close())
+    page.goto(f"{server.url}/")
+    expect(page.locator(CONNECTION)).to_have_text(ASKING)
+    link = page.get_by_role("link", name="cats", exact=True)
+    link.focus()
+    page.evaluate("window.focused = 0; document.addEventListener('focusin', () => window.focused++)")
+    for share in (4, 2):
+        progress.report(run.pk, current=TOTAL // share)
+        expect(page.locator("#row-cats")).to_contain_text(f"{100 // share}%")
+    expect(link).to_be_focused()
+    assert page.evaluate("window.focused") == 0
+
+
+def test_list_whose_rows_change_while_its_socket_is_opened_opens_another(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    asked: list[str] = []
+    page.route_web_socket("**/progress/live/**", lambda socket: asked.append(socket.url))  # and it hears nothing
+    page.goto(f"{server.url}/")
+    for _ in range(5):
+        page.clock.run_for(20 * SECONDS)
+    expect(page.locator(CONNECTION)).to_have_text(ASKING)
+    before = len(asked)
+    while len(asked) == before:
+        page.clock.run_for(1 * SECONDS)
+    Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    page.clock.run_for(3 * SECONDS)
+    expect(page.get_by_role("link", name="dogs", exact=True)).to_be_visible()
+    assert [("id=dogs" in url) for url in asked[before:]] == [False, True]
+
+
+def test_changes_that_come_together_are_all_announced(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    dogs = Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    other = progress.begin_run(dogs)
+    page = visit(f"{server.url}/")
+    is_live(page)
+    with transaction.atomic():
+        progress.finish(run.pk)
+        progress.finish(other.pk)
+    announced = page.locator("#announcer")
+    expect(announced).to_contain_text("cats: Ready")
+    expect(announced).to_contain_text("dogs: Ready")
 
 
 def test_relative_times_stay_true(visit: Callable[..., Page], server: Server, run: Run) -> None:
