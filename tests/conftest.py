@@ -41,3 +41,8 @@ def redis() -> Iterator[services.Redis]:
     """A real Redis server, one for all tests that ask for it."""
     with services.redis() as server:
         yield server
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

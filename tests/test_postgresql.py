@@ -8,12 +8,15 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
+
 from . import services
 
 ROOT = Path(__file__).parent.parent
 SUITES = ["tests/datasets", "tests/progress", "tests/api"]
 
 
+@pytest.mark.long
 def test_the_suites_of_the_domain_pass_on_postgresql(postgresql: services.PostgreSQL, tmp_path: Path) -> None:
     result = tmp_path / "result.xml"
     # Its own DATA_DIR is made by `tests.environment`, as for every session.

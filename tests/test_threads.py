@@ -17,7 +17,7 @@ from asgiref.sync import sync_to_async
 
 from progress_site.threads import KEPT, MOST, LastingThreads
 
-from .processes import ROOT, environment, web_server
+from .processes import ROOT, collect_static, environment, web_server
 from .services import PostgreSQL, run_quietly, wait_until
 
 
@@ -134,6 +134,7 @@ def test_crowd_is_answered_and_leaves_connections_to_others(
     database: tuple[str, Callable[[], set[int]]], tmp_path: Path
 ) -> None:
     """As many pages at once as a dataset that is watched by a whole company asks for when it is ready."""
+    collect_static()
     url, connected = database
     most = 0
 

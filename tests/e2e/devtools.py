@@ -11,12 +11,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import Any, cast
 
 from websockets.sync.client import ClientConnection, connect
 
-from tests.services import running
+from tests.services import running, wait_until
 
 SECONDS_TO_ANSWER = 60.0
 TRAFFIC = ("Network.requestWillBeSent", "Network.webSocketCreated", "Network.webSocketFrameReceived")
@@ -29,7 +28,6 @@ class Tab:
         self._connection = connection
         self._number = 0
         self._session: str | None = None
-        self.target = target
         self.traffic: list[str] = []
         attached = self._send("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -63,9 +61,7 @@ class Tab:
 
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true, also across navigations."""
-        end = monotonic() + SECONDS_TO_ANSWER
-        while not self.evaluate(f"Boolean({expression})"):
-            assert monotonic() < end, expression
+        wait_until(lambda: self.evaluate(f"Boolean({expression})") is True, seconds=SECONDS_TO_ANSWER, what=expression)
 
     def show(self) -> None:
         """Bring it in front of the other tabs."""

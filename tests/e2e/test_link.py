@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, WebSocket, expect
@@ -130,6 +131,7 @@ def test_page_is_up_to_date_after_a_sleep(visit: Callable[..., Page], server: Se
     report_and_see(run, 40, page)
 
 
+@pytest.mark.long
 def test_hour_of_pushes_costs_no_memory(visit: Callable[..., Page], run: Run, tmp_path: Path) -> None:
     """One push a second, by a server that makes them in a minute: it flushes a hundred times a second."""
     fast = (

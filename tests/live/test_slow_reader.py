@@ -19,9 +19,9 @@ from tests.processes import DAPHNE, UVICORN, Server, web_server
 from .conftest import open_many
 
 DATASETS = 100
-ROUNDS = 40
-# With it an update is more than a kilobyte, and those of all rounds are more than the kernel's buffers take.
-MESSAGE = "m" * 1000
+ROUNDS = 20
+# With it an update is more than four kilobytes, and those of all rounds are more than the kernel's buffers take.
+MESSAGE = "\N{MUSICAL SYMBOL G CLEF}" * 1000
 
 
 @pytest.fixture(params=[DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
