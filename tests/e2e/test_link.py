@@ -163,9 +163,9 @@ def test_hour_of_pushes_costs_no_memory(visit: Callable[..., Page], run: Run, tm
             counters = session.send("Memory.getDOMCounters")
             return session.send("Runtime.getHeapUsage")["usedSize"], counters["nodes"], memory().rss
 
-        # The engine's own code caches and type feedback grow during the first hundreds, ever more slowly.
-        heap, nodes, rss = push(HOUR // 6)
-        heap_after, nodes_after, rss_after = push(HOUR - HOUR // 6)
+        # The engine's own code caches and type feedback grow during the first two thousand, ever more slowly.
+        heap, nodes, rss = push(HOUR // 2)
+        heap_after, nodes_after, rss_after = push(HOUR // 2)
         # The last fragment to be replaced may still be waiting for the collector; five nodes left behind by each push
         # would already make it more.
         assert nodes_after <= nodes * 2
