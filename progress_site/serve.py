@@ -7,6 +7,7 @@ loop is uvloop's.
 """
 
 import asyncio
+from functools import lru_cache
 from typing import Any
 
 import uvloop
@@ -73,7 +74,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
         if binary or self.state != self.STATE_OPEN:
             super().serverSend(content, binary)
         else:
-            self.sendPreparedMessage(self.factory.framed(content))
+            self.sendPreparedMessage(_framed(content))
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
         if self.over_tcp and self.transport.connected:
@@ -97,18 +98,16 @@ class _Factory(WebSocketFactory):  # type: ignore[misc]
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.setProtocolOptions(closeHandshakeTimeout=CLOSE_SECONDS)
-        self._text = ""
-        self._framed: PreparedMessage = self.prepareMessage(b"")
 
     def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
         limits = {"maxFramePayloadSize": MOST_BYTES, "maxMessagePayloadSize": MOST_BYTES}
         super().setProtocolOptions(**{**options, **limits})
 
-    def framed(self, text: str) -> PreparedMessage:
-        """A message with its header. The hub hands the same text to one client after the other."""
-        if text is not self._text:
-            self._text, self._framed = text, self.prepareMessage(text.encode())
-        return self._framed
+
+@lru_cache(maxsize=8)
+def _framed(text: str) -> PreparedMessage:
+    """A message with its header. The hub hands the same few texts to one client after the other."""
+    return PreparedMessage(text.encode(), isBinary=False, applyMask=False, doNotCompress=False)
 
 
 class _Request(http_protocol.WebRequest):  # type: ignore[misc]

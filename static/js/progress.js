@@ -331,15 +331,15 @@
       if (!rows) return;
       this.refreshedAt = now();
       const before = this.shown();
-      // What was pushed while the answer was on its way is newer than it.
+      const isSame = this.frame(rows) === this.frame(this.rows());
       for (const fresh of this.moving(rows)) {
         const shown = byId(fresh.id);
+        // What was pushed while the answer was on its way is newer than it.
         if (shown && isOlder(shown, fresh)) fresh.replaceWith(shown.cloneNode(true));
+        else if (isSame) htmx.swap(shown, fresh.outerHTML, INSTANTLY);
       }
-      if (this.frame(rows) === this.frame(this.rows())) {
-        for (const fresh of this.moving(rows)) htmx.swap(byId(fresh.id), fresh.outerHTML, INSTANTLY);
-        Object.assign(this.rows().dataset, rows.dataset);
-      } else htmx.swap("#rows", rows.outerHTML, INSTANTLY);
+      if (isSame) Object.assign(this.rows().dataset, rows.dataset);
+      else htmx.swap("#rows", rows.outerHTML, INSTANTLY);
       // Where a dataset is gone there may be another of its id, which the socket does not know of.
       if (this.shown() !== before || this.isRowGone) this.link.reconnect();
       this.isRowGone = false;

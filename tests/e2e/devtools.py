@@ -24,13 +24,13 @@ TRAFFIC = ("Network.requestWillBeSent", "Network.webSocketCreated", "Network.web
 class Tab:
     """A page in its own tab. What it sends and is sent is noted in ``traffic``, by the names of the protocol."""
 
-    def __init__(self, connection: ClientConnection, target: str) -> None:
+    def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._number = 0
         self._session: str | None = None
         self.traffic: list[str] = []
-        attached = self._send("Target.attachToTarget", targetId=target, flatten=True)
-        self._session = attached["sessionId"]
+        target = self._send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._send("Network.enable")
         self._send("Page.enable")
 
@@ -67,19 +67,21 @@ class Tab:
         """Bring it in front of the other tabs."""
         self._send("Page.bringToFront")
 
+    def close(self) -> None:
+        self._send("Page.close")
+
 
 class Browser:
     def __init__(self, url: str) -> None:
         self._url = url
 
     @contextmanager
-    def tab(self, url: str = "about:blank") -> Iterator[Tab]:
+    def tab(self) -> Iterator[Tab]:
         """A new tab, in front of the others of the one window."""
         with connect(self._url, max_size=None) as connection:
-            connection.send(json.dumps({"id": 0, "method": "Target.createTarget", "params": {"url": url}}))
-            target = json.loads(connection.recv(timeout=SECONDS_TO_ANSWER))["result"]["targetId"]
-            yield Tab(connection, target)
-            connection.send(json.dumps({"id": 0, "method": "Target.closeTarget", "params": {"targetId": target}}))
+            tab = Tab(connection)
+            yield tab
+            tab.close()
 
 
 @contextmanager

@@ -510,19 +510,18 @@ def test_lease_is_renewed_while_a_chunk_takes_longer_than_it(
     assert leases
 
 
-def test_there_is_one_process_a_core(settings: Settings) -> None:
-    cores = os.cpu_count() or 1
-    for setting, count in ((0, cores), (3, 3)):
-        settings.PIPELINE_PROCESSES = setting
-        with Pool() as pool:
-            assert pool.processes == count
+@pytest.mark.parametrize(("setting", "count"), [(0, os.cpu_count()), (3, 3)])
+def test_there_is_one_process_a_core(settings: Settings, setting: int, count: int) -> None:
+    settings.PIPELINE_PROCESSES = setting
+    with Pool() as pool:
+        assert pool.processes == count
 
-            def all_are_there(pool: Pool = pool, count: int = count) -> bool:
-                for _ in range(count):  # where one had nothing to do in time, the next was not needed until now
-                    pool.submit(os.getpid)
-                return len(_decoders()) == count
+        def all_are_there() -> bool:
+            for _ in range(count):  # where one had nothing to do in time, the next was not needed until now
+                pool.submit(os.getpid)
+            return len(_decoders()) == count
 
-            wait_until(all_are_there, seconds=30, what="the processes did not start")
+        wait_until(all_are_there, seconds=30, what="the processes did not start")
 
 
 def _decoders() -> list[psutil.Process]:
