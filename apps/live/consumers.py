@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -21,7 +22,10 @@ from .watchers import GONE_ROWS, Watcher
 NAMED = 10
 
 # Not on the one thread that Django keeps for code that must not run beside itself: a slow page would hold up sockets.
-_find_visible = database_sync_to_async(visible_pks, thread_sensitive=False)
+# Each thread has a connection to the database for as long as the process lives.
+_find_visible = database_sync_to_async(
+    visible_pks, thread_sensitive=False, executor=ThreadPoolExecutor(2, thread_name_prefix="socket")
+)
 
 
 class _Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -132,7 +136,9 @@ class ListConsumer(_Watching):
 
     async def entered(self) -> None:
         asked = parse_qs(self.scope["query_string"].decode("latin-1"))
-        await self.watch(*asked.get("id", [])[: limits.SUBSCRIPTIONS])  # first, for it fails where the database does
+        # First, for it fails where the database does.
+        if await self.watch(*asked.get("id", [])[: limits.SUBSCRIPTIONS]):
+            self.tell_of_gone_rows()
         self.hub.watch_list(self.watcher, asked.get("newest", [""])[0])
 
     def left(self) -> None:
@@ -142,6 +148,9 @@ class ListConsumer(_Watching):
     def gone(self, dataset_pk: int) -> None:
         """One row less is no reason to close. There may be another dataset of that id already: the page has to ask."""
         self.watched.pop(dataset_pk, None)
+        self.tell_of_gone_rows()
+
+    def tell_of_gone_rows(self) -> None:
         self.watcher.show(GONE_ROWS, frames.message(frames.GONE_ROW))
 
 

@@ -44,6 +44,7 @@ class Publisher:
             retry=Retry(NoBackoff(), 1),  # for a connection that Redis' restart has cut
         )
         self._lock = threading.Lock()
+        self._publishing = threading.Lock()
         self._rung: dict[int, int] = {}
         self._wake = threading.Event()
         self._is_reached = True
@@ -67,17 +68,18 @@ class Publisher:
             time.sleep(PUBLISH_SECONDS)
 
     def _publish(self) -> None:
-        with self._lock:
-            rung, self._rung = self._rung, {}
-        if not rung:
-            return
-        try:
-            self._server.publish(CHANNEL, " ".join(f"{pk}:{version}" for pk, version in rung.items()))
-            self._is_reached = True
-        except RedisError as error:
-            if self._is_reached:
-                logger.warning("Redis cannot be reached, pages hear of changes up to 2 s later: %s", error)
-            self._is_reached = False
+        with self._publishing:  # an end of the process waits for what the thread is sending
+            with self._lock:
+                rung, self._rung = self._rung, {}
+            if not rung:
+                return
+            try:
+                self._server.publish(CHANNEL, " ".join(f"{pk}:{version}" for pk, version in rung.items()))
+                self._is_reached = True
+            except RedisError as error:
+                if self._is_reached:
+                    logger.warning("Redis cannot be reached, pages hear of changes up to 2 s later: %s", error)
+                self._is_reached = False
 
 
 def _changes(message: bytes) -> Iterator[Change]:

@@ -55,5 +55,6 @@ def encode(progress: DatasetProgress, form: Form, *, awake: bool, watchers: int)
         return f'{{"type":"progress_update","payload":{progress.model_dump_json()}}}'
     html = render_to_string(_TEMPLATES[form], {"progress": progress})
     if awake and form.has_header and not progress.is_finished:
-        html += render_to_string("components/live_new_run.html", {"progress": progress})
+        # First: where the panel comes first, the page asks for the header that is still behind it.
+        html = render_to_string("components/live_new_run.html", {"progress": progress}) + html
     return html + watched_by(watchers)

@@ -56,9 +56,11 @@ def address_of(scope: dict[str, Any]) -> str:
         if forwarded:
             address = str(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
     try:
-        return str(IPv6Network((IPv6Address(address).packed, 64), strict=False))
+        six = IPv6Address(address)
     except AddressValueError:
         return address
+    # A listener for both kinds sees those of IPv4 as of one network.
+    return str(six.ipv4_mapped or IPv6Network((six.packed, 64), strict=False))
 
 
 def enter(address: str) -> bool:

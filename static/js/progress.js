@@ -203,7 +203,8 @@
    * @typedef {object} View
    * @property {() => string} socket the address of its socket
    * @property {() => string} source the address at which its state is asked for
-   * @property {(html: string) => void} apply show an answer from there, unless something newer is shown
+   * @property {(html: string) => boolean} apply show an answer from there, unless something newer is shown; whether it is
+   *   one, and not a page that a proxy has put in its place
    * @property {(message: string) => boolean} take look at a pushed message; whether htmx is to swap it
    * @property {() => void} settle see to what depends on what is shown
    * @property {() => boolean} isResting whether nothing is under way
@@ -243,8 +244,10 @@
     apply(html) {
       const panel = this.panel();
       const fresh = find(html, "dataset-live");
+      if (!fresh) return false;
       if (!panel) this.learn(fresh);
-      else if (fresh && !isOlder(panel, fresh)) htmx.swap(panel, html, INSTANTLY);
+      else if (!isOlder(panel, fresh)) htmx.swap(panel, html, INSTANTLY);
+      return true;
     }
 
     /** What a page without the panel wants to know of it. @param {HTMLElement | null} fresh */
@@ -284,7 +287,8 @@
         const html = response.ok ? await response.text() : "";
         if (!find(html, "dataset-body")) return false; // another page: one that asks to sign in, or to wait
         const open = [...document.querySelectorAll("details[open]")].map((details) => details.id);
-        const select = { select: "#dataset-body", selectOOB: "#dataset-controls" };
+        // The panel as well: the page may be newer than it.
+        const select = { select: "#dataset-body", selectOOB: "#dataset-live,#dataset-controls" };
         htmx.swap("#dataset-body", html, { ...INSTANTLY, ignoreTitle: true }, select);
         for (const id of open) byId(id)?.setAttribute("open", "");
         return true;
@@ -301,6 +305,7 @@
       this.link = link;
       this.errand = new Errand(async () => (await this.link.ask()) === "answered", () => this.errand.ask(), 2000);
       this.refreshedAt = now();
+      this.isBehind = false; // whether there are rows, or are no more, that it was told of and has not fetched
       this.isRowGone = false;
     }
 
@@ -328,8 +333,9 @@
     /** @param {string} html */
     apply(html) {
       const rows = find(html, "rows");
-      if (!rows) return;
+      if (!rows) return false;
       this.refreshedAt = now();
+      this.isBehind = false;
       const before = this.shown();
       const isSame = this.frame(rows) === this.frame(this.rows());
       for (const fresh of this.moving(rows)) {
@@ -343,6 +349,7 @@
       // Where a dataset is gone there may be another of its id, which the socket does not know of.
       if (this.shown() !== before || this.isRowGone) this.link.reconnect();
       this.isRowGone = false;
+      return true;
     }
 
     /** What moves in the rows. @param {ParentNode} rows @returns {HTMLElement[]} */
@@ -361,6 +368,7 @@
     take(message) {
       this.isRowGone ||= message === GONE_ROW;
       if (message !== GONE_ROW && !message.startsWith(NEW_DATASET)) return true;
+      this.isBehind = true;
       this.errand.ask();
       return false;
     }
@@ -371,13 +379,16 @@
         const live = /** @type {HTMLElement | null} */ (row.querySelector("[id^='row-']"));
         if (live && live.dataset.phase !== phase) this.errand.ask();
       }
-      if (now() - this.refreshedAt > OLDEST_ROWS) this.errand.ask();
+      if (this.isBehind || now() - this.refreshedAt > OLDEST_ROWS) this.errand.ask();
     }
   }
 
   // --- The link ------------------------------------------------------------------------------------------------------
 
-  /** Keeps a view in step, from the element #live. Exactly one mechanism is at work at a time, or none. */
+  /**
+   * Keeps a view in step, from the element #live. A socket that speaks is all there is; where none has for as long as
+   * the interval of polling, the state is asked for until one does.
+   */
   class Link {
     /** @param {HTMLElement} root */
     constructor(root) {
@@ -396,7 +407,7 @@
       this.spokenAt = now(); // when the socket has last said anything
       this.connectTimer = 0;
       this.openTimer = 0;
-      this.pollTimer = 0;
+      this.pollTimer = 0; // for the next question, or the first one
       this.lookTimer = 0;
       this.requests = new AbortController();
       /** @type {View} */
@@ -444,6 +455,7 @@
       clearTimeout(this.connectTimer);
       this.disconnect();
       this.openTimer = window.setTimeout(() => this.closed(0), LONGEST_OPENING);
+      this.mind();
       const element = document.createElement("div");
       element.setAttribute("hx-ext", "ws");
       element.setAttribute("ws-connect", this.view.socket());
@@ -484,31 +496,34 @@
       else this.retry();
     }
 
-    /** Try the socket again, after a while; after too many attempts, ask meanwhile. */
+    /** Try the socket again, after a while; after too many attempts, not often. */
     retry() {
       clearTimeout(this.connectTimer);
       const isTrying = this.failures < this.attempts;
       // Full jitter: a restarted server is not to meet all its pages in the same moment.
       const wait = isTrying ? Math.random() * 500 * 2 ** this.failures : about(LONGEST_WAIT);
       this.connectTimer = window.setTimeout(() => this.connect(), wait);
-      if (!isTrying) {
-        this.startPolling();
-        return;
-      }
-      this.show("Reconnecting", "○");
-      if (this.failures > 1) void this.ask();
+      if (isTrying) this.mind();
+      else this.startPolling();
+      if (!this.errors) this.describe();
+    }
+
+    /** Nothing is heard from now on: ask, unless that has changed by then. */
+    mind() {
+      if (!this.isPolling) this.pollTimer ||= window.setTimeout(() => this.startPolling(), this.interval);
     }
 
     startPolling() {
       if (this.isPolling) return;
+      clearTimeout(this.pollTimer);
       this.isPolling = true;
-      this.errors = 0;
       void this.poll();
     }
 
     stopPolling() {
-      this.isPolling = false;
       clearTimeout(this.pollTimer);
+      this.pollTimer = this.errors = 0;
+      this.isPolling = false;
     }
 
     async poll() {
@@ -522,6 +537,7 @@
       }
       if (answer === "answered" && this.errors > 0) {
         // The server is back, so its socket may be.
+        freeHeader();
         clearTimeout(this.connectTimer);
         this.connectTimer = window.setTimeout(() => this.connect(), Math.random() * LONGEST_OPENING);
       }
@@ -572,7 +588,7 @@
         if (response.status === 200) {
           const html = await response.text();
           if (signal.aborted) return "failed";
-          this.view.apply(html);
+          if (!this.view.apply(html)) throw new Error("another page");
         }
         this.view.settle();
         this.heard();
@@ -585,10 +601,14 @@
 
     heard() {
       this.heardAt = Date.now();
-      if (!this.isRunning) return;
+      if (this.isRunning) this.describe();
+    }
+
+    /** Say how the page is kept in step. */
+    describe() {
       if (this.isHeard) this.show("Live", "●");
+      else if (this.failures && this.failures < this.attempts) this.show("Reconnecting", "○");
       else if (this.isPolling) this.show(`Asking every ${this.interval / 1000} s`, "○");
-      else if (this.failures) this.show("Reconnecting", "○");
     }
 
     /** Of a line that is broken somewhere on its way, nobody tells the browser. */

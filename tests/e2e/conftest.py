@@ -15,7 +15,7 @@ from apps.progress import services as progress
 from apps.progress.models import Run
 from apps.progress.services import StagePlan
 from tests.processes import Server, collect_static, web_server
-from tests.services import find_program
+from tests.services import find_program, wait_until
 
 # Playwright keeps an event loop in this thread, which the ORM would take for asynchronous code.
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
@@ -154,6 +154,7 @@ def open_page(
 
 TOTAL = 10_000
 LIVE = "● Live"
+ASKING = "○ Asking every 2 s"
 
 
 @pytest.fixture
@@ -202,3 +203,13 @@ def see(page: Page, current: int, seconds: int = PATIENCE // SECONDS) -> None:
 
 def is_live(page: Page) -> None:
     expect(page.locator("#connection")).to_have_text(LIVE)
+
+
+def give_up(page: Page) -> None:
+    """Let time pass until the page, whose clock is ours, has tried for a socket often enough, and polls."""
+
+    def polls() -> bool:
+        page.clock.run_for(1 * SECONDS)
+        return page.locator("#connection").text_content() == ASKING
+
+    wait_until(polls, seconds=PATIENCE / SECONDS, what="it does not poll")

@@ -61,7 +61,16 @@ class Tab:
 
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true, also across navigations."""
-        wait_until(lambda: self.evaluate(f"Boolean({expression})") is True, seconds=SECONDS_TO_ANSWER, what=expression)
+
+        def is_true() -> bool:
+            try:
+                return self.evaluate(f"Boolean({expression})") is True
+            except RuntimeError as error:
+                if any(word in str(error) for word in ("navigated", "context")):
+                    return False  # the page was left while it was asked
+                raise
+
+        wait_until(is_true, seconds=SECONDS_TO_ANSWER, what=expression)
 
     def show(self) -> None:
         """Bring it in front of the other tabs."""

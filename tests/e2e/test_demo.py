@@ -53,6 +53,13 @@ def progress(port: int, key: str) -> dict[str, Any]:
         return shown
 
 
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) -> None:
     make_images(tmp_path / "my photos", 5)
     port = free_port()
@@ -73,7 +80,7 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
             assert len(family) >= 2
             process.send_signal(stop)
             assert process.wait(30) == 0
-            assert not [child for child in family if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+            wait_until(lambda: not any(lives(child) for child in family), seconds=30, what="a process is left")  # noqa: B023
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o077 == 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -22,7 +24,7 @@ from tests import services as programs
 from tests.images import make_images
 from tests.processes import DAPHNE, ROOT, Server, environment, kill, web_server, worker
 
-from .conftest import SECONDS, TOTAL, UNTIL_SHOWN, is_live, report_and_see, see
+from .conftest import SECONDS, TOTAL, UNTIL_SHOWN, give_up, is_live, report_and_see, see
 
 HOUR = 3600  # pushes, one a second
 
@@ -66,13 +68,14 @@ def test_page_polls_where_no_websocket_can_be_had_and_returns_to_it(
         sockets: list[str] = []
         page.on("websocket", lambda socket: sockets.append(socket.url))
         page.goto(f"{proxy.url}/datasets/cats/")
-        expect(page.locator("#connection")).to_have_text("○ Asking every 2 s")
+        give_up(page)
         assert len(sockets) == 5
         report_and_see(run, 10, page)
         report_and_see(run, 20, page)
         proxy.proxy(server.port, websockets=True)
-        assert len(sockets) == 5
-        page.clock.run_for(40 * SECONDS)  # after thirty it tries the socket again
+        tried = len(sockets)
+        while len(sockets) == tried:  # after thirty seconds it tries the socket again
+            page.clock.run_for(1 * SECONDS)
         is_live(page)
         before = len(polls)
         report_and_see(run, 30, page)
@@ -83,10 +86,12 @@ def test_page_polls_where_no_websocket_can_be_had_and_returns_to_it(
 
 def test_finished_dataset_wakes_without_a_websocket_too(visit: Callable[..., Page], server: Server, run: Run) -> None:
     with programs.nginx(server.port, websockets=False) as proxy:
-        page = visit(f"{proxy.url}/datasets/cats/")
+        page = visit("about:blank")
+        page.clock.install()
+        page.goto(f"{proxy.url}/datasets/cats/")
+        give_up(page)
         bar = page.locator("main .dataset-progress").first
         header = page.locator("#progress-header")
-        expect(page.locator("#connection")).to_have_text("○ Asking every 2 s")
         progress.finish(run.pk)
         expect(bar).to_have_attribute("data-state", "ready")
         expect(header).not_to_have_attribute("hx-trigger", re.compile(".*"))
@@ -107,13 +112,15 @@ def test_page_is_up_to_date_after_a_sleep(visit: Callable[..., Page], server: Se
     page = visit(f"{server.url}/datasets/cats/")
     is_live(page)
     chromium = [p for p in psutil.Process().children(recursive=True) if is_renderer(p)]
-    for process in chromium:
-        process.suspend()
     try:
+        for process in chromium:
+            with suppress(psutil.NoSuchProcess):  # one of a page before
+                process.suspend()
         progress.report(run.pk, current=10)
     finally:
         for process in chromium:
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
     see(page, 10)
     session = page.context.new_cdp_session(page)
     session.send("Page.setWebLifecycleState", {"state": "frozen"})
@@ -140,7 +147,7 @@ def test_hour_of_pushes_costs_no_memory(visit: Callable[..., Page], run: Run, tm
         *DAPHNE[2:],
     )
     env = {"TOKEN_REQUESTS_A_SECOND": "0"}
-    with web_server(tmp_path / "log", env=env, program=fast) as server, httpx.Client() as reporter:
+    with web_server(tmp_path / "log", env=env, program=fast) as server, httpx.Client(timeout=60) as reporter:
         reporter.headers["Authorization"] = f"Bearer {tokens.issue('long life')[1]}"
         page = visit(f"{server.url}/datasets/cats/")
         is_live(page)
@@ -188,6 +195,7 @@ def test_navigation_leaves_nothing_behind(visit: Callable[..., Page], server: Se
     for _ in range(10):
         page.get_by_role("link", name="cats", exact=True).click()
         page.get_by_role("link", name="Datasets", exact=True).click()
+    is_live(page)  # its scripts have run
     for _ in range(15):
         for path in ("/", "/datasets/cats/"):
             page.evaluate("path => htmx.ajax('GET', path, {target: 'body', swap: 'innerHTML'})", path)
@@ -199,8 +207,9 @@ def test_navigation_leaves_nothing_behind(visit: Callable[..., Page], server: Se
     assert len([each for each in connections if each.status == psutil.CONN_ESTABLISHED]) <= 7
     requests: list[str] = []
     page.on("request", lambda request: requests.append(request.url))
+    began = time.monotonic()
     page.evaluate("new Promise(resolve => setTimeout(resolve, 7000))")
-    assert 1 <= len(requests) <= 3, requests
+    assert 1 <= len(requests) <= (time.monotonic() - began) / 3 + 1, requests
     assert all("/progress/header/" in url for url in requests)
 
 
@@ -245,10 +254,11 @@ def test_two_web_processes_with_postgresql_and_redis_behind_nginx(
         is_live(operator)
         report = {"state": "indexing", "current": 45, "total": 100}
         headers = {"Authorization": f"Bearer {secret}"}
-        assert httpx.post(f"{first.url}/api/datasets/dogs/progress", json=report, headers=headers).status_code == 200
+        reporter = httpx.Client(base_url=first.url, headers=headers, timeout=60)
+        assert reporter.post("/api/datasets/dogs/progress", json=report).status_code == 200
         expect(operator.locator("#row-dogs")).to_contain_text("45%")
         report["current"] = 46
-        assert httpx.post(f"{first.url}/api/datasets/dogs/progress", json=report, headers=headers).status_code == 200
+        assert reporter.post("/api/datasets/dogs/progress", json=report).status_code == 200
         expect(operator.locator("#row-dogs")).to_contain_text("46%")
         operator.goto(f"{second.url}/datasets/cats/")
         with worker(tmp_path / "worker.log", env=env):

@@ -43,6 +43,14 @@ def test_a_row_that_is_gone_is_told(server: Server, transactional_db: None, way:
         assert heard(socket) == GONE_ROW
 
 
+def test_a_row_that_went_before_its_socket_came_is_told(server: Server, transactional_db: None) -> None:
+    dataset = Dataset.objects.create(key="cats", visibility="public")
+    newest = f"{dataset.created_at.timestamp():.6f}"
+    with connect(f"{server.socket_url}/progress/live/?id=cats&id=dogs&newest={newest}") as socket:
+        assert heard(socket) == GONE_ROW
+        assert 'id="row-cats"' in heard(socket)
+
+
 def heard(socket: ClientConnection) -> str:
     """The next message that says something."""
     while (text := str(socket.recv(timeout=30))) == KEEPALIVE:

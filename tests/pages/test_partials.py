@@ -72,6 +72,14 @@ def test_an_unchanged_version_is_answered_by_one_query_and_no_rendering(
         assert response.headers["Cache-Control"] == "no-store"
 
 
+def test_nothing_is_left_behind_by_a_swap(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run_in(public, "indexing")
+    for address in (header(public.key), bar(public.key), f"{bar(public.key)}?run=0"):
+        html = client.get(address).text
+        assert html == html.strip()
+    assert '</div><div id="progress-header"' in html
+
+
 def test_another_version_is_rendered(
     client: Client, public: Dataset, run_in: RunIn, django_assert_num_queries: Any
 ) -> None:

@@ -25,7 +25,8 @@ def _facts(request: HttpRequest, key: str) -> Facts:
 
 
 def _answer(html: str | None) -> HttpResponse:
-    response = HttpResponse(status=204) if html is None else HttpResponse(html)
+    # Without the white space around it, which a swap would leave behind on the page.
+    response = HttpResponse(status=204) if html is None else HttpResponse(html.strip())
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -56,7 +57,7 @@ def bar(request: HttpRequest, key: str) -> HttpResponse:
     # Words of a run that is slow or worse say for how long: they are never the same.
     if unchanged and progress.health in (None, "live") and params["health"] == (progress.health or ""):
         return _answer(None)
-    html = render_to_string("components/panel.html", {"panel": panel_of(progress, now)})
+    html = render_to_string("components/panel.html", {"panel": panel_of(progress, now)}).strip()
     if "run" in params and params["run"] != str(progress.run or 0):
-        html += render_to_string("components/live_new_run.html", {"progress": progress})
+        html += render_to_string("components/live_new_run.html", {"progress": progress}).strip()
     return _answer(html)
