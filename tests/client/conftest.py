@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from dataset_progress import Cancelled
+from dataset_progress import Cancelled, Run
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
@@ -37,6 +37,13 @@ def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPa
 def shown(dataset_id: str = "cats") -> DatasetProgress:
     """How far a dataset is, as the database has it."""
     return selectors.progress_of(Dataset.objects.get(key=dataset_id).pk)
+
+
+def until_silent(run: Run) -> None:
+    """Wait until a run says nothing any more, so that the next test does not hear it."""
+    assert run._sender is not None
+    run._sender._thread.join(60)
+    assert not run._sender._thread.is_alive()
 
 
 def stands(seen: list[int]) -> bool:

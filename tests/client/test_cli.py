@@ -144,8 +144,15 @@ def test_where_the_server_is_down(address: str) -> None:
     down = f"http://127.0.0.1:{free_port()}"
     played = command("simulate", "cats", "--items", "3", "--seconds", "0", "--wait", "0.2", DATASET_PROGRESS_URL=down)
     assert (played.returncode, b"not heard" in played.stderr) == (3, True)
-    piped = command("pipe", "cats", "--wait", "0.2", given=b"a\nb\n", DATASET_PROGRESS_URL=down)
-    assert (piped.returncode, piped.stdout, piped.stderr.count(b"not reported")) == (0, b"a\nb\n", 1)
+    with subprocess.Popen(
+        [sys.executable, "-m", "dataset_progress", "pipe", "cats", "--wait", "0.2"],
+        env=environment(DATASET_PROGRESS_URL=down),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as pipe:  # fmt: skip
+        assert pipe.stderr is not None
+        said = pipe.stderr.readline()
+        output, more = pipe.communicate(b"a\nb\n", timeout=60)
+    assert (pipe.returncode, output, (said + more).count(b"not reported")) == (0, b"a\nb\n", 1)
 
 
 @pytest.mark.parametrize(("target", "status"), [("/dev/full", 1), ("head", 141)])

@@ -29,6 +29,7 @@ async for _ in track(items(), dataset='dogs', total=40):
         "from dataset_progress.tqdm import tqdm\nfor n in tqdm(range(9), dataset='bars'):\n    assert n < 5"
     )
     client = NotebookClient(new_notebook(cells=[track, track, wait, bar]), timeout=120, kernel_name="python3")
+    client.create_kernel_manager().shutdown_wait_time = 120  # for its last word
     with client.setup_kernel():
         client.execute_cell(track, 0)
         assert (shown().state, shown().current, shown().run) == ("ready", 30, 1)  # while the kernel lives on

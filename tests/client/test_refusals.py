@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from dataset_progress import Run, Stage, track
+from dataset_progress import Run, Stage, _sender, track
 from dataset_progress._run import HOLD_SECONDS
 
 from apps.datasets.models import Dataset
@@ -23,7 +23,7 @@ from apps.progress.models import ItemFailure
 from apps.progress.models import Run as RunRow
 from tests.services import wait_until
 
-from .conftest import shown, until
+from .conftest import shown, until, until_silent
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 TAKEN = {"status": 200, "run": 1, "version": 1, "control": "run"}
@@ -215,8 +215,9 @@ def held() -> Iterator[Callable[[Run], Callable[[], bool]]]:
 
     def begin(run: Run) -> Callable[[], bool]:
         def job() -> None:
-            for _ in run.track(range(40)):
-                time.sleep(0.05)
+            for number in run.track(range(40)):
+                if number == 1:
+                    wait_until(lambda: run._flag.is_up, seconds=60, what="no pause was heard")
 
         threads.append(threading.Thread(target=job, daemon=True))
         threads[-1].start()
@@ -227,18 +228,22 @@ def held() -> Iterator[Callable[[Run], Callable[[], bool]]]:
         thread.join(30)
 
 
-def test_a_server_that_is_gone_holds_nobody(held: Callable[[Run], Callable[[], bool]]) -> None:
+def test_a_server_that_is_gone_holds_nobody(
+    held: Callable[[Run], Callable[[], bool]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sender, "LINGER_SECONDS", 0.0)
     is_paused, later = threading.Event(), [0.0]
     desk = Desk(lambda update: {**TAKEN, "control": "pause" if is_paused.is_set() else "run"})
     run = desk.run(flush_seconds=0, clock=lambda: time.monotonic() + later[0])
     is_through = held(run)
     is_paused.set()
-    wait_until(run.is_paused, seconds=30, what="it was not paused")
+    wait_until(lambda: run._flag.is_up, seconds=30, what="it was not paused")
     desk.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
     assert not is_through()
     later[0] = HOLD_SECONDS + 1
     wait_until(is_through, seconds=30, what="it was held for ever")
     run.close()
+    until_silent(run)
 
 
 @pytest.mark.parametrize("end", ["deleted", "another run"])
@@ -249,7 +254,7 @@ def test_a_run_that_is_gone_holds_nobody(
     is_through = held(run)
     until(lambda progress: progress.current > 0)
     services.request_pause(RunRow.objects.get().pk)
-    wait_until(run.is_paused, seconds=30, what="it was not paused")
+    wait_until(lambda: run._flag.is_up, seconds=30, what="it was not paused")
     if end == "deleted":
         Dataset.objects.all().delete()
     else:

@@ -17,12 +17,14 @@ from tests.processes import Server
 def test_what_is_no_json_is_refused_in_json(server: Server, dataset: Dataset, content_type: str) -> None:
     headers = {"Authorization": f"Bearer {tokens.issue('x')[1]}", "Content-Type": content_type}
     for path in (f"/api/datasets/{dataset.key}/progress", "/api/progress"):
-        response = httpx.post(server.url + path, content=b'{"current": 1}', headers=headers)
+        response = httpx.post(server.url + path, content=b'{"current": 1}', headers=headers, timeout=60)
         assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
 
 def test_a_body_that_is_too_large_is_refused_in_json(server: Server, dataset: Dataset) -> None:
     headers = {"Authorization": f"Bearer {tokens.issue('x')[1]}", "Content-Type": "application/json"}
     body = b'{"message": "' + b"m" * 10_000_000 + b'"}'
-    response = httpx.post(f"{server.url}/api/datasets/{dataset.key}/progress", content=body, headers=headers)
+    response = httpx.post(
+        f"{server.url}/api/datasets/{dataset.key}/progress", content=body, headers=headers, timeout=60
+    )
     assert (response.status_code, response.json()["code"]) == (413, "too_large")

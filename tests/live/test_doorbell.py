@@ -36,7 +36,7 @@ def bell(redis: programs.Redis) -> Iterator[redis_client.client.PubSub]:
     """An ear at the doorbell."""
     with redis_client.Redis.from_url(redis.url) as server, server.pubsub() as bell:
         bell.subscribe(CHANNEL)
-        assert bell.get_message(timeout=10) is not None  # that it is subscribed
+        assert bell.get_message(timeout=30) is not None  # that it is subscribed
         yield bell
 
 
@@ -67,7 +67,7 @@ def test_what_another_process_reports_is_rung_with_the_last_version(
     report_elsewhere(run, 50, redis.url)
     last = f"{run.dataset_id}:{Head.objects.get(dataset=run.dataset_id).version}".encode()
     while True:
-        message = bell.get_message(timeout=10)
+        message = bell.get_message(timeout=30)
         assert message is not None
         if message["data"].split()[-1] == last:
             break

@@ -96,7 +96,7 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
 def test_what_a_caller_may_see(server: Server, people: dict[str, dict[str, str]], who: str) -> None:
     seen: dict[str, tuple[bool, bool]] = {}
     by_token = "token" in who
-    with httpx.Client(base_url=server.url, headers=people[who]) as client:
+    with httpx.Client(base_url=server.url, headers=people[who], timeout=60) as client:
         for name, path in PATHS.items():
             if by_token and not name.startswith("API"):
                 continue  # tokens are for the API alone: pages know sessions
@@ -122,7 +122,7 @@ def test_what_a_caller_may_see(server: Server, people: dict[str, dict[str, str]]
 @pytest.mark.parametrize("who", REFUSED)
 def test_a_token_that_does_not_hold_is_refused(server: Server, people: dict[str, dict[str, str]], who: str) -> None:
     for path in ("/api/datasets", "/api/datasets/public/progress", "/api/datasets/public", "/api/datasets/public/runs"):
-        response = httpx.get(server.url + path, headers=people[who])
+        response = httpx.get(server.url + path, headers=people[who], timeout=60)
         assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
         assert response.headers["WWW-Authenticate"] == "Bearer"
     assert not hears(server, SOCKETS["API's socket"].format(key="public"), "public", people[who])
@@ -136,7 +136,7 @@ def hears(server: Server, path: str, key: str, headers: dict[str, str]) -> bool:
             socket.send(json.dumps({"type": "subscribe", "dataset_id": key}))
         with suppress(ConnectionClosed):
             while not any("progress" in text for text in heard):
-                heard.append(str(socket.recv(timeout=10)))
+                heard.append(str(socket.recv(timeout=30)))
         assert socket.close_code in (None, 4404)
         return socket.close_code is None
 
@@ -176,7 +176,7 @@ def test_what_a_caller_may_write(server: Server, people: dict[str, dict[str, str
         "control": lambda client, key: client.post(f"/api/datasets/{key}/control", json={"action": "pause"}),
         "delete": lambda client, key: client.delete(f"/api/datasets/{key}"),
     }
-    with httpx.Client(base_url=server.url, headers=people[who]) as client:
+    with httpx.Client(base_url=server.url, headers=people[who], timeout=60) as client:
         for name, ask in asked.items():
             got = []
             for key in ("private", "public"):
@@ -194,17 +194,17 @@ def test_a_token_that_is_revoked_closes_its_sockets(server: Server, people: dict
         f"{server.socket_url}/api/datasets/public/progress/ws", additional_headers=people["token of the owner"]
     ) as socket:
         socket.send(json.dumps({"type": "subscribe", "dataset_id": "public"}))
-        assert "progress_update" in str(socket.recv(timeout=10))
+        assert "progress_update" in str(socket.recv(timeout=30))
         Token.objects.filter(user__username="owner").update(revoked_at=timezone.now())
         with suppress(ConnectionClosed):
             while True:
-                socket.recv(timeout=10)
+                socket.recv(timeout=30)
     assert socket.close_code == 4404
 
 
 def test_the_admin_is_for_staff(server: Server, people: dict[str, dict[str, str]]) -> None:
     for who, headers in people.items():
-        response = httpx.get(f"{server.url}/admin/datasets/dataset/", headers=headers)
+        response = httpx.get(f"{server.url}/admin/datasets/dataset/", headers=headers, timeout=60)
         # Staff without a permission of the admin are told so; all others are sent to its login.
         assert response.status_code == (403 if who == "staff" else 302), who
     assert Client().get("/admin/datasets/token/").status_code == 302

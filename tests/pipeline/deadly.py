@@ -1,9 +1,11 @@
-"""Embedders that fail."""
+"""Embedders that fail, or wait."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +32,19 @@ class Picky(Patient):
 
     def refuse(self) -> None:
         raise ValueError("too wide")
+
+
+class Held(Patient):
+    """Takes one chunk in each process, and the next when the file that GATE names is gone."""
+
+    name = "held"
+    has_taken = False
+
+    def embed(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        while self.has_taken and Path(os.environ.get("GATE", "")).is_file():
+            time.sleep(0.02)
+        self.has_taken = True
+        return super().embed(images)
 
 
 class Deadly(Patient):

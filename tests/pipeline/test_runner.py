@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -404,10 +405,9 @@ def test_process_that_dies_under_a_chunk_loses_nothing(folder: Path, on_change: 
 
     def kill(shown: DatasetProgress) -> None:
         if shown.state == "indexing" and shown.current == 32 and not killed:
-            for process in psutil.Process().children(recursive=True):
-                if process.ppid() != os.getpid() and "forkserver" in " ".join(process.cmdline()):
-                    killed.append(process.pid)
-                    process.send_signal(signal.SIGKILL)
+            for process in _decoders():
+                killed.append(process.pid)
+                process.send_signal(signal.SIGKILL)
 
     on_change(kill)
     assert Runner(run.pk).process() is Outcome.READY
@@ -526,7 +526,13 @@ def test_there_is_one_process_a_core(settings: Settings, setting: int, count: in
 
 def _decoders() -> list[psutil.Process]:
     """The processes of the pool: children of the fork server, which is ours."""
-    return [process for process in psutil.Process().children(recursive=True) if process.ppid() != os.getpid()]
+    return [process for process in psutil.Process().children(recursive=True) if _is_decoder(process)]
+
+
+def _is_decoder(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.ppid() != os.getpid() and "forkserver" in " ".join(process.cmdline())
+    return False
 
 
 def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Callable[..., None]) -> None:

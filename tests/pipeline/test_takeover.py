@@ -16,7 +16,7 @@ from tests.services import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ENV = {"LEASE_SECONDS": "1.5", "PIPELINE_PROCESSES": "2"}
+ENV = {"LEASE_SECONDS": "1.5", "PIPELINE_PROCESSES": "2", "EMBEDDER": "tests.pipeline.deadly.Held"}
 
 
 def _ready(run: Run) -> bool:
@@ -35,7 +35,9 @@ def test_run_of_a_killed_worker_goes_on(tmp_path: Path, state: str) -> None:
         assert not shown.is_finished, "the machine was too fast to kill the worker in mid-run"
         return shown.state == state and shown.current > 0
 
-    with worker(tmp_path / "first.log", ENV) as first:
+    gate = tmp_path / "gate"  # behind which the embedder waits to be killed
+    gate.touch()
+    with worker(tmp_path / "first.log", ENV | {"GATE": str(gate)}) as first:
         wait_until(under_way, seconds=60, what=f"the run was not {state}", every=0.005)
         kill(first)
     committed = set(Sample.objects.values_list("path", flat=True))
