@@ -139,7 +139,8 @@ def test_sockets_that_come_at_once_share_a_few_connections(
     async def watch(server: Server) -> None:
         async with connect(f"{server.socket_url}/api/progress/ws", open_timeout=60) as socket:
             await socket.send('{"type": "subscribe", "dataset_id": "cats"}')
-            assert "There is no dataset cats" in str(await socket.recv())
+            async with asyncio.timeout(60):
+                assert "There is no dataset cats" in str(await socket.recv())
 
     async def crowd(server: Server) -> None:
         await asyncio.gather(*(watch(server) for _ in range(100)))

@@ -55,6 +55,7 @@ class Publisher:
             self._rung[change.dataset_pk] = change.version
             if self._pid != os.getpid():  # the first ring, or the first in a forked process, which has no threads
                 self._pid = os.getpid()
+                self._publishing = threading.Lock()  # the parent's may have been taken
                 threading.Thread(target=self._run, name="doorbell", daemon=True).start()
                 # The last ring of a command is the one that tells how it ended.
                 atexit.register(self._publish)
@@ -68,6 +69,8 @@ class Publisher:
             time.sleep(PUBLISH_SECONDS)
 
     def _publish(self) -> None:
+        if self._pid != os.getpid():
+            return  # the end of a forked process that has rung nothing
         with self._publishing:  # an end of the process waits for what the thread is sending
             with self._lock:
                 rung, self._rung = self._rung, {}

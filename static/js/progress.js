@@ -303,10 +303,18 @@
     /** @param {Link} link */
     constructor(link) {
       this.link = link;
-      this.errand = new Errand(async () => (await this.link.ask()) === "answered", () => this.errand.ask(), 2000);
+      this.errand = new Errand(() => this.catchUp(), () => this.errand.ask(), 2000);
       this.refreshedAt = now();
       this.isBehind = false; // whether there are rows, or are no more, that it was told of and has not fetched
       this.isRowGone = false;
+    }
+
+    /** @returns {Promise<boolean>} whether the rows were to be had */
+    async catchUp() {
+      this.isBehind = false; // what it is told of from now on may not be in the answer
+      const isDone = (await this.link.ask()) === "answered";
+      this.isBehind ||= !isDone;
+      return isDone;
     }
 
     rows() {
@@ -335,7 +343,6 @@
       const rows = find(html, "rows");
       if (!rows) return false;
       this.refreshedAt = now();
-      this.isBehind = false;
       const before = this.shown();
       const isSame = this.frame(rows) === this.frame(this.rows());
       for (const fresh of this.moving(rows)) {
@@ -386,8 +393,8 @@
   // --- The link ------------------------------------------------------------------------------------------------------
 
   /**
-   * Keeps a view in step, from the element #live. A socket that speaks is all there is; where none has for as long as
-   * the interval of polling, the state is asked for until one does.
+   * Keeps a view in step, from the element #live. A socket that speaks is all there is; where none has spoken for as
+   * long as the interval of polling, since it was asked for or closed, the state is asked for until one does.
    */
   class Link {
     /** @param {HTMLElement} root */
@@ -400,7 +407,8 @@
       this.errors = 0;
       this.looks = 0;
       this.isHeard = false; // whether the socket has said anything since it was opened
-      this.isPolling = false;
+      /** @type {object | undefined} */
+      this.polling = undefined; // which one it is: an answer to one that was ended may come in the time of the next
       this.isRunning = false;
       this.isGone = false; // whether the dataset was not there, or not for this page, when it was asked for last
       this.heardAt = Date.now();
@@ -472,7 +480,7 @@
 
     /** The socket has another address now. */
     reconnect() {
-      if (this.isRunning && (socket || !this.isPolling)) this.connect();
+      if (this.isRunning && (socket || !this.polling)) this.connect();
     }
 
     /** The socket has said something: only now is it known to work. */
@@ -508,28 +516,29 @@
       if (!this.errors) this.describe();
     }
 
-    /** Nothing is heard from now on: ask, unless that has changed by then. */
+    /** Nothing is heard from now on: ask, unless that has changed by then. All sockets of a server close at once. */
     mind() {
-      if (!this.isPolling) this.pollTimer ||= window.setTimeout(() => this.startPolling(), this.interval);
+      if (this.polling) return;
+      this.pollTimer ||= window.setTimeout(() => this.startPolling(), this.interval * (1 + Math.random()) / 2);
     }
 
     startPolling() {
-      if (this.isPolling) return;
+      if (this.polling) return;
       clearTimeout(this.pollTimer);
-      this.isPolling = true;
-      void this.poll();
+      this.polling = {};
+      void this.poll(this.polling);
     }
 
     stopPolling() {
       clearTimeout(this.pollTimer);
       this.pollTimer = this.errors = 0;
-      this.isPolling = false;
+      this.polling = undefined;
     }
 
-    async poll() {
-      const { signal } = this.requests;
+    /** @param {object} polling */
+    async poll(polling) {
       const answer = await this.ask();
-      if (signal.aborted || !this.isPolling) return;
+      if (this.polling !== polling) return;
       if (answer === "missing") {
         this.stopPolling();
         void this.look();
@@ -538,13 +547,15 @@
       if (answer === "answered" && this.errors > 0) {
         // The server is back, so its socket may be.
         freeHeader();
-        clearTimeout(this.connectTimer);
-        this.connectTimer = window.setTimeout(() => this.connect(), Math.random() * LONGEST_OPENING);
+        if (!socket && this.failures >= this.attempts) {
+          clearTimeout(this.connectTimer);
+          this.connectTimer = window.setTimeout(() => this.connect(), Math.random() * LONGEST_OPENING);
+        }
       }
       this.errors = answer === "answered" ? 0 : this.errors + 1;
       const usual = this.view.isResting() ? Math.max(this.interval, RESTING_POLL) : this.interval;
       const wait = Math.min(usual * 2 ** this.errors, LONGEST_WAIT);
-      this.pollTimer = window.setTimeout(() => void this.poll(), about(wait));
+      this.pollTimer = window.setTimeout(() => void this.poll(polling), about(wait));
     }
 
     /** Something has said that the dataset is not here: ask, and go on asking where that is so. It may come back. */
@@ -555,6 +566,7 @@
       if (signal.aborted) return;
       if (answer === "missing") {
         this.rest();
+        this.failures ||= 1; // should it come back, there is no socket
         this.isGone = true;
         this.show("This dataset is not here any more", "×");
         this.lookTimer = window.setTimeout(() => void this.look(), about(Math.min(2000 * 2 ** this.looks++, LONGEST_WAIT)));
@@ -607,13 +619,16 @@
     /** Say how the page is kept in step. */
     describe() {
       if (this.isHeard) this.show("Live", "●");
-      else if (this.failures && this.failures < this.attempts) this.show("Reconnecting", "○");
-      else if (this.isPolling) this.show(`Asking every ${this.interval / 1000} s`, "○");
+      else if (this.failures >= this.attempts) this.show(`Asking every ${this.interval / 1000} s`, "○");
+      else if (this.failures) this.show("Reconnecting", "○");
+      else if (this.polling) this.show("Connecting", "○");
     }
 
     /** Of a line that is broken somewhere on its way, nobody tells the browser. */
     check() {
-      if (this.isRunning && this.isHeard && now() - this.spokenAt > LONGEST_SILENCE) this.closed(0);
+      if (!this.isRunning || !this.isHeard || now() - this.spokenAt < LONGEST_SILENCE) return;
+      this.closed(0);
+      this.startPolling();
     }
 
     /** The browser says that it has no network; the server may be on this machine all the same. */

@@ -205,11 +205,16 @@ def is_live(page: Page) -> None:
     expect(page.locator("#connection")).to_have_text(LIVE)
 
 
-def give_up(page: Page) -> None:
-    """Let time pass until the page, whose clock is ours, has tried for a socket often enough, and polls."""
+def pass_time(page: Page, until: Callable[[], object], what: str) -> None:
+    """Let time pass on the page, whose clock is ours, until something has happened."""
 
-    def polls() -> bool:
+    def has_happened() -> bool:
         page.clock.run_for(1 * SECONDS)
-        return page.locator("#connection").text_content() == ASKING
+        return bool(until())
 
-    wait_until(polls, seconds=PATIENCE / SECONDS, what="it does not poll")
+    wait_until(has_happened, seconds=PATIENCE / SECONDS, what=what)
+
+
+def give_up(page: Page) -> None:
+    """Let time pass until the page has tried for a socket often enough, and polls."""
+    pass_time(page, lambda: page.locator("#connection").text_content() == ASKING, "it does not poll")

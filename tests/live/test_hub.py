@@ -163,8 +163,9 @@ def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
             reader, one._reader = one._reader, type(one._reader)(1)
             one._reader.shutdown()  # the database is gone
             # Nothing tells of a time that has passed.
-            while time.monotonic() - one._looked <= hub.OLDEST_LOOK_SECONDS:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(30):
+                while time.monotonic() - one._looked <= hub.OLDEST_LOOK_SECONDS:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
             before = len(page.texts)
             await asyncio.sleep(0.5)
             assert len(page.texts) == before
