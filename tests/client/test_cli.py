@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -150,7 +151,10 @@ def test_where_the_server_is_down(address: str) -> None:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as pipe:  # fmt: skip
         assert pipe.stderr is not None
+        impatience = threading.Timer(60, pipe.kill)
+        impatience.start()
         said = pipe.stderr.readline()
+        impatience.cancel()
         output, more = pipe.communicate(b"a\nb\n", timeout=60)
     assert (pipe.returncode, output, (said + more).count(b"not reported")) == (0, b"a\nb\n", 1)
 

@@ -198,6 +198,37 @@ with Run("cats") as run, multiprocessing.get_context("fork").Pool(2, RUN.append,
     assert sum(Share.objects.values_list("current", flat=True)) == 200
 
 
+@pytest.mark.parametrize("middle", ["a count", "the last word"])
+def test_a_process_that_is_terminated_in_the_middle_of_something_says_its_last_word_too(middle: str) -> None:
+    code = """
+import os, signal, threading, time
+
+class Interrupted(threading.Event):
+    def set(self):
+        with self._cond:
+            os.kill(os.getpid(), signal.SIGTERM)
+        super().set()
+
+def job(run):
+    run.advance(5)
+    if MIDDLE == "the last word":
+        run._sender._closing = Interrupted()
+        return
+    with run._lock:
+        os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(600)
+
+with Run("cats", flush_seconds=10) as run:
+    process = multiprocessing.get_context("fork").Process(target=job, args=[run])
+    process.start()
+    process.join()
+    assert process.exitcode in (0, -signal.SIGTERM), process.exitcode
+"""
+    ended = program(WORK + code.replace("MIDDLE", repr(middle)))
+    assert ended.returncode == 0, ended.stderr
+    assert Share.objects.get(worker__gt="").current == 5
+
+
 @pytest.mark.parametrize("end", ["terminated", "an exception"])
 def test_a_run_that_a_worker_has_begun_is_not_ready_when_the_worker_ends(end: str) -> None:
     code = """

@@ -7,16 +7,22 @@ import os
 import signal
 import sys
 import threading
+import time
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ._run import Run
 
 
+AGAIN_SECONDS = 0.01
+
 _runs: weakref.WeakSet[Run] = weakref.WeakSet()
 _flushes = False
+_uninterrupted = 0  # parts of the program, each within the other, that the main thread is in
+_told = -1  # where it is written that this process was terminated
 
 
 def keep(run: Run) -> None:
@@ -50,18 +56,65 @@ def flush_before_it_ends() -> None:
     _flushes = True
     if (util := sys.modules.get("multiprocessing.util")) is not None:
         util.Finalize(None, _end_all, exitpriority=100)
-    if threading.current_thread() is threading.main_thread():
-        with suppress(ValueError):  # it is the main thread of another interpreter
+    if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
+        with suppress(ValueError, RuntimeError):  # it is that of another interpreter; no thread can be started
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-                signal.signal(signal.SIGTERM, _be_terminated)
+                _hear_of_termination()
+
+
+def _hear_of_termination() -> None:
+    """Have `_be_terminated` called, unless someone else is told of signals already."""
+    global _told
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    if (others := signal.set_wakeup_fd(told, warn_on_full_buffer=False)) != -1:
+        signal.set_wakeup_fd(others)
+        os.close(heard)
+        os.close(told)
+        return
+    _told = told
+    threading.Thread(target=_insist, args=[heard], daemon=True).start()
+    signal.signal(signal.SIGTERM, _be_terminated)
+
+
+def _insist(heard: int) -> None:
+    """Once this process is terminated, do it again until `_be_terminated` has begun: Python calls that in the main thread,
+    which one signal does not wake where it was just about to wait for something.
+    """
+    while signal.SIGTERM not in os.read(heard, 64):
+        pass
+    while signal.getsignal(signal.SIGTERM) is _be_terminated:
+        time.sleep(AGAIN_SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _be_terminated(number: int, frame: object) -> None:
-    signal.signal(number, signal.SIG_DFL)
+    if _uninterrupted or any(run.is_held_here() for run in kept()):
+        # The thread that says the last word needs what is held here: let go first, and be called again.
+        with suppress(BlockingIOError):  # it is full of that
+            os.write(_told, bytes([number]))
+        return
+    signal.signal(number, signal.SIG_IGN)
     _end_all(was_killed=True)
+    signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """A part of the program in which the main thread is not terminated."""
+    global _uninterrupted
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _uninterrupted += 1
+    try:
+        yield
+    finally:
+        _uninterrupted -= 1
+
+
+@uninterrupted()
 def _end_all(*, was_killed: bool = False) -> None:
     """End what is open, all at once, and wait for all of it."""
     error = last_error()
@@ -77,8 +130,12 @@ def _in_parent() -> None:
 
 
 def _in_child() -> None:
-    global _flushes
+    global _flushes, _uninterrupted
     _flushes = False
+    _uninterrupted = 0
+    if signal.getsignal(signal.SIGTERM) is _be_terminated:  # the parent's, which hears of it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
     for run in kept():
         run._after_fork()
 

@@ -327,8 +327,9 @@ class Run:
         Says whether the server has heard of everything; True where there is none to hear of it. Where it has not, it
         is told later if it comes back while the program goes on.
         """
-        self._begin_to_close(error)
-        return self._sender is None or (self._sender.wait() and not self._is_end_refused)
+        with _processes.uninterrupted():
+            self._begin_to_close(error)
+            return self._sender is None or (self._sender.wait() and not self._is_end_refused)
 
     def _begin_to_close(self, error: BaseException | str | None = None) -> None:
         if self._finishes:
@@ -363,6 +364,10 @@ class Run:
         timer.daemon = True
         with suppress(RuntimeError):  # the program is ending
             timer.start()
+
+    def is_held_here(self) -> bool:
+        """Whether this thread is in the middle of a change of it, which a signal has interrupted."""
+        return self._lock._is_owned()  # type: ignore[attr-defined, no-any-return]
 
     def _wait(self) -> None:
         """Where it is closed, wait for its last word."""
