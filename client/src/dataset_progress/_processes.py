@@ -78,8 +78,8 @@ def _hear_of_termination() -> None:
 
 
 def _insist(heard: int) -> None:
-    """Once this process is terminated, do it again until `_be_terminated` has begun: Python calls that in the main thread,
-    which one signal does not wake where it was just about to wait for something.
+    """Once this process is terminated, do it again until `_be_terminated` has begun. Python calls that in the main
+    thread, which one signal does not wake where it was just about to wait for something.
     """
     while signal.SIGTERM not in os.read(heard, 64):
         pass
