@@ -13,9 +13,10 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.test import Client
-from playwright.sync_api import Error, Page, Response, Route, expect
+from playwright.sync_api import Error, Page, Response, Route, WebSocketRoute, expect
 
 from apps.datasets.models import Dataset, Sample
+from apps.live.frames import KEEPALIVE
 from apps.progress import services as progress
 from apps.progress.models import Run
 from tests.processes import Server, web_server
@@ -80,6 +81,31 @@ def test_state_is_asked_for_before_the_socket_is_given_up(visit: Callable[..., P
         progress.report(run.pk, current=20)
         page.clock.run_for(2 * SECONDS)
         see(page, 20)
+
+
+def test_answer_that_comes_late_makes_no_second_poller(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
+    lines: list[WebSocketRoute] = []
+    page.route_web_socket("**/progress/live/", lambda line: lines.append(line))  # which nobody answers
+    held: list[Route] = []
+    page.route("**/progress/bar/**", lambda route: held.append(route) if len(held) < 2 else route.continue_())
+    page.goto(f"{server.url}/datasets/cats/")
+    pass_time(page, lambda: len(held) == 1, "it does not poll")
+    lines[-1].send(KEEPALIVE)
+    is_live(page)
+    lines[-1].close()
+    pass_time(page, lambda: len(held) == 2, "it does not poll again")
+    asked: list[str] = []
+    page.on("response", lambda answer: asked.append(answer.url) if "/progress/bar/" in answer.url else None)
+    for route in held:
+        route.continue_()
+    pass_time(page, lambda: len(asked) == 2, "it is not answered")
+    for _ in range(20):
+        page.clock.run_for(SECONDS // 2)
+        page.evaluate("fetch('/health/').then(answer => answer.text())")  # behind whatever was asked for before
+    assert 1 <= len(asked) - 2 <= 8, len(asked)  # every 1.6 to 2 s
 
 
 def test_line_that_has_fallen_silent_is_left(visit: Callable[..., Page], server: Server, run: Run) -> None:
