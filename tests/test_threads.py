@@ -161,7 +161,8 @@ def test_crowd_is_answered_and_leaves_connections_to_others(
     async def ask(client: httpx.AsyncClient, address: str) -> int:
         nonlocal most
         answer = await client.get(address)
-        most = max(most, len(connected()))
+        # One that is about to end, its thread's place taken by another, is gone with the next look.
+        most = max(most, min(len(connected()) for _ in range(3)))
         return answer.status_code
 
     async def crowd(address: str) -> list[int]:
@@ -170,5 +171,4 @@ def test_crowd_is_answered_and_leaves_connections_to_others(
 
     with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server:
         assert asyncio.run(crowd(f"{server.url}/")) == [200] * 300
-    # That of a thread which has just ended may be there still when the next one has its own.
-    assert 1 <= most <= 2 * MOST
+    assert 1 <= most <= MOST + 4

@@ -46,6 +46,29 @@ def make(run: Run) -> Run:
     return progress.start_stage(new.pk, "index")
 
 
+def visit_and_poll(visit: Callable[..., Page], url: str) -> Page:
+    """A page that can have no socket, and polls. Its clock is ours."""
+    page = visit("about:blank")
+    page.route_web_socket("**/progress/live/**", lambda socket: socket.close())
+    page.clock.install()
+    page.goto(url)
+    give_up(page)
+    return page
+
+
+def let_go(page: Page, held: list[Route]) -> None:
+    """Have requests answered that were held, and those to come."""
+    page.unroute_all()
+    for route in held:
+        with suppress(Error):  # where it is asked for no more
+            route.continue_()
+
+
+def let_answers_come(page: Page) -> None:
+    """Wait for an answer that comes behind those to whatever was asked for before."""
+    page.evaluate("fetch('/health/').then(answer => answer.text())")
+
+
 def is_wrong(response: Response) -> bool:
     return response.status == 404
 
@@ -104,7 +127,7 @@ def test_answer_that_comes_late_makes_no_second_poller(visit: Callable[..., Page
     pass_time(page, lambda: len(asked) == 2, "it is not answered")
     for _ in range(20):
         page.clock.run_for(SECONDS // 2)
-        page.evaluate("fetch('/health/').then(answer => answer.text())")  # behind whatever was asked for before
+        let_answers_come(page)
     assert 1 <= len(asked) - 2 <= 8, len(asked)  # every 1.6 to 2 s
 
 
@@ -255,7 +278,7 @@ def test_header_of_a_page_without_a_bar_rests_and_wakes(visit: Callable[..., Pag
     page.on("request", lambda request: asked.append(request.url))
     page.clock.run_for(6 * SECONDS)
     socket.value.wait_for_event("framereceived")  # that the line is open
-    page.evaluate("fetch('/health/').then(answer => answer.text())")  # behind whatever was asked for before
+    let_answers_come(page)
     assert [url for url in asked if not url.endswith("/health/")] == []
     again = progress.begin_run(run.dataset, [progress.StagePlan("index", total=TOTAL)])
     expect(header).to_have_attribute("hx-trigger", "every 3s")
@@ -268,11 +291,7 @@ def test_answer_for_a_page_that_was_left_is_not_shown_on_the_next(
     visit: Callable[..., Page], server: Server, run: Run
 ) -> None:
     Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
-    page = visit("about:blank")
-    page.route_web_socket("**/progress/live/", lambda socket: socket.close())
-    page.clock.install()
-    page.goto(f"{server.url}/datasets/cats/")
-    give_up(page)
+    page = visit_and_poll(visit, f"{server.url}/datasets/cats/")
     held: list[Route] = []
     page.route("**/cats/progress/bar/**", lambda route: held.append(route))
     progress.report(run.pk, current=10)
@@ -282,12 +301,9 @@ def test_answer_for_a_page_that_was_left_is_not_shown_on_the_next(
     bar = page.locator("main .dataset-progress").first
     expect(bar).to_have_attribute("data-dataset", "dogs")
     page.evaluate(NOTE_STRANGERS)
-    page.unroute_all()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    for route in held:
-        with suppress(Error):  # where it is asked for no more
-            route.continue_()
+    let_go(page, held)
     for _ in range(3):
         with page.expect_response("**/dogs/progress/bar/**"):
             pass
@@ -409,11 +425,7 @@ def test_server_that_answers_errors_is_polled_ever_less_often(
 
 
 def test_one_wrong_answer_does_not_end_polling(visit: Callable[..., Page], server: Server, run: Run) -> None:
-    page = visit("about:blank")
-    page.route_web_socket("**/progress/live/", lambda socket: socket.close())
-    page.clock.install()
-    page.goto(f"{server.url}/datasets/cats/")
-    give_up(page)
+    page = visit_and_poll(visit, f"{server.url}/datasets/cats/")
     wrong: list[str] = []
 
     def once(route: Route) -> None:
@@ -469,18 +481,14 @@ def test_new_run_is_pushed_with_its_header(visit: Callable[..., Page], server: S
     progress.begin_run(run.dataset)
     expect(page.locator("#progress-header")).to_have_attribute("hx-trigger", "every 3s")
     expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "pending")
-    page.evaluate("fetch('/health/').then(answer => answer.text())")  # behind whatever was asked for before
+    let_answers_come(page)
     assert asked == []
 
 
 def test_page_that_is_newer_than_its_panel_is_fetched_once(
     visit: Callable[..., Page], server: Server, run: Run
 ) -> None:
-    page = visit("about:blank")
-    page.clock.install()
-    page.route_web_socket("**/progress/live/**", lambda socket: socket.close())
-    page.goto(f"{server.url}/datasets/cats/")
-    give_up(page)
+    page = visit_and_poll(visit, f"{server.url}/datasets/cats/")
     page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
     fetched: list[str] = []
 
@@ -495,7 +503,7 @@ def test_page_that_is_newer_than_its_panel_is_fetched_once(
     pass_time(page, lambda: fetched, "the page is not fetched")
     for _ in range(10):  # a second in all, in which it does not poll
         page.clock.run_for(SECONDS // 10)
-        page.evaluate("fetch('/health/').then(answer => answer.text())")
+        let_answers_come(page)
     for place in ("#dataset-body", "#dataset-live"):
         expect(page.locator(place)).to_have_attribute("data-phase", re.compile("indexing$"))
     assert len(fetched) == 1
@@ -524,10 +532,7 @@ def test_header_is_back_with_the_server(visit: Callable[..., Page], server: Serv
     pass_time(page, lambda: held, "it does not poll")
     failed = len(headers)
     pass_time(page, lambda: len(headers) > failed, "the header does not poll")  # which waits for half a minute now
-    page.unroute_all()
-    for route in held:
-        with suppress(Error):  # where it is asked for no more
-            route.continue_()
+    let_go(page, held)
     shown = page.locator("main .dataset-progress").first
     pass_time(page, lambda: f"({TOTAL // 2}/" in shown.inner_text(), "the bar is not shown")
     page.clock.run_for(4 * SECONDS)
@@ -554,8 +559,7 @@ def test_header_forgets_its_failures_with_the_first_answer(
     is_live(page)
     for share in (4, 2):
         failures = 0
-        while failures < 3:
-            page.clock.run_for(3 * SECONDS)
+        pass_time(page, lambda: failures == 3, "the header does not poll")  # noqa: B023
         progress.report(run.pk, current=TOTAL // share)
         page.clock.run_for(15 * SECONDS)  # it waits for twelve after the third failure, and for thirty after the sixth
         expect(page.locator("#progress-header")).to_contain_text(f"{100 // share}%", timeout=10 * SECONDS)
@@ -574,11 +578,7 @@ def test_clock_that_is_set_back_holds_nothing_up(visit: Callable[..., Page], ser
 
 
 def test_polled_list_leaves_links_alone(visit: Callable[..., Page], server: Server, run: Run) -> None:
-    page = visit("about:blank")
-    page.route_web_socket("**/progress/live/**", lambda socket: socket.close())
-    page.clock.install()
-    page.goto(f"{server.url}/")
-    give_up(page)
+    page = visit_and_poll(visit, f"{server.url}/")
     link = page.get_by_role("link", name="cats", exact=True)
     link.focus()
     page.evaluate("window.focused = 0; document.addEventListener('focusin', () => window.focused++)")
@@ -617,10 +617,7 @@ def test_list_whose_rows_change_while_its_socket_is_opened_opens_another(
     Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
     before = len(asked)
     pass_time(page, lambda: len(asked) > before, "it does not try another socket")
-    page.unroute_all()
-    for route in held:  # the answer, which comes while the socket is being opened
-        with suppress(Error):  # where it is asked for no more
-            route.continue_()
+    let_go(page, held)  # and the answer comes while the socket is being opened
     expect(page.get_by_role("link", name="dogs", exact=True)).to_be_visible()
     assert [("id=dogs" in url) for url in asked[before:]] == [False, True]
 

@@ -24,9 +24,11 @@ def _facts(request: HttpRequest, key: str) -> Facts:
     return facts
 
 
-def _answer(html: str | None) -> HttpResponse:
-    # Without the white space around it, which a swap would leave behind on the page.
-    response = HttpResponse(status=204) if html is None else HttpResponse(html.strip())
+def _answer(*fragments: str) -> HttpResponse:
+    """What there is to swap; 204 where that is nothing."""
+    # The white space around a fragment would be left behind on the page.
+    html = "".join(fragment.strip() for fragment in fragments)
+    response = HttpResponse(html) if html else HttpResponse(status=204)
     response.headers["Cache-Control"] = "no-store"
     return response
 
@@ -36,7 +38,7 @@ def header(request: HttpRequest, key: str) -> HttpResponse:
     """The header's element; 204 where ``v`` is the version still."""
     facts = _facts(request, key)
     if request.GET.get("v") == str(facts.version):
-        return _answer(None)
+        return _answer()
     progress = snapshot(facts, timezone.now())
     return _answer(render_to_string("components/progress_header.html", {"progress": progress}))
 
@@ -51,13 +53,13 @@ def bar(request: HttpRequest, key: str) -> HttpResponse:
     params = request.GET
     unchanged = params.get("v") == str(facts.version)
     if unchanged and "health" not in params:
-        return _answer(None)
+        return _answer()
     now = timezone.now()
     progress = snapshot(facts, now)
     # Words of a run that is slow or worse say for how long: they are never the same.
     if unchanged and progress.health in (None, "live") and params["health"] == (progress.health or ""):
-        return _answer(None)
-    html = render_to_string("components/panel.html", {"panel": panel_of(progress, now)}).strip()
+        return _answer()
+    fragments = [render_to_string("components/panel.html", {"panel": panel_of(progress, now)})]
     if "run" in params and params["run"] != str(progress.run or 0):
-        html += render_to_string("components/live_new_run.html", {"progress": progress}).strip()
-    return _answer(html)
+        fragments.append(render_to_string("components/live_new_run.html", {"progress": progress}))
+    return _answer(*fragments)
