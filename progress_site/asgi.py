@@ -11,8 +11,7 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402
 
 from apps.live.origins import same_origins_only  # noqa: E402
 from apps.live.routing import sockets  # noqa: E402
-
-from .threads import LastingThreads  # noqa: E402
+from progress_site.servers.threads import LastingThreads  # noqa: E402
 
 application = ProtocolTypeRouter(
     {

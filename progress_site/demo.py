@@ -48,7 +48,7 @@ def main() -> None:
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with _Children() as children:
         children.start(
-            "web", "-m", "progress_site.serve", "-b", host, "-p", str(port), "progress_site.asgi:application"
+            "web", "-m", "progress_site.servers.daphne", "-b", host, "-p", str(port), "progress_site.asgi:application"
         )
         # While it starts, there is something else to do.
         if images is None:
@@ -227,7 +227,7 @@ def _check_folder(key: str, folder: Path, *, ours: bool) -> None:
 
 
 def _make_demo_images(folder: Path) -> None:
-    from apps.pipeline.demo_images import make_demo_images
+    from apps.demo.images import make_demo_images
 
     print("Preparing 300 images, and three that are broken...", flush=True)
     make_demo_images(folder)

@@ -132,7 +132,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     # Without them a server that has vanished from the network holds up whoever asks for a quarter of an hour.
     lost = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "tcp_user_timeout": 15_000}
     DATABASES["default"]["OPTIONS"] = {**lost, **DATABASES["default"].get("OPTIONS", {})}
-# A thread keeps its connection, and threads last: see `progress_site.threads`.
+# A thread keeps its connection, and threads last: see `progress_site.servers.threads`.
 DATABASES["default"] |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -219,8 +219,8 @@ LOGGING = {
 
 # Folders under which datasets may be created in the browser. Empty: nowhere. The command line is not bound by it.
 IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [])
-# Dotted path of a class with `name`, `dimensions` and `embed(images) -> float32 array`: apps/pipeline/embedders.py.
-EMBEDDER = env.str("EMBEDDER", "apps.pipeline.embedders.ColourLayout")
+# Dotted path of a class as described in apps/pipeline/images/embedders.py.
+EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")
 # Images of more pixels than this are refused before they are decoded.
 MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000)
 # Processes that index and embed; 0: one per core.

@@ -20,8 +20,8 @@ from .services import answers, free_port, running
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "progress_site.asgi:application"
 # What comes before the port; the application comes after it.
-DAPHNE = ("-m", "progress_site.serve", "-b", "127.0.0.1", "-p")
-UVICORN = ("-m", "uvicorn", "--ws", "progress_site.uvicorn:Protocol", "--host", "127.0.0.1", "--port")
+DAPHNE = ("-m", "progress_site.servers.daphne", "-b", "127.0.0.1", "-p")
+UVICORN = ("-m", "uvicorn", "--ws", "progress_site.servers.uvicorn:Protocol", "--host", "127.0.0.1", "--port")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from websockets.asyncio.client import connect
 
-from progress_site.threads import KEPT, MOST, LastingThreads
+from progress_site.servers.threads import KEPT, MOST, LastingThreads
 
 from .processes import ROOT, Server, collect_static, environment, web_server
 from .services import PostgreSQL, run_quietly, wait_until

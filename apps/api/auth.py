@@ -13,7 +13,7 @@ from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
 from apps.datasets import tokens
-from apps.datasets.access import Caller
+from apps.datasets.access.callers import Caller
 
 # What a token may save up while it is not used, in seconds of its rate.
 BURST_SECONDS: Final = 5.0

@@ -11,9 +11,9 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from ninja.errors import HttpError
 
-from apps.datasets.access import Caller
+from apps.core.sql import rows_in
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import KEY_PATTERN, Dataset
-from apps.datasets.rows import rows_in
 from apps.datasets.services import make_dataset
 
 from .errors import NO_DATASET

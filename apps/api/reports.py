@@ -13,13 +13,12 @@ from django.utils import timezone
 from ninja import Body
 from pydantic import BaseModel, Field, ValidationError
 
-from apps.datasets.access import Caller
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import KEY_PATTERN, Dataset
-from apps.progress.reporting import Refusal, Report, Taken, take
+from apps.progress.reports import Refusal, Report, Taken, take
 from apps.progress.snapshot import DatasetProgress
 
 from .auth import WRITE, caller_of
-from .bodies import BatchBody, ReportBody, UpdateBody
 from .errors import (
     CODES,
     WRITE_REFUSALS,
@@ -35,6 +34,7 @@ from .errors import (
 from .permitted import DETAILS, find_many, make_or_find
 from .progress import DatasetId
 from .routing import router
+from .schemas import BatchBody, ReportBody, UpdateBody
 
 TAGS = ["Reporting"]
 

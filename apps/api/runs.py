@@ -17,12 +17,12 @@ from apps.progress.snapshot import Moment
 from apps.progress.transitions import State
 
 from .auth import READ_SECURITY, WRITE, caller_of
-from .bodies import ControlBody, RunBody
 from .datasets import Limit
 from .errors import WRITE_REFUSALS, Error, InvalidError
 from .permitted import readable, steerable, writable
 from .progress import DatasetId
 from .routing import router
+from .schemas import ControlBody, RunBody
 
 TAGS = ["Runs"]
 

@@ -11,8 +11,9 @@ from typing import Final
 from django.contrib.auth.models import AbstractBaseUser
 from django.utils import timezone
 
+from apps.core.sql import rows_in
+
 from .models import Token
-from .rows import rows_in
 
 # So that a secret that has got into a log or a repository can be told for what it is.
 PREFIX: Final = "dp_"

@@ -12,11 +12,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.http import parse_cookie
 
-from . import frames, limits
-from .frames import Form
+from apps.datasets.access.identities import identity_of, visible_pks
+
+from . import limits, rendering
 from .hub import Hub, current_hub
-from .viewers import identity_of, visible_pks
-from .watchers import GONE_ROWS, Watcher
+from .rendering import Form
+from .watcher import GONE_ROWS, Watcher
 
 # Unknown datasets that an answer names.
 NAMED = 10
@@ -151,7 +152,7 @@ class ListConsumer(_Watching):
         self.tell_of_gone_rows()
 
     def tell_of_gone_rows(self) -> None:
-        self.watcher.show(GONE_ROWS, frames.message(frames.GONE_ROW))
+        self.watcher.show(GONE_ROWS, rendering.message(rendering.GONE_ROW))
 
 
 class ManyConsumer(_Watching):
@@ -197,7 +198,7 @@ class ManyConsumer(_Watching):
         return named
 
     def refuse(self, message: str) -> None:
-        self.watcher.say(frames.message(json.dumps({"type": "error", "message": message})))
+        self.watcher.say(rendering.message(json.dumps({"type": "error", "message": message})))
 
     def unknown(self, dataset_ids: list[str], gone: str = "") -> None:
         more = f" and {len(dataset_ids) - NAMED} more" if len(dataset_ids) > NAMED else ""

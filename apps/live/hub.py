@@ -24,14 +24,14 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
+from apps.datasets.access.identities import lost
 from apps.progress.selectors import facts_of, newest_dataset, versions_of
 from apps.progress.signals import Change
 from apps.progress.snapshot import Facts, health_of, snapshot
 
-from . import frames
-from .frames import Form
-from .viewers import lost
-from .watchers import KEEPALIVE, NEW_ROWS, Watcher
+from . import rendering
+from .rendering import Form
+from .watcher import KEEPALIVE, NEW_ROWS, Watcher
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Hub:
         the line is open, also where it has no row to be shown.
         """
         self._lists[watcher] = newest
-        watcher.show(KEEPALIVE, frames.message(frames.KEEPALIVE))
+        watcher.show(KEEPALIVE, rendering.message(rendering.KEEPALIVE))
         self._start()
 
     def unwatch_list(self, watcher: Watcher) -> None:
@@ -226,7 +226,7 @@ class Hub:
                 self._rung.add(dataset_pk)
         if self._lists:
             newest = await self._read(self._reader, newest_dataset)
-            message = frames.message(frames.NEW_DATASET + frames.watched_by(len(self._lists)))
+            message = rendering.message(rendering.NEW_DATASET + rendering.watched_by(len(self._lists)))
             for watcher, known in list(self._lists.items()):
                 if known != newest:
                     self._lists[watcher] = newest
@@ -301,7 +301,7 @@ class Hub:
 
     async def _keep_alive(self) -> None:
         """Let pages know that the line is open: of a broken one a browser hears nothing for many minutes."""
-        message = frames.message(frames.KEEPALIVE)
+        message = rendering.message(rendering.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
             if time.monotonic() - self._looked > OLDEST_LOOK_SECONDS:
@@ -352,7 +352,7 @@ def _encode(facts: Facts, want: _Wanted, now: datetime) -> _News:
 
     @cache
     def message(form: Form, awake: bool) -> dict[str, Any]:
-        return frames.message(frames.encode(progress, form, awake=awake, watchers=want.watchers))
+        return rendering.message(rendering.encode(progress, form, awake=awake, watchers=want.watchers))
 
     has_changed = want.shown is not None and want.shown != (facts.version, progress.health)
     is_new_run = want.run != _run_number(facts)

@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from apps.datasets.access import Caller
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error
 
-from .embedders import load_embedder
+from apps.pipeline.images.embedders import load_embedder
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:

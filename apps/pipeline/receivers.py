@@ -8,8 +8,8 @@ from functools import partial
 from django.db import transaction
 
 from apps.datasets.models import Dataset
+from apps.pipeline.images.media import thumbnails_of
 
-from .media import thumbnails_of
 from .models import Chunk
 
 

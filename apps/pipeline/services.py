@@ -9,13 +9,13 @@ from django.db import transaction
 
 from apps.datasets.models import Dataset
 from apps.datasets.services import make_dataset
+from apps.pipeline.images.folders import importable_folder
 from apps.progress import services as progress
 from apps.progress.models import Run
 
-from .folders import importable_folder
 from .models import Job, Source
-from .plan import STAGES
 from .queue import enqueue
+from .stages import STAGES
 
 
 class OtherFolder(Exception):

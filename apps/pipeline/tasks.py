@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.tasks import task
 
-from .runner import Runner
+from apps.pipeline.work.runner import Runner
 
 
 @task()

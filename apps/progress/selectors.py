@@ -12,16 +12,13 @@ from typing import Any, Final
 from django.db.models import Q
 from django.utils import timezone
 
-from apps.datasets.access import Caller
+from apps.core.sql import IDS_AT_ONCE, Statement
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset, DatasetQuerySet
-from apps.datasets.rows import Statement
 
 from .models import Head, Run, Stage
 from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
 from .transitions import StageState, State
-
-# The ids that one statement names. SQLite takes 32,766 parameters, PostgreSQL twice as many.
-IDS_AT_ONCE: Final = 10_000
 
 # How many of those who poll have their SQL kept.
 STATEMENTS: Final = 1_000

@@ -15,13 +15,13 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
+from apps.core.text import MESSAGE_LENGTH, text
 from apps.datasets.models import Dataset
 
 from . import estimates
-from .changes import Changes, check_counts, lock, write
 from .errors import NoRun, RunFinished, RunUnfinished, UnknownStage
 from .models import Head, Run, Stage
-from .texts import MESSAGE_LENGTH, text
+from .store import Changes, check_counts, lock, write
 from .transitions import State
 
 

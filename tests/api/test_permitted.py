@@ -12,7 +12,7 @@ from django.db import connection
 
 from apps.api.permitted import make_or_find, writable
 from apps.datasets import tokens
-from apps.datasets.access import Caller
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset
 
 

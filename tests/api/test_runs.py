@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from apps.datasets.models import Dataset
-from apps.pipeline.media import thumbnails_of
+from apps.pipeline.images.media import thumbnails_of
 from apps.progress.models import Run
 
 from .conftest import Pipeline

@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from apps.api.urls import api
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
-from apps.progress.reporting import Report, take
+from apps.progress.reports import Report, take
 from tests.processes import Server, web_server
 
 CHECKS = [

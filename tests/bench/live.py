@@ -349,9 +349,9 @@ def _datasets(count: int) -> list[int]:
 
 async def _watch_all(pks: list[int]) -> int:
     """Watch each of the datasets, and change all of them ten times a second; how many frames came."""
-    from apps.live.frames import Form
     from apps.live.hub import current_hub, ring_everyone
-    from apps.live.watchers import Watcher
+    from apps.live.rendering import Form
+    from apps.live.watcher import Watcher
     from apps.progress.models import Head
     from apps.progress.signals import Change
 

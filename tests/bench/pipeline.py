@@ -87,7 +87,7 @@ def _copies(source: Path, folder: Path, count: int) -> None:
 
 
 def _bare_loop(folder: Path) -> None:
-    from apps.pipeline.embedders import ColourLayout
+    from apps.pipeline.images.embedders import ColourLayout
 
     embedder = ColourLayout()
     vectors = []
@@ -110,8 +110,8 @@ def _two_loops(folder: Path) -> None:
 
 def _run(folder: Path, key: str) -> None:
     """A run from queued to ready, with its processes started and stopped."""
-    from apps.pipeline.runner import Outcome, Runner
     from apps.pipeline.services import process_folder
+    from apps.pipeline.work.runner import Outcome, Runner
 
     outcome = Runner(process_folder(folder, key=key).pk).process()
     if outcome is not Outcome.READY:

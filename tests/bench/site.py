@@ -43,7 +43,7 @@ def site(database_url: str = "") -> Iterator[Site]:
         token = services.run_quietly([*manage, "create_token", "bench"], env=env, cwd=ROOT).strip()
         port = services.free_port()
         command = [
-            sys.executable, "-m", "progress_site.serve", "-b", "127.0.0.1", "-p", str(port),
+            sys.executable, "-m", "progress_site.servers.daphne", "-b", "127.0.0.1", "-p", str(port),
             "progress_site.asgi:application",
         ]  # fmt: skip
         with services.running(

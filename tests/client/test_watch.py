@@ -16,7 +16,7 @@ from dataset_progress import Progress, Refused, Unreachable, Watch, _watch, simu
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
-from apps.progress.reporting import Report, take
+from apps.progress.reports import Report, take
 from apps.progress.transitions import State
 from tests.processes import kill, web_server
 from tests.services import free_port, wait_until

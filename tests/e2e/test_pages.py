@@ -13,8 +13,8 @@ from django.test import Client
 from playwright.sync_api import Page, expect
 
 from apps.datasets.models import Dataset, Sample
-from apps.pipeline.runner import Outcome, Runner
 from apps.pipeline.services import process_folder
+from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
 from apps.progress.services import StagePlan
 from apps.progress.transitions import State

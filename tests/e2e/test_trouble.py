@@ -16,7 +16,7 @@ from django.test import Client
 from playwright.sync_api import Error, Page, Response, Route, WebSocketRoute, expect
 
 from apps.datasets.models import Dataset, Sample
-from apps.live.frames import KEEPALIVE
+from apps.live.rendering import KEEPALIVE
 from apps.progress import services as progress
 from apps.progress.models import Run
 from tests.processes import Server, web_server

@@ -16,18 +16,19 @@ from django.db import connections
 from pytest_django import Settings
 
 from apps.datasets.models import Dataset
-from apps.live import frames, hub, limits
+from apps.live import hub, limits
+from apps.live import rendering as frames
 from apps.live.consumers import ListConsumer, PageConsumer
-from apps.live.frames import Form
 from apps.live.hub import Hub
-from apps.live.watchers import Watcher
+from apps.live.rendering import Form
+from apps.live.watcher import Watcher
 from apps.progress import services as progress
 from apps.progress.models import Stage
-from apps.progress.reporting import Report, take
+from apps.progress.reports import Report, take
 from apps.progress.transitions import State
 from tests import services
 
-from .test_watchers import in_a_loop
+from .test_watcher import in_a_loop
 
 
 @pytest.mark.parametrize("has_redis", [False, True])

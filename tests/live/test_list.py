@@ -9,7 +9,7 @@ from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
-from apps.live.frames import GONE_ROW, KEEPALIVE, NEW_DATASET
+from apps.live.rendering import GONE_ROW, KEEPALIVE, NEW_DATASET
 from tests.processes import Server
 
 

@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
-from apps.progress.reporting import Report, take
+from apps.progress.reports import Report, take
 from tests.processes import DAPHNE, UVICORN, Server, web_server
 
 from .conftest import open_many

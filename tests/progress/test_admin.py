@@ -18,9 +18,10 @@ from django.urls import reverse
 from apps.datasets import tokens
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample, Token
 from apps.pipeline.models import Chunk, Job, Source
-from apps.progress import reporting, selectors, services
+from apps.progress import reports as reporting
+from apps.progress import selectors, services
 from apps.progress.models import Head, ItemFailure, Retired, Run, Share, Stage, Transition
-from apps.progress.reporting import Report
+from apps.progress.reports import Report
 
 from .conftest import EMBED, INDEX
 

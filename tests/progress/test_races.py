@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
-from apps.progress.changes import Changes, lock, write
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished
 from apps.progress.models import Head, Run, Transition
 from apps.progress.signals import Change
+from apps.progress.store import Changes, lock, write
 from apps.progress.transitions import IllegalTransition, StageState, State
 
 from .conftest import EMBED, INDEX

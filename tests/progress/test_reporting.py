@@ -15,7 +15,7 @@ from apps.datasets.models import Dataset
 from apps.progress import selectors, services
 from apps.progress.errors import LimitReached, NoRun, RunFinished, UnknownRun
 from apps.progress.models import Head, ItemFailure, Run, Share, Stage
-from apps.progress.reporting import (
+from apps.progress.reports import (
     MOST,
     MOST_STAGES,
     MOST_STORED,

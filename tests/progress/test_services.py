@@ -9,8 +9,9 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from apps.core import text as texts
 from apps.datasets.models import Dataset
-from apps.progress import selectors, services, texts
+from apps.progress import selectors, services
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished, UnknownStage
 from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
 from apps.progress.services import StagePlan

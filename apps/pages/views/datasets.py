@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from apps.datasets.access import Caller
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
 from apps.pages.cursor import cursor_page, parse_cursor
@@ -21,7 +21,7 @@ from apps.pages.forms import NewDatasetForm
 from apps.pages.listing import SORTS, ListQuery, list_datasets
 from apps.pages.panel import phase
 from apps.pages.snippets import address_of, snippets
-from apps.pipeline.folders import FolderRefused
+from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import create_dataset, has_source
 from apps.progress.models import ItemFailure, Run, Transition
 from apps.progress.selectors import progress_of

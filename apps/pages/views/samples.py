@@ -11,9 +11,9 @@ from django.views.decorators.http import require_safe
 
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
-from apps.pipeline.media import original_file, thumbnail_file
-from apps.pipeline.scanning import OutsideRoot
-from apps.pipeline.similar import similar_to
+from apps.pipeline.images.media import original_file, thumbnail_file
+from apps.pipeline.images.scanning import OutsideRoot
+from apps.pipeline.images.similar import similar_to
 from apps.progress.selectors import progress_of
 
 # The formats that every browser shows. The type sent is that of the content as it was verified, not of the name.

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from apps.datasets.models import Dataset
-from apps.pipeline.folders import FolderRefused, readable_folder
+from apps.pipeline.images.folders import FolderRefused, readable_folder
 from apps.pipeline.services import OtherFolder, process_folder
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run

@@ -13,9 +13,9 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, connection
 from django_tasks_db.management.commands import db_worker
 
-from apps.pipeline.planning import clear_up
 from apps.pipeline.queue import sweep
-from apps.pipeline.runner import stopping
+from apps.pipeline.work.chunks import clear_up
+from apps.pipeline.work.runner import stopping
 
 logger = logging.getLogger(__name__)
 
