@@ -32,6 +32,15 @@ LOOKS: Final[dict[State, Look]] = {
     State.ERROR: Look("Error", "Error", "bg-red-500", "text-red-600 dark:text-red-400"),
 }
 
+# The names of the states everywhere but on the two components.
+STATE_NAMES: Final[dict[State, str]] = {
+    State.PENDING: "Pending",
+    State.INDEXING: "Indexing",
+    State.EMBEDDING: "Generating embeddings",
+    State.READY: "Ready",
+    State.ERROR: "Error",
+}
+
 # How the bar of a stage is coloured once it is no longer under way.
 _STAGE_AFTER: Final[dict[StageState, State]] = {
     StageState.WAITING: State.PENDING,
@@ -183,8 +192,8 @@ def bar_of_props(props: dict[str, Any]) -> Bar:
 
 
 def stage_label(stage: CurrentStage) -> str:
-    """What a stage is called: its own label, else that of the state that it counts as."""
-    return stage.label or LOOKS[State(stage.counts_as)].label
+    """The label of a stage: its own, or the name of the state that it counts as."""
+    return stage.label or STATE_NAMES[State(stage.counts_as)]
 
 
 def bar_of_stage(stage: StageProgress, still: bool = False) -> Bar:

@@ -13,6 +13,8 @@ _WHO = {
     Dataset.Visibility.PUBLIC: "anyone who can open this site",
     Dataset.Visibility.PRIVATE: "the owner, members and staff",
 }
+# For how many days a new token is valid; empty: until it is revoked.
+_LIFETIMES = [("", "Never"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
 
 
 def _no_prose(form: forms.BaseForm, *names: str) -> None:
@@ -39,8 +41,8 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
         visibility.initial = Dataset.Visibility.of_new()
         visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _WHO.items()]  # type: ignore[attr-defined]
         self.fields["folder"].help_text = (
-            "Of images, by its absolute path on this server. It is only read, with all folders inside it. It has to "
-            f"be, or be under, {' or '.join(settings.IMPORT_ROOTS)}. Leave it out to report from your own code."
+            f"The absolute path of a folder of images on this server, in {' or '.join(settings.IMPORT_ROOTS)}. Files "
+            "are only read. Leave it empty to report from your own code."
         )
         if not settings.IMPORT_ROOTS:
             del self.fields["folder"]
@@ -48,18 +50,18 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class TokenForm(forms.Form):
-    """What a new token is for, and what it may."""
+    """The name of a new token and what it gives access to."""
 
-    name = forms.CharField(max_length=100, help_text="What it is for: “nightly embedding”, say.")
+    name = forms.CharField(max_length=100, help_text="For example: nightly embedding.")
     datasets = forms.CharField(
         max_length=1000,
         initial="*",
-        help_text="Ids, divided by commas. team-a-* stands for all that begin so, * for all.",
+        help_text="Dataset IDs, separated by commas. team-a-* means every ID that starts with team-a-; * means all.",
     )
-    days = forms.IntegerField(
-        min_value=1, max_value=36_500, required=False, help_text="How many days it holds. Empty: until it is revoked."
+    days = forms.TypedChoiceField(
+        choices=_LIFETIMES, coerce=int, empty_value=None, required=False, label="Expires after"
     )
-    read_only = forms.BooleanField(required=False, label="It may read, and not report")
+    read_only = forms.BooleanField(required=False, label="Read only")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

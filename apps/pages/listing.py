@@ -20,7 +20,7 @@ from apps.progress.transitions import UNFINISHED, State
 from .words import plural
 
 PAGE_SIZE: Final = 50
-SORTS: Final = {"updated": "Last change", "name": "Name", "state": "State", "created": "Newest"}
+SORTS: Final = {"updated": "Last change", "name": "Name", "state": "State", "created": "Date created"}
 # What is under way comes first, what is done last.
 _STATE_ORDER: Final = (State.INDEXING, State.EMBEDDING, State.PENDING, State.ERROR, State.READY)
 

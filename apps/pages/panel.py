@@ -60,7 +60,7 @@ def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -
     return StageRow(
         stage=stage,
         bar=bar_of_stage(stage, still=is_still(progress)),
-        word="Not begun" if is_left_out else stage.state.capitalize(),
+        word="Not started" if is_left_out else stage.state.capitalize(),
         count=f"{count} / {stage.total:,}" if stage.total else count,
         time=time,
     )
@@ -77,10 +77,10 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
         facts.append(Fact("Rate", words.rate(progress.rate, unit) if progress.rate else "–"))
         facts.append(Fact("Time left", words.time_left(progress.eta_seconds) if progress.eta_seconds else "–"))
     elif (seconds := words.took(progress)) is not None:
-        facts.append(Fact("Took", words.clock(seconds)))
-    facts.append(Fact("Could not be read", f"{progress.failed:,}"))
+        facts.append(Fact("Duration", words.clock(seconds)))
+    facts.append(Fact("Failed", f"{progress.failed:,}"))
     if progress.skipped:
-        facts.append(Fact("Left as they were", f"{progress.skipped:,}"))
+        facts.append(Fact("Unchanged", f"{progress.skipped:,}"))
     return facts
 
 

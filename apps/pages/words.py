@@ -95,10 +95,10 @@ def _unit(progress: DatasetProgress) -> str:
     return progress.stage.unit if progress.stage else "items"
 
 
-def _could_not(progress: DatasetProgress) -> str:
-    # Failures are mostly met in the first stage, which counts what there was to read.
+def _failed(progress: DatasetProgress) -> str:
+    # Most items fail in the first stage, so they are counted in its unit.
     unit = progress.stages[0].unit if progress.stages else "items"
-    return f"{plural(progress.failed, unit)} could not be read" if progress.failed else ""
+    return f"{plural(progress.failed, unit)} failed" if progress.failed else ""
 
 
 def _count(progress: DatasetProgress) -> str:
@@ -107,19 +107,20 @@ def _count(progress: DatasetProgress) -> str:
     return f"{progress.current:,} of {plural(progress.total, _unit(progress))}"
 
 
-def _sentence_case(label: str) -> str:
-    return label[:1] + label[1:].lower() if label.istitle() else label
+def _mid_sentence(label: str) -> str:
+    """Return ``label`` with a small first letter, unless it begins with an abbreviation such as CLIP."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _working(progress: DatasetProgress, silence: str) -> list[str]:
     if progress.paused:
         return ["Paused", f"at {_count(progress)}" if progress.total else ""]
-    label = _sentence_case(stage_label(progress.stage)) if progress.stage else "Working"
+    label = stage_label(progress.stage) if progress.stage else "Working"
     match progress.health:
         case "lost":
-            return [f"Nothing heard from the worker for {silence}", "goes on as soon as one reports"]
+            return [f"No contact for {silence}"]
         case "stalled":
-            return [label, f"no progress for {silence}, the worker is alive"]
+            return [label, f"no progress for {silence}, but the worker is alive"]
         case "slow":
             return [label, f"slower than usual, no progress for {silence}"]
     if progress.eta_seconds:
@@ -142,10 +143,10 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
     ``silence`` is for how long nothing has changed, in words; it is used where that is worth telling.
     """
     if progress.run is None:
-        return "Nothing has been processed yet"
+        return "Not processed yet"
     match progress.state:
         case State.PENDING:
-            parts = ["Paused before it began" if progress.paused else "Queued, waiting for a worker"]
+            parts = ["Paused before it started" if progress.paused else "Queued, waiting for a worker"]
         case State.READY:
             seconds = took(progress)
             unit = _unit(progress)
@@ -154,13 +155,15 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
                 f"done in {duration(seconds)}" if seconds is not None else "",
             ]
         case State.ERROR:
-            verb = "Cancelled" if progress.cancelled else "Stopped"
-            label = _sentence_case(stage_label(progress.stage)).lower() if progress.stage else ""
+            verb = "Cancelled" if progress.cancelled else "Failed"
+            label = _mid_sentence(stage_label(progress.stage)) if progress.stage else ""
             count = _count(progress)
             parts = [
-                f"{verb} while {label}" if label else f"{verb} before it began",
+                f"{verb} while {label}" if label else f"{verb} before it started",
                 f"after {count}" if count else "",
             ]
         case _:
             parts = _working(progress, silence)
-    return ", ".join(part for part in [*parts, _could_not(progress)] if part)
+    line = ", ".join(part for part in [*parts, _failed(progress)] if part)
+    is_lost = progress.health == "lost" and not progress.paused
+    return f"{line}. It goes on when the worker reports again." if is_lost else line

@@ -81,7 +81,7 @@ def test_search_and_filter(client: Client, owner: User, run_in: RunIn) -> None:
     assert rows(client.get("/", {"q": "set-004"}).text) == ["set-004"]
     assert rows(client.get("/", {"state": "embedding"}).text) == ["set-002"]
     none = client.get("/", {"q": "nothing is called so"}).text
-    assert "No dataset found" in none
+    assert "No datasets match" in none
     assert "Show all" in none
 
 
@@ -273,7 +273,7 @@ def test_the_failures_of_a_run_that_is_not_the_latest_are_not_shown(
     run_in(public, "indexing")
     html = client.get(public.get_absolute_url()).text
     assert "old.jpg" not in html
-    assert "The last 2 runs" in html
+    assert "Last 2 runs" in html
 
 
 def test_every_page_has_a_strict_policy(client: Client, public: Dataset) -> None:

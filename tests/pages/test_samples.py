@@ -65,7 +65,7 @@ def test_the_page(as_user: AsUser, owner: User, sample: Sample) -> None:
     assert "1.2 kB" in html
     assert sample.sha256 in html
     assert f'src="{address(sample, "sample-original")}"' in html
-    assert "once this sample has its embedding" in as_user(owner).get(f"{address(sample)}?similar").text
+    assert "once this sample has an embedding" in as_user(owner).get(f"{address(sample)}?similar").text
     assert 'id="progress-header"' in html
 
 
@@ -73,7 +73,7 @@ def test_a_format_that_browsers_do_not_show(as_user: AsUser, owner: User, sample
     Sample.objects.filter(pk=sample.pk).update(format="TIFF")
     html = as_user(owner).get(address(sample)).text
     assert f'src="{address(sample, "sample-thumbnail")}?h=' in html
-    assert "Save the original" in html
+    assert "Download the original" in html
     response = as_user(owner).get(address(sample, "sample-original"))
     assert response.headers["Content-Type"] == "application/octet-stream"
     assert response.headers["Content-Disposition"].startswith("attachment")
@@ -126,7 +126,7 @@ def test_the_page_of_one_that_is_gone_shows_its_thumbnail(
     html = as_user(owner).get(address(sample)).text
     assert f'<img src="{address(sample, "sample-thumbnail")}?h=' in html
     assert address(sample, "sample-original") not in html
-    assert "Its file is not there any more." in html
+    assert "The file no longer exists." in html
 
 
 def test_it_leads_back_to_its_place_in_the_gallery(

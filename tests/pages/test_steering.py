@@ -64,7 +64,7 @@ def test_a_form_without_its_token_changes_nothing(public: Dataset, owner: User, 
     client.force_login(owner)
     response = client.post(reverse(verb, args=[public.key]), {"action": "cancel"})
     assert response.status_code == 403
-    assert "This page was too old" in response.text
+    assert "This page has expired" in response.text
     assert Dataset.objects.filter(pk=public.pk).exists()
 
 
@@ -78,7 +78,7 @@ def test_pause_resume_cancel(as_user: AsUser, public: Dataset, staff: User, run_
         run.refresh_from_db()
         assert run.control == control
         assert f">{button}</button>" in response.text or not button
-    assert "Cancelling, as soon as the worker reports" in response.text
+    assert "Cancelling at the worker's next report" in response.text
     again = client.post(address, {"action": "cancel"}, follow=True)
     assert "Nothing to do" in again.text
 
@@ -98,8 +98,8 @@ def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: Ru
     client = as_user(owner)
     assert "was not made of a folder" in client.post(address, follow=True).text
     Source.objects.create(dataset=public, folder=str(folder))
-    assert "Run 1 is queued." in client.post(address, follow=True).text
-    assert "under way already" in client.post(address, follow=True).text
+    assert "Run 1 queued." in client.post(address, follow=True).text
+    assert "already in progress" in client.post(address, follow=True).text
     assert Run.objects.get().state == "pending"
 
 
@@ -112,12 +112,12 @@ def test_delete_says_first_what_goes(
     address = reverse("dataset-delete", args=[public.key])
     html = client.get(address).text
     assert "3 samples" in html
-    assert "The files in its folder, as they are" in html
-    assert "Run 1 is unfinished" in html
+    assert "The files in its folder" in html
+    assert "Run 1 will be stopped" in html
     assert Dataset.objects.filter(pk=public.pk).exists()
     response = client.post(address, follow=True)
     assert response.redirect_chain == [("/", 302)]
-    assert "Open &lt;one&gt; is deleted." in response.text
+    assert "Deleted Open &lt;one&gt;." in response.text
     assert not Dataset.objects.filter(pk=public.pk).exists()
     assert not Sample.objects.exists()
 

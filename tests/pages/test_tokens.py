@@ -42,7 +42,7 @@ def test_a_token_may_read_only_and_for_a_while(client: Client, ada: User) -> Non
     assert not token.can_write
     assert token.expires_at is not None
     assert 29 <= (token.expires_at - token.created_at).days <= 30
-    assert "Only reads" in client.get("/tokens/").content.decode()
+    assert "Read only" in client.get("/tokens/").content.decode()
 
 
 @pytest.mark.parametrize("values", [{"name": ""}, {"datasets": "a b?"}, {"datasets": ""}, {"days": "0"}, {"days": "x"}])
@@ -61,7 +61,7 @@ def test_a_token_is_revoked_at_once_and_only_by_its_owner(client: Client, ada: U
     assert tokens.find(secret) is None
     page = client.get("/tokens/").content.decode()
     assert "other" not in page
-    assert "None yet" in page
+    assert "No tokens yet" in page
 
 
 def test_the_page_is_for_those_who_are_signed_in(client: Client, db: None) -> None:

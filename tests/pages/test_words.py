@@ -27,7 +27,7 @@ def stage(**changes: Any) -> StageProgress:
 @pytest.mark.parametrize(
     ("shown", "line"),
     [
-        (progress(state="pending", run=None, total=0), "Nothing has been processed yet"),
+        (progress(state="pending", run=None, total=0), "Not processed yet"),
         (progress(state="pending", total=0), "Queued, waiting for a worker"),
         (progress(state="embedding", stage=EMBED, health="live"), "Generating embeddings, 45 of 100 samples"),
         (
@@ -35,7 +35,7 @@ def stage(**changes: Any) -> StageProgress:
                 state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250), failed=12,
                 stages=(stage(),),
             ),
-            "Generating embeddings, about 4 minutes left, 12 files could not be read",
+            "Generating embeddings, about 4 minutes left, 12 files failed",
         ),
         (
             progress(state="embedding", stage=EMBED, health="slow"),
@@ -43,19 +43,19 @@ def stage(**changes: Any) -> StageProgress:
         ),
         (
             progress(state="embedding", stage=EMBED, health="stalled"),
-            "Generating embeddings, no progress for 3 minutes, the worker is alive",
+            "Generating embeddings, no progress for 3 minutes, but the worker is alive",
         ),
         (
             progress(state="embedding", stage=EMBED, health="lost"),
-            "Nothing heard from the worker for 3 minutes, goes on as soon as one reports",
+            "No contact for 3 minutes. It goes on when the worker reports again.",
         ),
         (progress(state="embedding", stage=EMBED, paused=True), "Paused, at 45 of 100 samples"),
         (
             progress(state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1),
-            "Ready, 100 samples, done in 4 minutes, 1 file could not be read",
+            "Ready, 100 samples, done in 4 minutes, 1 file failed",
         ),
-        (progress(state="error", stage=EMBED), "Stopped while generating embeddings, after 45 of 100 samples"),
-        (progress(state="error", cancelled=True, total=0), "Cancelled before it began"),
+        (progress(state="error", stage=EMBED), "Failed while generating embeddings, after 45 of 100 samples"),
+        (progress(state="error", cancelled=True, total=0), "Cancelled before it started"),
     ],
 )  # fmt: skip
 def test_one_line_for_every_state(shown: DatasetProgress, line: str) -> None:

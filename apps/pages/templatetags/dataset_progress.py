@@ -16,7 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.pages import words
-from apps.pages.components import Bar, bar_of, bar_of_props
+from apps.pages.components import STATE_NAMES, Bar, bar_of, bar_of_props
 from apps.pages.panel import panel_of, phase
 from apps.progress.snapshot import DatasetProgress
 
@@ -88,6 +88,12 @@ def sentence(progress: DatasetProgress) -> SafeString:
         words.duration((timezone.now() - progress.updated_at).total_seconds()),
         after,
     )
+
+
+@register.filter
+def state_name(word: str) -> str:
+    """Return the name of a state of a run or of a stage, or of a request such as ``pause``."""
+    return next((name for state, name in STATE_NAMES.items() if state == word), word.capitalize())
 
 
 @register.filter

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.datasets.access.callers import Caller
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
+from apps.pages.components import STATE_NAMES
 from apps.pages.cursor import cursor_page, parse_cursor
 from apps.pages.forms import NewDatasetForm
 from apps.pages.listing import SORTS, ListQuery, list_datasets
@@ -25,7 +26,6 @@ from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import create_dataset, has_source
 from apps.progress.models import ItemFailure, Run, Transition
 from apps.progress.selectors import progress_of
-from apps.progress.transitions import State
 
 GALLERY_SIZE: Final = 60
 FAILURES_SIZE: Final = 20
@@ -38,7 +38,7 @@ def index(request: HttpRequest) -> HttpResponse:
     query = ListQuery.parse(request.GET)
     listing = list_datasets(request.user, query, request.GET.get("page"))
     template = "pages/datasets.html#rows" if request.headers.get("HX-Request") else "pages/datasets.html"
-    context = {"listing": listing, "query": query, "states": list(State), "sorts": SORTS}
+    context = {"listing": listing, "query": query, "states": STATE_NAMES, "sorts": SORTS}
     response = render(request, template, context)
     response.headers["Vary"] = "HX-Request, Cookie"
     return response
@@ -96,7 +96,7 @@ def new(request: HttpRequest) -> HttpResponse:
         except ValidationError as error:
             form.add_error(None, error)
         else:
-            messages.success(request, f"{dataset} is {'queued' if data.get('folder') else 'made'}.")
+            messages.success(request, f"Created {dataset}.{' Run 1 queued.' if data.get('folder') else ''}")
             return redirect(dataset)
     status = 422 if form.is_bound else 200
     return render(request, "pages/dataset_new.html", {"form": form, "roots": settings.IMPORT_ROOTS}, status=status)

@@ -18,9 +18,9 @@ from apps.progress.selectors import progress_of
 from apps.progress.services import request_cancel, request_pause, request_resume
 
 ACTIONS = {
-    "pause": (request_pause, "Pausing: the worker stops after what it has in hand."),
-    "resume": (request_resume, "The run goes on."),
-    "cancel": (request_cancel, "Cancelling: what is done so far stays."),
+    "pause": (request_pause, "Pausing. The worker stops at its next report."),
+    "resume": (request_resume, "Resumed."),
+    "cancel": (request_cancel, "Cancelling. Finished work is kept."),
 }
 
 
@@ -31,11 +31,11 @@ def process(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     try:
         run = queue_run(dataset)
     except RunUnfinished:
-        messages.warning(request, "A run is under way already.")
+        messages.warning(request, "A run is already in progress.")
     except NoSource as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, f"Run {run.number} is queued.")
+        messages.success(request, f"Run {run.number} queued.")
     return redirect(dataset)
 
 
@@ -45,9 +45,7 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Pause, resume or cancel the unfinished run."""
     action = ACTIONS.get(request.POST.get("action", ""))
     if action is None:
-        return HttpResponse(
-            "Unknown action: it is one of pause, resume, cancel.", status=400, content_type="text/plain"
-        )
+        return HttpResponse("Unknown action. Use pause, resume or cancel.", status=400, content_type="text/plain")
     ask, done = action
     run = Run.objects.filter(dataset=dataset).unfinished().first()
     try:
@@ -57,7 +55,7 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     if asked:
         messages.success(request, done)
     else:
-        messages.warning(request, "Nothing to do: the run is over, or was asked already.")
+        messages.warning(request, "Nothing to do. The run has ended, or this was already requested.")
     return redirect(dataset)
 
 
@@ -68,7 +66,7 @@ def delete(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     if request.method == "POST":
         title = str(dataset)
         delete_dataset(dataset)
-        messages.success(request, f"{title} is deleted.")
+        messages.success(request, f"Deleted {title}.")
         return redirect("datasets")
     context = {
         "dataset": dataset,

@@ -53,5 +53,5 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """Revoke a token of one's own; what is done with it from now on is refused."""
     token = get_object_or_404(Token, user=cast("User", request.user), pk=pk)
     if Token.objects.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now()):
-        messages.success(request, f"{token.name} is revoked.")
+        messages.success(request, f"Revoked {token.name}.")
     return redirect("tokens")
