@@ -10,8 +10,8 @@ from PIL import Image
 
 from apps.demo.images import make_demo_images
 from apps.pipeline.images.embedders import ColourLayout, embed_chunk
-from apps.pipeline.images.imaging import Indexed, Rejected, index_chunk
 from apps.pipeline.images.scanning import FoundFile, scan
+from apps.pipeline.images.verify import Indexed, Rejected, index_chunk
 
 COUNT = 68
 """The 44 awkward ones and one round of the others."""

@@ -18,8 +18,8 @@ from websockets.sync.client import connect
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset, Sample, Token
-from apps.pipeline.images.imaging import thumbnail_path
 from apps.pipeline.images.media import thumbnails_of
+from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.progress import services
 from tests.processes import Server
 

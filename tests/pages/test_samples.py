@@ -16,8 +16,8 @@ from django.urls import reverse
 from PIL import Image
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
-from apps.pipeline.images.imaging import thumbnail_path
 from apps.pipeline.images.media import thumbnails_of
+from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.pipeline.models import Source
 
 AsUser = Callable[[User | None], Client]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .imaging import thumbnail_path
+from .thumbnails import thumbnail_path
 
 
 class Embedder(Protocol):

@@ -10,8 +10,8 @@ from django.conf import settings
 from apps.datasets.models import Dataset, Sample
 from apps.pipeline.models import Source
 
-from .imaging import thumbnail_path
 from .scanning import real_path_inside
+from .thumbnails import thumbnail_path
 
 
 def thumbnails_of(dataset_pk: int) -> Path:

@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, transaction
 
@@ -88,7 +89,7 @@ class Runner:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
         self._obey(job.run)
-        with Pool() as pool:
+        with Pool(settings.PIPELINE_PROCESSES) as pool:
             if job.phase == Job.Phase.SCAN:
                 plan_indexing(job, source, claim, self._obey)
             if job.phase == Job.Phase.INDEX:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from apps.core.sql import put_rows
 from apps.datasets.models import EmbeddingBlock, Sample
 from apps.pipeline.images.embedders import embed_chunk, load_embedder
-from apps.pipeline.images.imaging import Indexed, Rejected, index_chunk
 from apps.pipeline.images.media import has_thumbnail, thumbnails_of
 from apps.pipeline.images.scanning import FoundFile
+from apps.pipeline.images.verify import Indexed, Rejected, index_chunk
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.stages import EMBED, INDEX
 from apps.progress import services as progress
@@ -113,7 +113,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         results: list[Indexed | Rejected] = []
         for file in self._changed(chunk):
             try:
-                results += pool.alone(index_chunk, *self._arguments([file]))
+                results += pool.isolate(index_chunk, *self._arguments([file]))
             except BrokenProcessPool:
                 results.append(Rejected(file.path, "the process that decoded it died"))
         return results
@@ -210,7 +210,7 @@ class EmbedStep(Step[NDArray[np.float32]]):
 
     def _alone(self, pool: Pool, sha256: str, error: Exception) -> NDArray[np.float32]:
         if isinstance(error, BrokenProcessPool):
-            return pool.alone(embed_chunk, *self._arguments([sha256]))
+            return pool.isolate(embed_chunk, *self._arguments([sha256]))
         return pool.submit(embed_chunk, *self._arguments([sha256])).result()
 
     def write(self, chunk: Chunk, result: NDArray[np.float32]) -> list[str]:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from apps.pipeline.images.imaging import Indexed, Rejected, index_chunk, thumbnail_path
 from apps.pipeline.images.scanning import FoundFile
+from apps.pipeline.images.thumbnails import thumbnail_path
+from apps.pipeline.images.verify import Indexed, Rejected, index_chunk
 
 MAX_PIXELS = 20_000_000
 MTIME_NS = 1_234_567_890_123_456_789

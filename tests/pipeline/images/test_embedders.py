@@ -11,8 +11,8 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from apps.pipeline.images.embedders import ColourLayout, embed_chunk, load_embedder
-from apps.pipeline.images.imaging import Indexed, index_chunk
 from apps.pipeline.images.scanning import FoundFile
+from apps.pipeline.images.verify import Indexed, index_chunk
 
 DEFAULT = "apps.pipeline.images.embedders.ColourLayout"
 

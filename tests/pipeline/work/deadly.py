@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,3 +53,8 @@ class Deadly(Patient):
 
     def refuse(self) -> None:
         os._exit(1)
+
+
+def loaded() -> set[str]:
+    """The modules that the process has loaded."""
+    return set(sys.modules)

@@ -6,13 +6,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 from django.conf import settings
 from django.db import DatabaseError
@@ -29,7 +27,6 @@ from apps.pipeline.queue import sweep
 from apps.pipeline.services import OtherFolder, process_folder, queue_run
 from apps.pipeline.work import chunks as planning
 from apps.pipeline.work import steps
-from apps.pipeline.work.pool import Pool
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
 from apps.progress.models import ItemFailure, Run, Transition
@@ -38,6 +35,8 @@ from apps.progress.signals import Change, progress_changed
 from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
 from tests.services import wait_until
+
+from .processes import pool_processes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -407,7 +406,7 @@ def test_process_that_dies_under_a_chunk_loses_nothing(folder: Path, on_change: 
 
     def kill(shown: DatasetProgress) -> None:
         if shown.state == "indexing" and shown.current == 32 and not killed:
-            for process in _decoders():
+            for process in pool_processes():
                 killed.append(process.pid)
                 process.send_signal(signal.SIGKILL)
 
@@ -510,31 +509,6 @@ def test_lease_is_renewed_while_a_chunk_takes_longer_than_it(
     on_change(take_long)
     assert Runner(run.pk).process() is Outcome.READY
     assert leases
-
-
-@pytest.mark.parametrize(("setting", "count"), [(0, os.cpu_count()), (3, 3)])
-def test_there_is_one_process_a_core(settings: Settings, setting: int, count: int) -> None:
-    settings.PIPELINE_PROCESSES = setting
-    with Pool() as pool:
-        assert pool.processes == count
-
-        def all_are_there() -> bool:
-            for _ in range(count):  # where one had nothing to do in time, the next was not needed until now
-                pool.submit(os.getpid)
-            return len(_decoders()) == count
-
-        wait_until(all_are_there, seconds=30, what="the processes did not start")
-
-
-def _decoders() -> list[psutil.Process]:
-    """The processes of the pool: children of the fork server, which is ours."""
-    return [process for process in psutil.Process().children(recursive=True) if _is_decoder(process)]
-
-
-def _is_decoder(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.ppid() != os.getpid() and "forkserver" in " ".join(process.cmdline())
-    return False
 
 
 def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Callable[..., None]) -> None:

@@ -1,14 +1,20 @@
-"""What thumbnails show of images of every mode and shape."""
+"""What thumbnails show of images of every mode and shape, and how their files are written."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from .indexing import encoded, expected, pixels, scene, thumbnail
+from apps.pipeline.images.thumbnails import thumbnail_path
+from apps.pipeline.images.verify import Indexed
+from tests.processes import ROOT
+
+from .indexing import encoded, expected, index, indexed, pixels, scene, thumbnail
 
 
 @pytest.mark.parametrize(
@@ -122,3 +128,51 @@ def test_fine_detail_is_averaged_and_not_picked_from(tmp_path: Path, mode: str) 
     chequered = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
     image = Image.fromarray(chequered).convert("RGB").convert(mode, dither=Image.Dither.NONE)
     assert np.abs(pixels(tmp_path, encoded(image, "PNG")) - 127.5).max() < 4
+
+
+def test_a_thumbnail_that_is_there_is_used_and_one_that_was_cut_short_is_replaced(tmp_path: Path) -> None:
+    content = encoded(scene(), "JPEG")
+    result = indexed(tmp_path, content)
+    path = Path(thumbnail_path(str(tmp_path / "thumbnails"), result.sha256))
+    assert path == tmp_path / "thumbnails" / result.sha256[:2] / f"{result.sha256}.jpg"
+    whole, inode = path.read_bytes(), path.stat().st_ino
+    assert indexed(tmp_path, content) == result
+    assert path.stat().st_ino == inode
+    for broken in (b"", whole[:500]):
+        path.write_bytes(broken)
+        assert indexed(tmp_path, content) == result
+        assert path.read_bytes() == whole
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_copies_share_a_thumbnail(tmp_path: Path) -> None:
+    content = encoded(scene(), "PNG")
+    first, second = index(tmp_path, content, content)
+    assert isinstance(first, Indexed)
+    assert isinstance(second, Indexed)
+    assert first.sha256 == second.sha256
+    assert sum(1 for path in (tmp_path / "thumbnails").rglob("*") if path.is_file()) == 1
+
+
+def test_a_disk_that_is_full_is_not_the_file_s_fault(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(encoded(scene(), "JPEG"))
+    script = f"""
+import resource, signal
+from apps.pipeline.images.verify import index_chunk
+from apps.pipeline.images.scanning import FoundFile
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+try:
+    index_chunk({str(tmp_path)!r}, [FoundFile("a.jpg", 0, 0)], {str(tmp_path / "t")!r}, 10**8)
+except OSError as error:
+    print(error.strerror)
+"""
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "File too large\n"
+    assert [path for path in (tmp_path / "t").rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_for_thumbnails_that_cannot_be_one_raises(tmp_path: Path) -> None:
+    (tmp_path / "thumbnails").write_text("in the way")
+    with pytest.raises(NotADirectoryError):
+        index(tmp_path, encoded(scene(), "JPEG"))

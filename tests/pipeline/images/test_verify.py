@@ -1,4 +1,4 @@
-"""What indexing says of good and bad files, and what it leaves on the disk."""
+"""What indexing says of good and bad files."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import hashlib
 import io
 import os
 import resource
-import select
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
 import warnings
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from apps.pipeline.images.imaging import MAX_FILE_BYTES, Indexed, Rejected, index_chunk, thumbnail_path
 from apps.pipeline.images.scanning import FoundFile
+from apps.pipeline.images.verify import MAX_FILE_BYTES, Indexed, Rejected, index_chunk
+from tests.processes import ROOT
 
 from .indexing import (
     FORMATS,
@@ -38,8 +36,6 @@ from .indexing import (
     scene,
     thumbnail,
 )
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("format_", FORMATS)
@@ -216,7 +212,7 @@ def test_an_image_that_memory_does_not_suffice_for_is_refused(tmp_path: Path) ->
     (tmp_path / "small.png").write_bytes(encoded(scene(), "PNG"))
     script = f"""
 import resource
-from apps.pipeline.images.imaging import index_chunk
+from apps.pipeline.images.verify import index_chunk
 from apps.pipeline.images.scanning import FoundFile
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 24_000_000,) * 2)
@@ -275,99 +271,3 @@ def test_a_file_that_may_not_be_read_is_refused() -> None:
             if as_root:
                 os.seteuid(0)
     assert results == [Rejected("secret.jpg", "permission denied")]
-
-
-def test_a_thumbnail_that_is_there_is_used_and_one_that_was_cut_short_is_replaced(tmp_path: Path) -> None:
-    content = encoded(scene(), "JPEG")
-    result = indexed(tmp_path, content)
-    path = Path(thumbnail_path(str(tmp_path / "thumbnails"), result.sha256))
-    assert path == tmp_path / "thumbnails" / result.sha256[:2] / f"{result.sha256}.jpg"
-    whole, inode = path.read_bytes(), path.stat().st_ino
-    assert indexed(tmp_path, content) == result
-    assert path.stat().st_ino == inode
-    for broken in (b"", whole[:500]):
-        path.write_bytes(broken)
-        assert indexed(tmp_path, content) == result
-        assert path.read_bytes() == whole
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
-
-
-def test_copies_share_a_thumbnail(tmp_path: Path) -> None:
-    content = encoded(scene(), "PNG")
-    first, second = index(tmp_path, content, content)
-    assert isinstance(first, Indexed)
-    assert isinstance(second, Indexed)
-    assert first.sha256 == second.sha256
-    assert sum(1 for path in (tmp_path / "thumbnails").rglob("*") if path.is_file()) == 1
-
-
-def test_a_disk_that_is_full_is_not_the_file_s_fault(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(encoded(scene(), "JPEG"))
-    script = f"""
-import resource, signal
-from apps.pipeline.images.imaging import index_chunk
-from apps.pipeline.images.scanning import FoundFile
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-try:
-    index_chunk({str(tmp_path)!r}, [FoundFile("a.jpg", 0, 0)], {str(tmp_path / "t")!r}, 10**8)
-except OSError as error:
-    print(error.strerror)
-"""
-    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout == "File too large\n"
-    assert [path for path in (tmp_path / "t").rglob("*") if path.is_file()] == []
-
-
-def test_a_folder_for_thumbnails_that_cannot_be_one_raises(tmp_path: Path) -> None:
-    (tmp_path / "thumbnails").write_text("in the way")
-    with pytest.raises(NotADirectoryError):
-        index(tmp_path, encoded(scene(), "JPEG"))
-
-
-def ignores(pid: int, number: signal.Signals) -> bool:
-    """Whether a process ignores a signal, as the kernel knows it."""
-    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return bool(int(status["SigIgn"], 16) >> (number - 1) & 1)
-
-
-@pytest.mark.parametrize(("method", "busy"), [("forkserver", False), ("forkserver", True), ("spawn", True)])
-def test_pool_processes_die_with_a_parent_that_is_killed(tmp_path: Path, method: str, busy: bool) -> None:
-    # A busy pool of two and, as only one of two would be sure to have started, an idle one of one.
-    script = f"""
-import multiprocessing, os, threading
-from concurrent.futures import ProcessPoolExecutor
-from apps.pipeline.images.imaging import initialise
-
-def work():
-    os.write(1, b"%d\\n" % os.getpid())
-    if {busy}:
-        threading.Event().wait()
-
-if __name__ == "__main__":
-    pool = ProcessPoolExecutor({1 + busy}, multiprocessing.get_context({method!r}), initialise)
-    working = [pool.submit(work) for _ in range({1 + busy})]
-    threading.Event().wait()
-"""
-    file = tmp_path / "parent.py"
-    file.write_text(script)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
-    ) as parent:
-        assert parent.stdout is not None
-        pids = [int(parent.stdout.readline()) for _ in range(1 + busy)]
-        workers = [os.pidfd_open(pid) for pid in pids]
-        try:
-            # The terminal sends SIGINT to all of them, and what is to happen then is for the parent to say.
-            assert all(ignores(pid, signal.SIGINT) for pid in pids)
-            parent.kill()
-            parent.wait()
-            for worker in workers:
-                assert select.select([worker], [], [], 30)[0] == [worker]
-        finally:
-            parent.kill()
-            for worker in workers:
-                with suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(worker, signal.SIGKILL)
-                os.close(worker)
