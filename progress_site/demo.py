@@ -39,11 +39,11 @@ def main() -> None:
     os.environ.setdefault("ALLOWED_HOSTS", ",".join(_names_of_this_machine(host)))
     os.environ.setdefault("IMPORT_ROOTS", ",".join(_import_roots(host, images or data_dir / "images")))
     _load()
-    key = os.environ.get("DATASET") or ("demo" if images is None else _key_of(images))
-    _check_key(key)
+    dataset_id = os.environ.get("DATASET") or ("demo" if images is None else _dataset_id_of(images))
+    _check_dataset_id(dataset_id)
     _prepare()
     folder = images or data_dir / "images" / "demo"
-    _check_folder(key, folder, ours=images is None)
+    _check_folder(dataset_id, folder, ours=images is None)
     password = _make_admin()
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     with _Children() as children:
@@ -53,10 +53,10 @@ def main() -> None:
         # While it starts, there is something else to do.
         if images is None:
             _make_demo_images(folder)
-        _queue(folder, key)
+        _queue(folder, dataset_id)
         children.start("worker", "manage.py", "worker")
         children.wait_for(host, port)
-        print(f"\n  Dataset Progress is at {address}/datasets/{key}/", flush=True)
+        print(f"\n  Dataset Progress is at {address}/datasets/{dataset_id}/", flush=True)
         if password:
             print(f"  Sign in at {address}/admin/ as admin with the password {password} (shown this once)", flush=True)
         print("  Stop it with Ctrl-C.\n", flush=True)
@@ -115,19 +115,19 @@ def _import_roots(host: str, images: Path) -> list[str]:
     return [str(root) for root in roots if "," not in str(root)]  # which divides them
 
 
-def _key_of(folder: Path) -> str:
+def _dataset_id_of(folder: Path) -> str:
     """A dataset id made of a folder's name."""
-    key = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in folder.name).strip("-")
-    return key[:128] or "images"
+    dataset_id = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in folder.name).strip("-")
+    return dataset_id[:128] or "images"
 
 
-def _check_key(key: str) -> None:
+def _check_dataset_id(dataset_id: str) -> None:
     import re
 
-    from apps.datasets.models import KEY_PATTERN
+    from apps.datasets.models import DATASET_ID_PATTERN
 
-    if not re.fullmatch(KEY_PATTERN, key):
-        _give_up(f"DATASET={key} is not an id: use letters, digits, dots, dashes and underscores.")
+    if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
+        _give_up(f"DATASET={dataset_id} is not an id: use letters, digits, dots, dashes and underscores.")
 
 
 def _names_of_this_machine(host: str) -> list[str]:
@@ -211,17 +211,17 @@ def _make_admin() -> str | None:
     return password
 
 
-def _check_folder(key: str, folder: Path, *, ours: bool) -> None:
+def _check_folder(dataset_id: str, folder: Path, *, ours: bool) -> None:
     """Refuse to take a dataset from another folder: its samples would go. Not where ``ours`` has moved with `var/`."""
     from apps.pipeline.models import Source
     from apps.pipeline.services import OtherFolder, check_folder
 
     if ours:
-        moved = Source.objects.filter(dataset__key=key, folder__endswith="/images/demo").first()
+        moved = Source.objects.filter(dataset__dataset_id=dataset_id, folder__endswith="/images/demo").first()
         if moved is not None and not Path(moved.folder).exists():
             return
     try:
-        check_folder(key, folder)
+        check_folder(dataset_id, folder)
     except OtherFolder as error:
         _give_up(f"{error} Choose another DATASET=.")
 
@@ -233,14 +233,14 @@ def _make_demo_images(folder: Path) -> None:
     make_demo_images(folder)
 
 
-def _queue(folder: Path, key: str) -> None:
+def _queue(folder: Path, dataset_id: str) -> None:
     from apps.pipeline.services import process_folder
     from apps.progress.errors import RunUnfinished
 
     try:
-        process_folder(folder, key=key, replace=True)
+        process_folder(folder, dataset_id=dataset_id, replace=True)
     except RunUnfinished:
-        print(f"  {key} goes on where it was stopped.", flush=True)
+        print(f"  {dataset_id} goes on where it was stopped.", flush=True)
 
 
 class _Children:

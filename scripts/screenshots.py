@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-KEY = "harbour"
+DATASET_ID = "harbour"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 
@@ -29,12 +29,12 @@ def main() -> None:
         # The browser first: the images do not wait for it.
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         page = browser.new_page(base_url=f"http://127.0.0.1:{port}", viewport={"width": 1120, "height": 720})
-        env = {**os.environ, "DATA_DIR": data_dir, "PORT": str(port), "DATASET": KEY, "PIPELINE_PROCESSES": "1"}
+        env = {**os.environ, "DATA_DIR": data_dir, "PORT": str(port), "DATASET": DATASET_ID, "PIPELINE_PROCESSES": "1"}
         env.pop("SECRET_KEY", None)
         site = subprocess.Popen([sys.executable, "-m", "progress_site.demo"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
         try:
             for line in site.stdout or ():
-                if f"/datasets/{KEY}/".encode() in line:
+                if f"/datasets/{DATASET_ID}/".encode() in line:
                     break
             _take(page)
         finally:
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _take(page: Page) -> None:
-    page.goto(f"/datasets/{KEY}/")
+    page.goto(f"/datasets/{DATASET_ID}/")
     bar = page.locator("main .dataset-progress").first
     expect(bar).to_contain_text(re.compile(r"Indexing samples\.\.\. [12]\d\d/"), timeout=60_000)
     page.screenshot(path=DOCS / "indexing.png")

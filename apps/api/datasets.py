@@ -48,8 +48,8 @@ def _out(datasets: list[Dataset]) -> list[DatasetOut]:
     progress = progress_of_many(dataset.pk for dataset in datasets)
     return [
         DatasetOut(
-            dataset_id=dataset.key, name=dataset.name, visibility=dataset.visibility, created_at=dataset.created_at,
-            progress=progress[dataset.pk],
+            dataset_id=dataset.dataset_id, name=dataset.name, visibility=dataset.visibility,
+            created_at=dataset.created_at, progress=progress[dataset.pk],
         )
         for dataset in datasets
         if dataset.pk in progress  # one may have been deleted between the two queries
@@ -72,15 +72,15 @@ def list_datasets(
     limit: Limit = 50,
 ) -> Datasets:
     """Those that you may see, in the order of their ids; `next` is the `after` that asks for what follows."""
-    datasets = caller_of(request).visible().order_by("key")
+    datasets = caller_of(request).visible().order_by("dataset_id")
     if search := search.replace("\0", ""):
-        datasets = datasets.filter(Q(key__icontains=search) | Q(name__icontains=search))
+        datasets = datasets.filter(Q(dataset_id__icontains=search) | Q(name__icontains=search))
     if state is not None:
         datasets = in_state(datasets, state)
     if after := after.replace("\0", ""):
-        datasets = datasets.filter(key__gt=after)
+        datasets = datasets.filter(dataset_id__gt=after)
     page = list(datasets[: limit + 1])
-    return Datasets(datasets=_out(page[:limit]), next=page[limit - 1].key if page[limit:] else None)
+    return Datasets(datasets=_out(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
 
 
 @router.get(

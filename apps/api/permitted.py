@@ -13,7 +13,7 @@ from ninja.errors import HttpError
 
 from apps.core.sql import rows_in
 from apps.datasets.access.callers import Caller
-from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.models import DATASET_ID_PATTERN, Dataset
 from apps.datasets.services import make_dataset
 
 from .errors import NO_DATASET
@@ -26,7 +26,9 @@ DETAILS: Final = {
 
 def readable(caller: Caller, dataset_id: str) -> Dataset:
     """A dataset that ``caller`` may see. Raises `HttpError` 404."""
-    found = caller.visible().filter(key=dataset_id).first() if re.fullmatch(KEY_PATTERN, dataset_id) else None
+    found = (
+        caller.visible().filter(dataset_id=dataset_id).first() if re.fullmatch(DATASET_ID_PATTERN, dataset_id) else None
+    )
     if found is None:
         raise _refusal(HTTPStatus.NOT_FOUND)
     return found
@@ -34,7 +36,7 @@ def readable(caller: Caller, dataset_id: str) -> Dataset:
 
 def writable(caller: Caller, dataset_id: str, *, make: bool = False) -> Dataset:
     """A dataset that ``caller`` may report on, made if it may be. Raises `HttpError` 403 and 404."""
-    if not re.fullmatch(KEY_PATTERN, dataset_id):
+    if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
         raise _refusal(HTTPStatus.NOT_FOUND)
     known, absent = find_many(caller, [dataset_id])
     found = make_or_find(caller, dataset_id)[0] if make and dataset_id in absent else known[dataset_id]
@@ -56,14 +58,14 @@ def find_many(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, D
     because there are none.
     """
     # What is there is read once: another may be making one at this very moment.
-    there = {dataset.key: dataset for dataset in rows_in(Dataset, "key", dataset_ids)}
+    there = {dataset.dataset_id: dataset for dataset in rows_in(Dataset, "dataset_id", dataset_ids)}
     known: dict[str, Dataset | HTTPStatus] = dict.fromkeys(dataset_ids, HTTPStatus.FORBIDDEN)
     known |= caller.writable(there.values())
-    covered = {key for key in dataset_ids if caller.may_create(key)}
+    covered = {one for one in dataset_ids if caller.may_create(one)}
     absent = covered - there.keys()
     hidden = {key for key in covered & there.keys() if not isinstance(known[key], Dataset)}
     if hidden:
-        hidden -= set(caller.visible().filter(key__in=hidden).values_list("key", flat=True))
+        hidden -= set(caller.visible().filter(dataset_id__in=hidden).values_list("dataset_id", flat=True))
     known |= dict.fromkeys(absent | hidden, HTTPStatus.NOT_FOUND)
     return known, absent
 

@@ -13,7 +13,7 @@ from django.utils.http import quote_etag
 from ninja import Path
 from pydantic import WithJsonSchema
 
-from apps.datasets.models import KEY_PATTERN
+from apps.datasets.models import DATASET_ID_PATTERN
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, Facts, health_of, snapshot
 
@@ -26,7 +26,7 @@ TAGS = ["Progress"]
 DatasetId = Annotated[
     str,
     # Only described, not validated: an id that no dataset can have is unknown like any other, a 404 and no 422.
-    WithJsonSchema({"type": "string", "pattern": f"^{KEY_PATTERN}$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{DATASET_ID_PATTERN}$"}),
     Path(description="The dataset's id."),
 ]
 
@@ -71,7 +71,7 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     Send the `ETag` of the last answer as `If-None-Match` and poll as often as you like: an unchanged dataset answers
     304 without a body. A dataset that you may not see answers as one that does not exist.
     """
-    if not re.fullmatch(KEY_PATTERN, dataset_id):
+    if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
         return not_found()
     facts = facts_for(caller_of(request), dataset_id)
     if facts is None:

@@ -14,7 +14,7 @@ from ninja import Body
 from pydantic import BaseModel, Field, ValidationError
 
 from apps.datasets.access.callers import Caller
-from apps.datasets.models import KEY_PATTERN, Dataset
+from apps.datasets.models import DATASET_ID_PATTERN, Dataset
 from apps.progress.reports import Refusal, Report, Taken, take
 from apps.progress.snapshot import DatasetProgress
 
@@ -81,7 +81,7 @@ def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[Repo
     absolute, so a report that is repeated changes nothing. `control` in the answer is what you are asked to do.
     """
     caller = caller_of(request)
-    if not re.fullmatch(KEY_PATTERN, dataset_id):
+    if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
         return not_found()
     answer = _take(caller, [(dataset_id, body.report())])[0]
     if not isinstance(answer, Taken):
@@ -134,14 +134,16 @@ def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken |
                 known[dataset_id], is_new = make_or_find(caller, dataset_id)
                 if is_new:
                     new.append(dataset_id)
-        mine = [(found, report) for key, report in reports if isinstance(found := known[key], Dataset)]
+        mine = [(found, report) for dataset_id, report in reports if isinstance(found := known[dataset_id], Dataset)]
         taken = take([(dataset.pk, report) for dataset, report in mine])
         # No dataset is made for reports that are all refused.
-        served = {dataset.key for (dataset, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)}
+        served = {
+            dataset.dataset_id for (dataset, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)
+        }
         if idle := set(new) - served:
-            Dataset.objects.filter(key__in=idle).delete()
+            Dataset.objects.filter(dataset_id__in=idle).delete()
     answers = iter(taken)
-    return [found if isinstance(found := known[key], HTTPStatus) else next(answers) for key, _ in reports]
+    return [found if isinstance(found := known[dataset_id], HTTPStatus) else next(answers) for dataset_id, _ in reports]
 
 
 def _result(answer: Taken | Refusal | HTTPStatus) -> Result:

@@ -71,9 +71,10 @@ class Runs(BaseModel):
 
 def _out(dataset: Dataset, run: Run) -> RunOut:
     return RunOut(
-        dataset_id=dataset.key, run=run.number, state=State(run.state), control=run.control, cancelled=run.cancelled,
-        message=run.message, error=run.error or None, percent=round(run.percent, 2), failed=run.failed,
-        skipped=run.skipped, created_at=run.created_at, started_at=run.started_at, finished_at=run.finished_at,
+        dataset_id=dataset.dataset_id, run=run.number, state=State(run.state), control=run.control,
+        cancelled=run.cancelled, message=run.message, error=run.error or None, percent=round(run.percent, 2),
+        failed=run.failed, skipped=run.skipped, created_at=run.created_at, started_at=run.started_at,
+        finished_at=run.finished_at,
         stages=[
             RunStage(
                 name=stage.name, label=stage.label, counts_as=stage.counts_as, unit=stage.unit, state=stage.state,

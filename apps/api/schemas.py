@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from apps.datasets.models import KEY_PATTERN
+from apps.datasets.models import DATASET_ID_PATTERN
 from apps.progress.reports import MOST, MOST_STAGES, Report
 from apps.progress.services import StagePlan
 from apps.progress.transitions import State
@@ -82,7 +82,7 @@ class ReportBody(_Body):
 class UpdateBody(ReportBody):
     """A report, with the dataset that it is of."""
 
-    dataset_id: Annotated[str, StringConstraints(strict=True, pattern=f"^{KEY_PATTERN}$")]
+    dataset_id: Annotated[str, StringConstraints(strict=True, pattern=f"^{DATASET_ID_PATTERN}$")]
 
 
 class BatchBody(_Body):

@@ -29,18 +29,18 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 class DatasetAdmin(admin.ModelAdmin[Dataset]):
     """Who a dataset belongs to and who may see it."""
 
-    list_display: tuple[str, ...] = ("key", "name", "visibility", "owner", "created_at")
+    list_display: tuple[str, ...] = ("dataset_id", "name", "visibility", "owner", "created_at")
     list_filter = ("visibility", "created_at")
     list_select_related = ("owner",)
-    search_fields = ("key", "name", "owner__username")
+    search_fields = ("dataset_id", "name", "owner__username")
     date_hierarchy = "created_at"
     autocomplete_fields = ("owner", "members")
-    fields: ClassVar[tuple[str, ...]] = ("key", "name", "visibility", "owner", "members", "created_at")
+    fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "visibility", "owner", "members", "created_at")
     readonly_fields = ("created_at",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Dataset | None = None) -> tuple[str, ...]:
         # The id stands in addresses and in the scripts that report: it is given once.
-        return (*self.readonly_fields, "key") if obj else self.readonly_fields
+        return (*self.readonly_fields, "dataset_id") if obj else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Dataset | None = None) -> bool:
         # A dataset is deleted on its own page, which does not list its half a million samples first.
@@ -97,7 +97,7 @@ class SampleAdmin(ReadOnlyAdmin):
     list_display = ("path", "dataset", "format", "width", "height", "size", "seen_in_run")
     list_filter = ("format",)
     list_select_related = ("dataset",)
-    search_fields = ("=sha256", "path", "=dataset__key")
+    search_fields = ("=sha256", "path", "=dataset__dataset_id")
     # Counting half a million rows a second time only to say how many there are without the filter is not worth it.
     show_full_result_count = False
 
@@ -107,7 +107,7 @@ class EmbeddingBlockAdmin(ReadOnlyAdmin):
     list_display = ("id", "dataset", "embedder", "dimensions")
     list_filter = ("embedder",)
     list_select_related = ("dataset",)
-    search_fields = ("=dataset__key", "embedder")
+    search_fields = ("=dataset__dataset_id", "embedder")
     fields = ("dataset", "embedder", "dimensions")  # not the megabytes
     show_full_result_count = False
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-KEY_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+DATASET_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
 class DatasetQuerySet(models.QuerySet["Dataset"]):
@@ -43,12 +43,16 @@ class DatasetQuerySet(models.QuerySet["Dataset"]):
                 return self.all()
             # Not `startswith`, which does not tell upper from lower case on SQLite.
             start = pattern.removesuffix("*")
-            matches |= Q(Exact(Left("key", len(start)), start)) if start != pattern else Q(key=pattern)
+            matches |= Q(Exact(Left("dataset_id", len(start)), start)) if start != pattern else Q(dataset_id=pattern)
         return self.filter(matches)
 
 
 class Dataset(models.Model):
-    """A collection of samples, known to people and pipelines by its ``key``: the ``dataset_id`` of the wire."""
+    """A collection of samples.
+
+    ``dataset_id`` is the string by which people and pipelines know it, as on the wire; the id of its row is called
+    ``dataset_pk``. Django calls the column of a foreign key ``dataset_id`` too: `Run.dataset_id` is a ``dataset_pk``.
+    """
 
     class Visibility(models.TextChoices):
         PUBLIC = "public", "Public"
@@ -59,13 +63,13 @@ class Dataset(models.Model):
             """That of a dataset for which nobody chose one."""
             return cls.PUBLIC if settings.DATASETS_PUBLIC else cls.PRIVATE
 
-    key = models.CharField(
+    dataset_id = models.CharField(
         "id",
         max_length=128,
         unique=True,
         validators=[
             RegexValidator(
-                rf"\A{KEY_PATTERN}\Z",
+                rf"\A{DATASET_ID_PATTERN}\Z",
                 "Use letters, digits, dots, dashes and underscores, starting with a letter or a digit.",
             )
         ],
@@ -87,7 +91,7 @@ class Dataset(models.Model):
     objects: ClassVar[DatasetQuerySet] = DatasetQuerySet.as_manager()  # type: ignore[assignment]
 
     class Meta:
-        ordering = ["key"]
+        ordering = ["dataset_id"]
         constraints = [
             models.CheckConstraint(condition=Q(visibility__in=["public", "private"]), name="dataset_visibility_known"),
         ]
@@ -96,18 +100,18 @@ class Dataset(models.Model):
         return self.title
 
     def get_absolute_url(self) -> str:
-        return reverse("dataset", args=[self.key])
+        return reverse("dataset", args=[self.dataset_id])
 
     @property
     def title(self) -> str:
-        return self.name or self.key
+        return self.name or self.dataset_id
 
 
 def parse_patterns(patterns: str) -> list[str]:
     """The patterns of a list that is divided by commas or blanks; ``*`` for all. Raises `ValidationError`."""
     parts = re.split(r"[\s,]+", patterns.strip())
     for part in parts:
-        if not re.fullmatch(rf"\*|{KEY_PATTERN}\*?", part):
+        if not re.fullmatch(rf"\*|{DATASET_ID_PATTERN}\*?", part):
             raise ValidationError(f"{part!r} is neither the id of a dataset nor the beginning of one followed by *.")
     return ["*"] if "*" in parts else sorted(set(parts))
 
@@ -144,9 +148,10 @@ class Token(models.Model):
     def patterns(self) -> list[str]:
         return self.datasets.split(",")
 
-    def covers(self, key: str) -> bool:
+    def covers(self, dataset_id: str) -> bool:
         return any(
-            key.startswith(pattern[:-1]) if pattern.endswith("*") else key == pattern for pattern in self.patterns
+            dataset_id.startswith(pattern[:-1]) if pattern.endswith("*") else dataset_id == pattern
+            for pattern in self.patterns
         )
 
     @property

@@ -9,13 +9,16 @@ from .models import Dataset, EmbeddingBlock, Sample
 
 
 def make_dataset(
-    key: str, *, owner: AbstractBaseUser | AnonymousUser | None = None, name: str = "", visibility: str = ""
+    dataset_id: str, *, owner: AbstractBaseUser | AnonymousUser | None = None, name: str = "", visibility: str = ""
 ) -> Dataset:
-    """A new dataset; ``visibility`` empty: as ``DATASETS_PUBLIC`` says. Raises `ValidationError` for a key that is
+    """A new dataset; ``visibility`` empty: as ``DATASETS_PUBLIC`` says. Raises `ValidationError` for an id that is
     malformed or taken.
     """
     dataset = Dataset(
-        key=key, name=name, visibility=visibility or Dataset.Visibility.of_new(), owner_id=owner.pk if owner else None
+        dataset_id=dataset_id,
+        name=name,
+        visibility=visibility or Dataset.Visibility.of_new(),
+        owner_id=owner.pk if owner else None,
     )
     dataset.full_clean()
     dataset.save()

@@ -6,7 +6,7 @@ from channels.routing import URLRouter
 from channels.security.websocket import WebsocketDenier
 from django.urls import re_path
 
-from apps.datasets.models import KEY_PATTERN
+from apps.datasets.models import DATASET_ID_PATTERN
 
 from .consumers import ListConsumer, ManyConsumer, OneConsumer, PageConsumer
 
@@ -16,7 +16,7 @@ sockets = URLRouter(
         # Any id: one that no dataset can have is unknown, and said to be, like any other that there is not.
         re_path(r"^api/datasets/(?P<dataset_id>[^/]+)/progress/ws$", OneConsumer.as_asgi()),
         re_path(r"^progress/live/$", ListConsumer.as_asgi()),
-        re_path(rf"^datasets/(?P<dataset_id>{KEY_PATTERN})/progress/live/$", PageConsumer.as_asgi()),
+        re_path(rf"^datasets/(?P<dataset_id>{DATASET_ID_PATTERN})/progress/live/$", PageConsumer.as_asgi()),
         re_path(r"", WebsocketDenier.as_asgi()),  # an address where there is no socket
     ]
 )

@@ -14,22 +14,22 @@ from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset
 
 
-def visible_dataset(request: HttpRequest, key: str) -> Dataset:
-    """The dataset ``key``, if whoever asks may see it. Raises `Http404`, the same for unknown and invisible."""
-    return get_object_or_404(Dataset.objects.visible_to(request.user), key=key)
+def visible_dataset(request: HttpRequest, dataset_id: str) -> Dataset:
+    """The dataset ``dataset_id``, if whoever asks may see it. Raises `Http404`, the same for unknown and invisible."""
+    return get_object_or_404(Dataset.objects.visible_to(request.user), dataset_id=dataset_id)
 
 
 def steering(
     view: Callable[[HttpRequest, Dataset], HttpResponseBase],
 ) -> Callable[[HttpRequest, str], HttpResponseBase]:
-    """Give ``view`` the dataset in place of its key, if whoever asks may steer it.
+    """Give ``view`` the dataset in place of its id, if whoever asks may steer it.
 
     404 where it may not be seen, the login page for those who are not logged in, 403 for all others.
     """
 
     @wraps(view)
-    def guarded(request: HttpRequest, key: str) -> HttpResponseBase:
-        dataset = visible_dataset(request, key)
+    def guarded(request: HttpRequest, dataset_id: str) -> HttpResponseBase:
+        dataset = visible_dataset(request, dataset_id)
         if request.user.is_anonymous:
             return redirect_to_login(dataset.get_absolute_url())
         if not Caller(request.user).may_steer(dataset):

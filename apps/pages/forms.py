@@ -28,11 +28,11 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
 
     folder = forms.CharField(max_length=4096, required=False)
 
-    field_order = ["key", "name", "folder", "visibility"]
+    field_order = ["dataset_id", "name", "folder", "visibility"]
 
     class Meta:
         model = Dataset
-        fields = ["key", "name", "visibility"]
+        fields = ["dataset_id", "name", "visibility"]
         widgets = {"visibility": forms.RadioSelect}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -46,7 +46,7 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
         )
         if not settings.IMPORT_ROOTS:
             del self.fields["folder"]
-        _no_prose(self, "key", "folder")
+        _no_prose(self, "dataset_id", "folder")
 
 
 class TokenForm(forms.Form):

@@ -68,7 +68,7 @@ class Row:
     def details(self) -> list[str]:
         """What stands below the name."""
         dataset = self.dataset
-        said = [dataset.key if dataset.name else "", "Private" if dataset.visibility == "private" else ""]
+        said = [dataset.dataset_id if dataset.name else "", "Private" if dataset.visibility == "private" else ""]
         return [text for text in [*said, plural(self.samples, "samples") if self.samples else ""] if text]
 
 
@@ -91,7 +91,7 @@ class Listing:
     @property
     def socket(self) -> str:
         """The address of the socket that pushes what moves in these rows, in whatever order they are."""
-        return f"/progress/live/?{urlencode([('id', key) for key in sorted(row.dataset.key for row in self.rows)])}"
+        return f"/progress/live/?{urlencode({'id': sorted(row.dataset.dataset_id for row in self.rows)}, doseq=True)}"
 
     @property
     def is_moving(self) -> bool:
@@ -120,10 +120,10 @@ class Listing:
 def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> DatasetQuerySet:
     datasets = Dataset.objects.visible_to(user).annotate(
         state=Coalesce("head__run__state", Value(State.PENDING.value)),
-        sort_name=Lower(Coalesce(NullIf("name", Value("")), "key")),
+        sort_name=Lower(Coalesce(NullIf("name", Value("")), "dataset_id")),
     )
     if query.text:
-        datasets = datasets.filter(Q(key__icontains=query.text) | Q(name__icontains=query.text))
+        datasets = datasets.filter(Q(dataset_id__icontains=query.text) | Q(name__icontains=query.text))
     if query.state:
         datasets = in_state(datasets, query.state)
     match query.sort:

@@ -6,20 +6,20 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from apps.datasets.models import KEY_PATTERN
+from apps.datasets.models import DATASET_ID_PATTERN
 
 from .views import client, datasets, health, partials, samples, steering, tokens
 
 
-class KeyConverter(StringConverter):
+class DatasetIdConverter(StringConverter):
     """A dataset's id in an address: what could not be one is no address of ours."""
 
-    regex = KEY_PATTERN
+    regex = DATASET_ID_PATTERN
 
 
-register_converter(KeyConverter, "dataset_key")
+register_converter(DatasetIdConverter, "dataset_id")
 
-DATASET = "datasets/<dataset_key:key>/"
+DATASET = "datasets/<dataset_id:dataset_id>/"
 SAMPLE = DATASET + "samples/<int:pk>/"
 
 urlpatterns = [

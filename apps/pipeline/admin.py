@@ -13,7 +13,7 @@ from .models import Chunk, Job, Source
 class SourceAdmin(ReadOnlyAdmin):
     list_display = ("dataset", "folder")
     list_select_related = ("dataset",)
-    search_fields = ("dataset__key", "dataset__name", "folder")
+    search_fields = ("dataset__dataset_id", "dataset__name", "folder")
 
 
 @admin.register(Job)
@@ -23,7 +23,7 @@ class JobAdmin(ReadOnlyAdmin):
     list_display = ("run", "phase", "claim", "lease_until", "task_id")
     list_filter = ("phase",)
     list_select_related = ("run__dataset",)
-    search_fields = ("run__dataset__key", "claim", "task_id")
+    search_fields = ("run__dataset__dataset_id", "claim", "task_id")
 
 
 @admin.register(Chunk)
@@ -31,6 +31,6 @@ class ChunkAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "phase", "position", "size", "done")
     list_filter = ("phase", "done")
     list_select_related = ("job__run__dataset",)
-    search_fields = ("job__run__dataset__key",)
+    search_fields = ("job__run__dataset__dataset_id",)
     fields = ("job", "phase", "position", "size", "done")  # not the items
     show_full_result_count = False

@@ -28,45 +28,47 @@ class NoSource(Exception):
     code = "no_source"
 
 
-def create_dataset(*, owner: AbstractBaseUser | None, key: str, name: str, folder: str, visibility: str) -> Dataset:
+def create_dataset(
+    *, owner: AbstractBaseUser | None, dataset_id: str, name: str, folder: str, visibility: str
+) -> Dataset:
     """Make a dataset of a folder under ``IMPORT_ROOTS`` and queue its first run; without a folder, the dataset alone.
 
-    Raises `FolderRefused`, and Django's `ValidationError` for a key that is malformed or taken; nothing is made then.
+    Raises `FolderRefused`, and Django's `ValidationError` for an id that is malformed or taken; nothing is made then.
     """
     path = importable_folder(folder) if folder else None
     with transaction.atomic():
-        dataset = make_dataset(key, owner=owner, name=name, visibility=visibility)
+        dataset = make_dataset(dataset_id, owner=owner, name=name, visibility=visibility)
         if path is not None:
             Source.objects.create(dataset=dataset, folder=str(path))
             queue_run(dataset)
     return dataset
 
 
-def process_folder(folder: Path, *, key: str, name: str = "", replace: bool = False) -> Run:
-    """Queue a run over ``folder``, a real path, for the dataset ``key``, made if there is none: for commands.
+def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bool = False) -> Run:
+    """Queue a run over ``folder``, a real path, for the dataset ``dataset_id``, made if there is none: for commands.
 
     ``replace``: a dataset that was read from another folder is read from this one from now on, and its samples go.
-    Raises `OtherFolder` where it may not, `ValidationError` for a malformed key or name, and `RunUnfinished`.
+    Raises `OtherFolder` where it may not, `ValidationError` for a malformed id or name, and `RunUnfinished`.
     """
     with transaction.atomic():
-        dataset = Dataset.objects.filter(key=key).first()
+        dataset = Dataset.objects.filter(dataset_id=dataset_id).first()
         if dataset is None:
-            dataset = make_dataset(key, name=name)
+            dataset = make_dataset(dataset_id, name=name)
         elif name and name != dataset.name:
             dataset.name = name
             dataset.full_clean()
             dataset.save(update_fields=["name"])
         if not replace:
-            check_folder(key, folder)
+            check_folder(dataset_id, folder)
         Source.objects.update_or_create(dataset=dataset, defaults={"folder": str(folder)})
         return queue_run(dataset)
 
 
-def check_folder(key: str, folder: Path) -> None:
-    """Raise `OtherFolder` where the dataset ``key`` is made of another folder than ``folder``."""
-    source = Source.objects.filter(dataset__key=key).first()
+def check_folder(dataset_id: str, folder: Path) -> None:
+    """Raise `OtherFolder` where the dataset ``dataset_id`` is made of another folder than ``folder``."""
+    source = Source.objects.filter(dataset__dataset_id=dataset_id).first()
     if source is not None and source.folder != str(folder):
-        raise OtherFolder(f"{key} is made of {source.folder}, and not of {folder}.")
+        raise OtherFolder(f"{dataset_id} is made of {source.folder}, and not of {folder}.")
 
 
 def has_source(dataset: Dataset) -> bool:

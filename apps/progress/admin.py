@@ -53,8 +53,8 @@ class DatasetList(ChangeList):
 
 @admin.register(Dataset)
 class DatasetAdmin(WithBar, PlainDatasetAdmin):
-    list_display: tuple[str, ...] = ("key", "name", "bar", "visibility", "owner", "created_at")
-    fields: ClassVar[tuple[str, ...]] = ("key", "name", "bar", "visibility", "owner", "members", "created_at")
+    list_display: tuple[str, ...] = ("dataset_id", "name", "bar", "visibility", "owner", "created_at")
+    fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "bar", "visibility", "owner", "members", "created_at")
 
     def get_fields(self, request: HttpRequest, obj: Dataset | None = None) -> list[Any]:
         return [name for name in self.fields if obj or name not in ("bar", "created_at")]
@@ -92,7 +92,7 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
     list_display = ("__str__", "bar", "control", "failed", "skipped", "created_at", "finished_at")
     list_filter = ("state", "control", "cancelled", "created_at")
     list_select_related = ("dataset",)
-    search_fields = ("dataset__key", "dataset__name", "message", "error")
+    search_fields = ("dataset__dataset_id", "dataset__name", "message", "error")
     date_hierarchy = "created_at"
     inlines = (StageInline,)
     actions = ("pause", "resume", "cancel")
@@ -146,7 +146,7 @@ class StageAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "state", "counts_as", "current", "total", "unit", "started_at", "finished_at")
     list_filter = ("state", "counts_as")
     list_select_related = ("run__dataset",)
-    search_fields = ("name", "label", "run__dataset__key")
+    search_fields = ("name", "label", "run__dataset__dataset_id")
     date_hierarchy = "started_at"
 
 
@@ -154,7 +154,7 @@ class StageAdmin(ReadOnlyAdmin):
 class ShareAdmin(ReadOnlyAdmin):
     list_display = ("worker", "stage", "current", "total", "failed", "skipped")
     list_select_related = ("stage__run__dataset",)
-    search_fields = ("worker", "=stage__run__dataset__key")
+    search_fields = ("worker", "=stage__run__dataset__dataset_id")
 
 
 @admin.register(ItemFailure)
@@ -162,7 +162,7 @@ class ItemFailureAdmin(ReadOnlyAdmin):
     list_display = ("item", "reason", "stage", "run", "at")
     list_filter = ("stage", "at")
     list_select_related = ("run__dataset",)
-    search_fields = ("item", "reason", "run__dataset__key")
+    search_fields = ("item", "reason", "run__dataset__dataset_id")
     date_hierarchy = "at"
     show_full_result_count = False
 
@@ -174,7 +174,7 @@ class TransitionAdmin(ReadOnlyAdmin):
     list_display = ("at", "run", "version", "stage", "old", "new", "note")
     list_filter = ("new", "at")
     list_select_related = ("run__dataset",)
-    search_fields = ("run__dataset__key", "stage", "note")
+    search_fields = ("run__dataset__dataset_id", "stage", "note")
     date_hierarchy = "at"
     show_full_result_count = False
 
@@ -183,11 +183,11 @@ class TransitionAdmin(ReadOnlyAdmin):
 class HeadAdmin(ReadOnlyAdmin):
     list_display = ("dataset", "version", "run")
     list_select_related = ("dataset", "run__dataset")
-    search_fields = ("dataset__key", "dataset__name")
+    search_fields = ("dataset__dataset_id", "dataset__name")
 
 
 @admin.register(Retired)
 class RetiredAdmin(ReadOnlyAdmin):
-    list_display = ("key", "version", "at")
-    search_fields = ("key",)
+    list_display = ("dataset_id", "version", "at")
+    search_fields = ("dataset_id",)
     date_hierarchy = "at"

@@ -209,7 +209,7 @@ class Retired(models.Model):
     still shows the old one would drop the versions of a new count as older.
     """
 
-    key = models.CharField(primary_key=True, max_length=128)
+    dataset_id = models.CharField(primary_key=True, max_length=128)
     version = models.PositiveBigIntegerField()
     at = models.DateTimeField(help_text="When it was deleted.")
 
@@ -217,4 +217,4 @@ class Retired(models.Model):
         verbose_name_plural = "retired"
 
     def __str__(self) -> str:
-        return f"{self.key}, deleted at version {self.version}"
+        return f"{self.dataset_id}, deleted at version {self.version}"

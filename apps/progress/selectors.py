@@ -62,13 +62,13 @@ def _row_of_one() -> Statement:
 def _with_progress() -> DatasetQuerySet:
     """All datasets, to be narrowed. Made once: that takes the ORM longer than all the rest of a read."""
     datasets: DatasetQuerySet = Dataset.objects.order_by().values(
-        "pk", "key", "created_at", "head__version",
+        "pk", "dataset_id", "created_at", "head__version",
         *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in ("position", *_STAGE_FIELDS)),
     )  # fmt: skip
     return datasets
 
 
-def facts_for(caller: Caller, key: str) -> Facts | None:
+def facts_for(caller: Caller, dataset_id: str) -> Facts | None:
     """The facts of a dataset that ``caller`` may see; None of any other. This is what is asked most often, by pollers:
     the SQL is kept for those who asked last.
     """
@@ -76,9 +76,9 @@ def facts_for(caller: Caller, key: str) -> Facts | None:
     if statement is None:
         if len(_statements) >= STATEMENTS:
             _statements.clear()
-        query: Any = caller.visible(_with_progress()).filter(key=_STAND_IN)
+        query: Any = caller.visible(_with_progress()).filter(dataset_id=_STAND_IN)
         statement = _statements[caller.sees] = Statement(query, _STAND_IN)
-    return next(_facts(statement.rows(key)), None)
+    return next(_facts(statement.rows(dataset_id)), None)
 
 
 def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:
@@ -88,7 +88,7 @@ def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:
         stages = list(group)
         yield Facts(
             pk=pk,
-            dataset_id=stages[0]["key"],
+            dataset_id=stages[0]["dataset_id"],
             created_at=stages[0]["created_at"],
             version=stages[0]["head__version"] or 0,
             run=_run_facts(stages) if stages[0][_RUN + "number"] is not None else None,

@@ -21,7 +21,7 @@ from apps.progress.services import StagePlan
 @pytest.fixture
 def dataset(db: None) -> Dataset:
     owner = User.objects.create_user("owner")
-    return Dataset.objects.create(key="cats", visibility="public", owner=owner)
+    return Dataset.objects.create(dataset_id="cats", visibility="public", owner=owner)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def cats() -> Dataset:
-    return Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    return Dataset.objects.create(dataset_id="cats", visibility=Dataset.Visibility.PUBLIC)
 
 
 @override_settings(CORS_ALLOWED_ORIGINS=[FRONTEND])

@@ -24,14 +24,14 @@ def test_a_dataset_that_somebody_made_a_moment_sooner_is_not_ours(
 ) -> None:
     # What is new and has no run is deleted again: it must not be taken for that.
     ada, bob = User.objects.create_user("ada"), User.objects.create_user("bob")
-    theirs = Dataset.objects.create(key="cats", visibility=visibility, owner=ada)
+    theirs = Dataset.objects.create(dataset_id="cats", visibility=visibility, owner=ada)
 
     def caller(user: User) -> Caller:
         return Caller(user, tokens.issue("test", user=user)[0])
 
     assert make_or_find(caller(bob), "cats") == (refusal, False)
     assert make_or_find(caller(ada), "cats") == (theirs, False)
-    assert make_or_find(caller(bob), "dogs") == (Dataset.objects.get(key="dogs"), True)
+    assert make_or_find(caller(bob), "dogs") == (Dataset.objects.get(dataset_id="dogs"), True)
 
 
 @pytest.mark.parametrize("queries", range(2))  # those before it is made
@@ -44,7 +44,7 @@ def test_a_dataset_that_another_process_makes_meanwhile_is_found(db: None, queri
         nonlocal left
         left -= 1
         if left == -1:
-            Dataset.objects.create(key="cats", owner=ada)
+            Dataset.objects.create(dataset_id="cats", owner=ada)
         return execute(*statement)
 
     with connection.execute_wrapper(make_meanwhile):

@@ -40,7 +40,7 @@ def test_one_curl_is_a_complete_reporter(pipeline: Pipeline) -> None:
     assert told["control"] == "run"
     assert {name: told["progress"][name] for name in said} == said
     DatasetProgress.model_validate(told["progress"])
-    dataset = Dataset.objects.get(key="cats")
+    dataset = Dataset.objects.get(dataset_id="cats")
     assert told["progress"] == json.loads(selectors.progress_of(dataset.pk).model_dump_json())
     assert dataset.owner is None
 
@@ -202,8 +202,8 @@ def test_each_update_of_a_batch_has_its_own_result(pipeline: Pipeline, token_of:
     ]  # fmt: skip
     assert results[0] == {"status": 200, "run": 1, "version": 1, "control": "run"}
     assert results[2]["errors"] == [{"path": "current", "detail": "Input should be a valid integer"}]
-    assert set(Dataset.objects.values_list("key", flat=True)) == {"done", "team-a", "team-b"}
-    assert selectors.progress_of(Dataset.objects.get(key="team-a").pk).current == 2
+    assert set(Dataset.objects.values_list("dataset_id", flat=True)) == {"done", "team-a", "team-b"}
+    assert selectors.progress_of(Dataset.objects.get(dataset_id="team-a").pk).current == 2
 
 
 @pytest.mark.parametrize("updates", [[], [{"dataset_id": "a"}] * 1001, {}, "x", None])

@@ -95,7 +95,7 @@ def test_a_run_is_steered(pipeline: Pipeline, action: str, control: str) -> None
 def test_datasets_are_listed_and_searched(pipeline: Pipeline) -> None:
     for number in range(5):
         pipeline.report(f"d{number}", current=number + 1, total=9)
-    Dataset.objects.create(key="never", name="Ran never")
+    Dataset.objects.create(dataset_id="never", name="Ran never")
     assert pipeline.report("d3", state="ready").status_code == 200
 
     def ids(query: str) -> list[str]:

@@ -46,8 +46,8 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def secret(transactional_db: None) -> str:
     """A token; and a dataset that ids made up from the pattern are likely to hit."""
-    for key in ("0", "A", "a"):
-        take([(Dataset.objects.create(key=key).pk, Report(current=1, total=9))])
+    for dataset_id in ("0", "A", "a"):
+        take([(Dataset.objects.create(dataset_id=dataset_id).pk, Report(current=1, total=9))])
     return tokens.issue("schema")[1]
 
 

@@ -113,7 +113,7 @@ def _site() -> Iterator[Site]:
         from apps.datasets.models import Dataset
         from apps.progress import services as progress
 
-        dataset = Dataset.objects.create(key="bench", visibility="public")
+        dataset = Dataset.objects.create(dataset_id="bench", visibility="public")
         run = progress.begin_run(dataset, [progress.StagePlan("index", total=10_000_000)])
         progress.start_stage(run.pk, "index")
         yield Site({**os.environ}, receiver, dataset.pk)
@@ -332,7 +332,7 @@ def _datasets(count: int) -> list[int]:
 
     now = timezone.now()
     datasets = Dataset.objects.bulk_create(
-        Dataset(key=f"broad-{count}-{number}", visibility="public") for number in range(count)
+        Dataset(dataset_id=f"broad-{count}-{number}", visibility="public") for number in range(count)
     )
     runs = Run.objects.bulk_create(
         Run(dataset=dataset, number=1, state="indexing", created_at=now, started_at=now, updated_at=now)

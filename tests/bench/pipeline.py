@@ -108,24 +108,24 @@ def _two_loops(folder: Path) -> None:
         loop.join()
 
 
-def _run(folder: Path, key: str) -> None:
+def _run(folder: Path, dataset_id: str) -> None:
     """A run from queued to ready, with its processes started and stopped."""
     from apps.pipeline.services import process_folder
     from apps.pipeline.work.runner import Outcome, Runner
 
-    outcome = Runner(process_folder(folder, key=key).pk).process()
+    outcome = Runner(process_folder(folder, dataset_id=dataset_id).pk).process()
     if outcome is not Outcome.READY:
         sys.exit(f"the run ended {outcome}")
 
 
 @contextmanager
-def _kept(key: str) -> Iterator[None]:
+def _kept(dataset_id: str) -> Iterator[None]:
     """Delete the dataset that is made in the block when it is over: deleting is no part of a run."""
     from apps.datasets.models import Dataset
     from apps.datasets.services import delete_dataset
 
     yield
-    delete_dataset(Dataset.objects.get(key=key))
+    delete_dataset(Dataset.objects.get(dataset_id=dataset_id))
 
 
 def _seconds(work: Callable[[], None]) -> float:

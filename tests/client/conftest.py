@@ -36,7 +36,7 @@ def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPa
 
 def shown(dataset_id: str = "cats") -> DatasetProgress:
     """How far a dataset is, as the database has it."""
-    return selectors.progress_of(Dataset.objects.get(key=dataset_id).pk)
+    return selectors.progress_of(Dataset.objects.get(dataset_id=dataset_id).pk)
 
 
 def until_silent(run: Run) -> None:
@@ -77,7 +77,7 @@ def cancelled_in(job: Callable[[], object]) -> Callable[[], list[Cancelled]]:
 def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats") -> DatasetProgress:
     """How far a dataset is, once ``condition`` holds."""
     wait_until(
-        lambda: Dataset.objects.filter(key=dataset_id).exists() and condition(shown(dataset_id)),
+        lambda: Dataset.objects.filter(dataset_id=dataset_id).exists() and condition(shown(dataset_id)),
         seconds=90,  # a reporter that could not reach its server waits up to 30 until it tries again
         what=f"{dataset_id} was not as expected",
     )

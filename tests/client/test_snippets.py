@@ -70,7 +70,7 @@ def test_the_command_line_reports(codes: dict[str, str], folder: Path) -> None:
 
 
 def test_the_page_of_a_dataset_offers_the_same_for_itself(server: Server, transactional_db: None) -> None:
-    Dataset.objects.create(key="cats", visibility="public")
+    Dataset.objects.create(dataset_id="cats", visibility="public")
     page = html.unescape(Client().get("/datasets/cats/", headers={"host": server.host}).text)
     for part in (f"{server.url}/api/datasets/cats/progress", f"export DATASET_PROGRESS_URL={server.url}", "YOUR_TOKEN"):
         assert part in page

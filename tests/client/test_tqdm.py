@@ -283,7 +283,7 @@ def test_captures_within_each_other() -> None:
             assert len(list(auto(range(5), desc="inner", file=io.StringIO()))) == 5
             assert len(list(tqdm(range(7), dataset="mice", file=io.StringIO()))) == 7
         outer.update(3)
-    assert [(shown(key).state, shown(key).current) for key in ("cats", "dogs", "mice")] == [
+    assert [(shown(name).state, shown(name).current) for name in ("cats", "dogs", "mice")] == [
         ("ready", 3),
         ("ready", 5),
         ("ready", 7),

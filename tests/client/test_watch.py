@@ -27,7 +27,7 @@ THREAD = "dataset-progress-watch"
 
 
 def say(**said: object) -> None:
-    dataset, _ = Dataset.objects.get_or_create(key="cats", defaults={"visibility": "private"})
+    dataset, _ = Dataset.objects.get_or_create(dataset_id="cats", defaults={"visibility": "private"})
     take([(dataset.pk, Report(**said))])  # type: ignore[arg-type]
 
 

@@ -26,7 +26,7 @@ def _put(*samples: Sample) -> None:
 
 
 def test_new_rows_are_there_with_all_their_values() -> None:
-    dataset = Dataset.objects.create(key="cats")
+    dataset = Dataset.objects.create(dataset_id="cats")
     block = EmbeddingBlock.objects.create(dataset=dataset, embedder="e", dimensions=1, sample_ids=b"", vectors=b"")
     sample = _sample(dataset, "a’b.jpg", embedding_block=block)
     _put(sample, _sample(dataset, "b.jpg"))
@@ -38,7 +38,7 @@ def test_new_rows_are_there_with_all_their_values() -> None:
 
 
 def test_a_row_that_is_there_keeps_its_id_and_takes_the_other_values() -> None:
-    dataset, other = Dataset.objects.create(key="cats"), Dataset.objects.create(key="dogs")
+    dataset, other = Dataset.objects.create(dataset_id="cats"), Dataset.objects.create(dataset_id="dogs")
     _put(_sample(dataset, "a.jpg"), _sample(other, "a.jpg"))
     before = Sample.objects.get(dataset=dataset)
     _put(_sample(dataset, "a.jpg", sha256="1" * 64, seen_in_run=2))
@@ -49,7 +49,7 @@ def test_a_row_that_is_there_keeps_its_id_and_takes_the_other_values() -> None:
 
 
 def test_a_constraint_refuses_them_all() -> None:
-    dataset = Dataset.objects.create(key="cats")
+    dataset = Dataset.objects.create(dataset_id="cats")
     with pytest.raises(IntegrityError), transaction.atomic():
         _put(_sample(dataset, "a.jpg"), _sample(dataset, "b.jpg", width=-1))
     assert not Sample.objects.exists()

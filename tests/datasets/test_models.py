@@ -13,44 +13,44 @@ from django.db import IntegrityError, connection, transaction
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 
 
-@pytest.mark.parametrize("key", ["a", "7", "cats", "Cats-2.0_final", "0.", "a" * 128, "a..b", "x-"])
-def test_a_good_id(db: None, key: str) -> None:
-    Dataset(key=key).full_clean()
+@pytest.mark.parametrize("dataset_id", ["a", "7", "cats", "Cats-2.0_final", "0.", "a" * 128, "a..b", "x-"])
+def test_a_good_id(db: None, dataset_id: str) -> None:
+    Dataset(dataset_id=dataset_id).full_clean()
 
 
 @pytest.mark.parametrize(
-    "key",
+    "dataset_id",
     [
         "", ".", "..", ".hidden", "-x", "_x", "a b", "a/b", "a\\b", "a%2Fb", "a\n", "a\0", "ä", "a" * 129, " a", "a ",
         "٣", "a?b", "a#b", "a:b",
     ],
 )  # fmt: skip
-def test_a_bad_id(db: None, key: str) -> None:
+def test_a_bad_id(db: None, dataset_id: str) -> None:
     with pytest.raises(ValidationError) as refusal:
-        Dataset(key=key).full_clean()
-    assert list(refusal.value.message_dict) == ["key"]
+        Dataset(dataset_id=dataset_id).full_clean()
+    assert list(refusal.value.message_dict) == ["dataset_id"]
 
 
 def test_an_id_is_taken_once(db: None) -> None:
-    Dataset.objects.create(key="cats")
+    Dataset.objects.create(dataset_id="cats")
     with pytest.raises(IntegrityError), transaction.atomic():
-        Dataset.objects.create(key="cats")
+        Dataset.objects.create(dataset_id="cats")
 
 
 def test_ids_differ_by_case(db: None) -> None:
-    Dataset.objects.create(key="cats")
-    Dataset.objects.create(key="Cats")
+    Dataset.objects.create(dataset_id="cats")
+    Dataset.objects.create(dataset_id="Cats")
     assert Dataset.objects.count() == 2
 
 
 def test_the_title_is_the_name_or_else_the_id() -> None:
-    assert Dataset(key="cats").title == str(Dataset(key="cats")) == "cats"
-    assert Dataset(key="cats", name="All my cats").title == "All my cats"
+    assert Dataset(dataset_id="cats").title == str(Dataset(dataset_id="cats")) == "cats"
+    assert Dataset(dataset_id="cats", name="All my cats").title == "All my cats"
 
 
 def test_a_dataset_outlives_its_owner(db: None) -> None:
     owner = User.objects.create_user("owner")
-    dataset = Dataset.objects.create(key="cats", owner=owner)
+    dataset = Dataset.objects.create(dataset_id="cats", owner=owner)
     owner.delete()
     dataset.refresh_from_db()
     assert dataset.owner is None
@@ -72,7 +72,7 @@ def block(dataset: Dataset, dimensions: int = 4) -> EmbeddingBlock:
 
 @pytest.fixture
 def dataset(db: None) -> Dataset:
-    return Dataset.objects.create(key="cats")
+    return Dataset.objects.create(dataset_id="cats")
 
 
 def refused(name: str) -> Any:
@@ -88,7 +88,7 @@ def test_visibility_is_one_of_two(dataset: Dataset) -> None:
 
 def test_a_path_is_there_once_in_a_dataset(dataset: Dataset) -> None:
     sample(dataset)
-    sample(Dataset.objects.create(key="dogs"))
+    sample(Dataset.objects.create(dataset_id="dogs"))
     with refused("sample_once_a_path"), transaction.atomic():
         sample(dataset)
 

@@ -29,11 +29,11 @@ def people(db: None) -> dict[str, User | AnonymousUser]:
 def datasets(people: dict[str, User]) -> dict[str, Dataset]:
     made = {}
     for visibility in ("public", "private"):
-        made[visibility] = Dataset.objects.create(key=visibility, visibility=visibility, owner=people["owner"])
+        made[visibility] = Dataset.objects.create(dataset_id=visibility, visibility=visibility, owner=people["owner"])
         made[visibility].members.add(people["member"])
     # Somebody else's, so that being an owner or a member somewhere says nothing about elsewhere.
     other = User.objects.create_user("other")
-    made["elsewhere"] = Dataset.objects.create(key="elsewhere", visibility="private", owner=other)
+    made["elsewhere"] = Dataset.objects.create(dataset_id="elsewhere", visibility="private", owner=other)
     made["elsewhere"].members.add(other)
     return made
 
@@ -42,18 +42,18 @@ def datasets(people: dict[str, User]) -> dict[str, Dataset]:
 @pytest.mark.parametrize("visibility", ["public", "private"])
 def test_visible_to(people: dict[str, Any], datasets: dict[str, Dataset], who: str, visibility: str) -> None:
     expected = SEES[who][visibility == "private"]
-    assert Dataset.objects.visible_to(people[who]).filter(key=visibility).exists() is expected
+    assert Dataset.objects.visible_to(people[who]).filter(dataset_id=visibility).exists() is expected
 
 
 @pytest.mark.parametrize("who", SEES)
 def test_a_private_dataset_of_others_is_seen_by_staff_alone(
     people: dict[str, Any], datasets: dict[str, Dataset], who: str
 ) -> None:
-    assert Dataset.objects.visible_to(people[who]).filter(key="elsewhere").exists() is (who == "staff")
+    assert Dataset.objects.visible_to(people[who]).filter(dataset_id="elsewhere").exists() is (who == "staff")
 
 
 def test_a_private_dataset_without_an_owner_is_seen_by_staff_alone(people: dict[str, Any]) -> None:
-    Dataset.objects.create(key="nobodys", visibility="private")
+    Dataset.objects.create(dataset_id="nobodys", visibility="private")
     seers = [who for who, user in people.items() if Dataset.objects.visible_to(user).exists()]
     assert seers == ["staff"]
 
@@ -61,8 +61,8 @@ def test_a_private_dataset_without_an_owner_is_seen_by_staff_alone(people: dict[
 def test_a_dataset_with_many_members_is_listed_once(people: dict[str, Any], datasets: dict[str, Dataset]) -> None:
     for number in range(5):
         datasets["public"].members.add(User.objects.create_user(f"member{number}"))
-    keys = [dataset.key for dataset in Dataset.objects.visible_to(people["member"])]
-    assert keys == ["private", "public"]
+    dataset_ids = [dataset.dataset_id for dataset in Dataset.objects.visible_to(people["member"])]
+    assert dataset_ids == ["private", "public"]
 
 
 @pytest.mark.parametrize("who", SEES)
@@ -72,4 +72,4 @@ def test_visible_to_takes_one_query(people: dict[str, Any], who: str, django_ass
 
 
 def test_a_dataset_is_private_unless_said_otherwise() -> None:
-    assert Dataset(key="x").visibility == "private"
+    assert Dataset(dataset_id="x").visibility == "private"

@@ -160,7 +160,7 @@ ASKING = "○ Asking every 2 s"
 @pytest.fixture
 def run(transactional_db: None) -> Run:
     """A run that is under way, of the dataset ``cats``."""
-    dataset = Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    dataset = Dataset.objects.create(dataset_id="cats", visibility=Dataset.Visibility.PUBLIC)
     run = progress.begin_run(dataset, [StagePlan("index", total=TOTAL)])
     return progress.start_stage(run.pk, "index")
 

@@ -47,8 +47,8 @@ def demo(log: Path, data_dir: Path, **values: str) -> Iterator[subprocess.Popen[
         process.wait(30)
 
 
-def progress(port: int, key: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/datasets/{key}/progress") as answer:
+def progress(port: int, dataset_id: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/datasets/{dataset_id}/progress") as answer:
         shown: dict[str, Any] = json.load(answer)
         return shown
 

@@ -278,7 +278,7 @@ def test_list_is_pushed_too(visit: Callable[..., Page], server: Server, run: Run
     progress.finish(run.pk)
     expect(row.locator(".dataset-progress-compact")).to_have_attribute("data-state", "ready")
     expect(focused).to_be_focused()
-    dogs = Dataset.objects.create(key="dogs.v2", visibility=Dataset.Visibility.PUBLIC)
+    dogs = Dataset.objects.create(dataset_id="dogs.v2", visibility=Dataset.Visibility.PUBLIC)
     expect(page.get_by_role("link", name="dogs.v2")).to_be_visible()
     progress.begin_run(dogs)
     expect(page.locator("[id='row-dogs.v2']")).to_contain_text("waiting for a worker")

@@ -47,17 +47,21 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     """A dataset in every state; returns a sample of the one that is ready."""
     make_images(tmp_path / "images", 8)
     (tmp_path / "images" / "broken.jpg").write_text("not an image")
-    ready = process_folder(tmp_path / "images", key="ready")
+    ready = process_folder(tmp_path / "images", dataset_id="ready")
     assert Runner(ready.pk).process() is Outcome.READY
     plan = [StagePlan("index"), StagePlan("embed", counts_as=State.EMBEDDING), StagePlan("check", label="Checking")]
     datasets = {
-        key: Dataset.objects.create(key=key, visibility=Dataset.Visibility.PUBLIC)
-        for key in ("new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error")
+        dataset_id: Dataset.objects.create(dataset_id=dataset_id, visibility=Dataset.Visibility.PUBLIC)
+        for dataset_id in ("new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error")
     }
-    runs = {key: progress.begin_run(dataset, plan).pk for key, dataset in datasets.items() if key != "new"}
-    for key in ("indexing", "paused", "error"):
-        progress.start_stage(runs[key], "index", total=100, message="Indexing samples... 45/100")
-        progress.report(runs[key], current=45)
+    runs = {
+        dataset_id: progress.begin_run(dataset, plan).pk
+        for dataset_id, dataset in datasets.items()
+        if dataset_id != "new"
+    }
+    for dataset_id in ("indexing", "paused", "error"):
+        progress.start_stage(runs[dataset_id], "index", total=100, message="Indexing samples... 45/100")
+        progress.report(runs[dataset_id], current=45)
     progress.start_stage(runs["unknown"], "index")
     progress.start_stage(runs["embedding"], "embed", total=3)
     progress.start_stage(runs["custom"], "check", total=7)
@@ -65,22 +69,22 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     progress.fail(runs["error"], "The disk is full.")
     # Everything as long as it may be, and without a gap.
     stage = StagePlan(LONG[:64], label=LONG[:100], unit=LONG[:32], total=12_500_000)
-    long = Dataset.objects.create(key=LONG, visibility=Dataset.Visibility.PUBLIC, name="N" + LONG)
+    long = Dataset.objects.create(dataset_id=LONG, visibility=Dataset.Visibility.PUBLIC, name="N" + LONG)
     run = progress.begin_run(long, [stage, StagePlan("embed", counts_as=State.EMBEDDING, total=12_500_000)])
     progress.start_stage(run.pk, stage.name)
     progress.report(run.pk, current=1_312_345, message=LONG * 7)
     progress.record_failures(run.pk, stage.name, [(LONG * 8, LONG * 3)])
-    return Sample.objects.filter(dataset__key="ready")[0]
+    return Sample.objects.filter(dataset__dataset_id="ready")[0]
 
 
 def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
     """Every page with its status, by who opens it: the admin, someone who may nothing, nobody."""
-    keys = ["new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error", "ready", LONG]
+    dataset_ids = ["new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error", "ready", LONG]
     return {
         "admin": [
             ("/", 200),
             ("/?q=nothing-like-it", 200),
-            *((f"/datasets/{key}/", 200) for key in keys),
+            *((f"/datasets/{dataset_id}/", 200) for dataset_id in dataset_ids),
             (f"/datasets/ready/samples/{sample.pk}/", 200),
             ("/datasets/ready/delete/", 200),
             ("/new/", 200),
@@ -139,7 +143,7 @@ def test_dataset_is_made_of_a_folder_in_the_browser_by_keyboard(
     page = open_page("/", sessionid=sessionid)
     page.get_by_role("link", name="New dataset").first.focus()
     page.keyboard.press("Enter")
-    page.locator("[name=key]").focus()
+    page.locator("[name=dataset_id]").focus()
     page.keyboard.type("photos")
     page.locator("[name=folder]").focus()
     page.keyboard.type(str(import_root / ".." / "elsewhere"))
@@ -149,7 +153,7 @@ def test_dataset_is_made_of_a_folder_in_the_browser_by_keyboard(
     page.locator("[name=folder]").fill(str(import_root / "photos"))
     page.keyboard.press("Enter")
     expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "pending")
-    run = Dataset.objects.get(key="photos").runs.get()
+    run = Dataset.objects.get(dataset_id="photos").runs.get()
     assert Runner(run.pk).process() is Outcome.READY
     expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "ready")
     expect(page.locator("#samples img")).to_have_count(3)
@@ -159,7 +163,7 @@ def test_deleting_asks_first(open_page: Callable[..., Page], everything: Sample,
     page = open_page("/datasets/ready/", sessionid=sessionid)
     page.get_by_role("link", name="Delete").click()
     expect(page.locator("main")).to_contain_text("8")
-    assert Dataset.objects.filter(key="ready").exists()
+    assert Dataset.objects.filter(dataset_id="ready").exists()
     page.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(re.compile(r"//[^/]+/$"))
-    assert not Dataset.objects.filter(key="ready").exists()
+    assert not Dataset.objects.filter(dataset_id="ready").exists()

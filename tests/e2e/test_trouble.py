@@ -41,7 +41,7 @@ new MutationObserver(() => {
 def make(run: Run) -> Run:
     """The dataset of ``run`` anew, under the same id, with a run that is under way."""
     Dataset.objects.filter(pk=run.dataset_id).delete()
-    dataset = Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    dataset = Dataset.objects.create(dataset_id="cats", visibility=Dataset.Visibility.PUBLIC)
     new = progress.begin_run(dataset, [progress.StagePlan("index", total=TOTAL)])
     return progress.start_stage(new.pk, "index")
 
@@ -290,7 +290,7 @@ def test_header_of_a_page_without_a_bar_rests_and_wakes(visit: Callable[..., Pag
 def test_answer_for_a_page_that_was_left_is_not_shown_on_the_next(
     visit: Callable[..., Page], server: Server, run: Run
 ) -> None:
-    Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
     page = visit_and_poll(visit, f"{server.url}/datasets/cats/")
     held: list[Route] = []
     page.route("**/cats/progress/bar/**", lambda route: held.append(route))
@@ -596,7 +596,7 @@ def test_list_that_could_not_fetch_its_new_rows_fetches_them_again(
     is_live(page)
     page.route(f"{server.url}/*", lambda route: route.fulfill(body="<p>Be back soon</p>", content_type="text/html"))
     with page.expect_response(f"{server.url}/*"):
-        Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+        Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
     page.unroute_all()
     # Sooner than after the minute when rows are old in any case.
     expect(page.get_by_role("link", name="dogs", exact=True)).to_be_visible(timeout=30 * SECONDS)
@@ -614,7 +614,7 @@ def test_list_whose_rows_change_while_its_socket_is_opened_opens_another(
     held: list[Route] = []
     page.route(re.compile(r"/(\?.*)?$"), lambda route: held.append(route))
     pass_time(page, lambda: held, "it does not poll")
-    Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
     before = len(asked)
     pass_time(page, lambda: len(asked) > before, "it does not try another socket")
     let_go(page, held)  # and the answer comes while the socket is being opened
@@ -623,7 +623,7 @@ def test_list_whose_rows_change_while_its_socket_is_opened_opens_another(
 
 
 def test_changes_that_come_together_are_all_announced(visit: Callable[..., Page], server: Server, run: Run) -> None:
-    dogs = Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    dogs = Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
     other = progress.begin_run(dogs)
     page = visit(f"{server.url}/")
     is_live(page)

@@ -72,7 +72,7 @@ class Socket:
 
 @pytest.fixture
 def dataset(transactional_db: None) -> Dataset:
-    return Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    return Dataset.objects.create(dataset_id="cats", visibility=Dataset.Visibility.PUBLIC)
 
 
 @contextmanager
@@ -98,5 +98,5 @@ def login(user: User) -> dict[str, str]:
 
 @pytest.fixture
 def socket(server: Server, dataset: Dataset) -> Iterator[Socket]:
-    with open_socket(server, dataset.key) as socket:
+    with open_socket(server, dataset.dataset_id) as socket:
         yield socket

@@ -37,7 +37,7 @@ TAKEN: dict[str, Callable[[User, Dataset], object]] = {
 @pytest.mark.parametrize("how", TAKEN)
 def test_access_that_is_taken_away_closes_the_socket(server: Server, transactional_db: None, how: str) -> None:
     member = User.objects.create_user("member", password="one")
-    dataset = Dataset.objects.create(key="mice")
+    dataset = Dataset.objects.create(dataset_id="mice")
     dataset.members.add(member)
     with open_socket(server, "mice", additional_headers=login(member)) as socket:
         socket.subscribe()
@@ -51,7 +51,7 @@ def test_dataset_that_becomes_private_is_lost_to_those_who_may_not_see_it_alone(
     server: Server, dataset: Dataset
 ) -> None:
     owner = User.objects.create_user("owner")
-    Dataset.objects.create(key="dogs", visibility=Dataset.Visibility.PUBLIC)
+    Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
     dataset.owner = owner
     dataset.save()
     with open_many(server) as stranger, open_many(server, additional_headers=login(owner)) as own:
@@ -62,5 +62,5 @@ def test_dataset_that_becomes_private_is_lost_to_those_who_may_not_see_it_alone(
         assert "cats" in stranger.receive()["message"]
         services.begin_run(dataset)
         assert own.update()["dataset_id"] == "cats"
-        services.begin_run(Dataset.objects.get(key="dogs"))
+        services.begin_run(Dataset.objects.get(dataset_id="dogs"))
         assert stranger.update()["dataset_id"] == "dogs"

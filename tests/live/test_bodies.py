@@ -16,7 +16,7 @@ from tests.processes import Server
 )
 def test_what_is_no_json_is_refused_in_json(server: Server, dataset: Dataset, content_type: str) -> None:
     headers = {"Authorization": f"Bearer {tokens.issue('x')[1]}", "Content-Type": content_type}
-    for path in (f"/api/datasets/{dataset.key}/progress", "/api/progress"):
+    for path in (f"/api/datasets/{dataset.dataset_id}/progress", "/api/progress"):
         response = httpx.post(server.url + path, content=b'{"current": 1}', headers=headers, timeout=60)
         assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
 
@@ -25,6 +25,6 @@ def test_a_body_that_is_too_large_is_refused_in_json(server: Server, dataset: Da
     headers = {"Authorization": f"Bearer {tokens.issue('x')[1]}", "Content-Type": "application/json"}
     body = b'{"message": "' + b"m" * 10_000_000 + b'"}'
     response = httpx.post(
-        f"{server.url}/api/datasets/{dataset.key}/progress", content=body, headers=headers, timeout=60
+        f"{server.url}/api/datasets/{dataset.dataset_id}/progress", content=body, headers=headers, timeout=60
     )
     assert (response.status_code, response.json()["code"]) == (413, "too_large")

@@ -110,7 +110,7 @@ async def aside(write: Any, *arguments: Any) -> None:
 def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "ACCESS_SECONDS", 0.2)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
-    secret = Dataset.objects.create(key="secret", visibility="private")
+    secret = Dataset.objects.create(dataset_id="secret", visibility="private")
 
     async def main() -> None:
         async with hub_of_its_own() as one:
@@ -129,7 +129,7 @@ def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.
 
 
 def test_dataset_that_cannot_be_shown_hides_no_other(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
-    broken = Dataset.objects.create(key="broken", visibility="public")
+    broken = Dataset.objects.create(dataset_id="broken", visibility="public")
     take([(broken.pk, Report(state=State.INDEXING, total=5))])
     Stage.objects.update(readings=[["x", 1], ["y", 2]])
 

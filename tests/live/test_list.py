@@ -14,7 +14,7 @@ from tests.processes import Server
 
 
 def test_a_dataset_made_between_the_page_and_its_socket_is_told(server: Server, transactional_db: None) -> None:
-    Dataset.objects.create(key="cats", visibility="public")
+    Dataset.objects.create(dataset_id="cats", visibility="public")
     page = Client().get("/").content.decode()
     newest = re.search(r'data-newest="([^"]+)"', page)
     assert newest is not None
@@ -22,7 +22,7 @@ def test_a_dataset_made_between_the_page_and_its_socket_is_told(server: Server, 
     with connect(address) as socket:
         assert socket.recv(timeout=30) == KEEPALIVE  # at once, also where there is no row
         assert 'id="row-' in heard(socket)  # no word of a new one before
-        Dataset.objects.create(key="dogs", visibility="public")
+        Dataset.objects.create(dataset_id="dogs", visibility="public")
         assert heard(socket) == f"{NEW_DATASET}<!-- watchers 1 -->"
     with connect(address) as late:
         assert {heard(late)[: len(NEW_DATASET)] for _ in range(2)} >= {NEW_DATASET}
@@ -30,8 +30,8 @@ def test_a_dataset_made_between_the_page_and_its_socket_is_told(server: Server, 
 
 @pytest.mark.parametrize("way", ["deleted", "private"])
 def test_a_row_that_is_gone_is_told(server: Server, transactional_db: None, way: str) -> None:
-    dataset = Dataset.objects.create(key="cats", visibility="public")
-    Dataset.objects.create(key="dogs", visibility="public")
+    dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
+    Dataset.objects.create(dataset_id="dogs", visibility="public")
     newest = f"{Dataset.objects.latest('pk').created_at.timestamp():.6f}"
     with connect(f"{server.socket_url}/progress/live/?id=cats&id=dogs&newest={newest}") as socket:
         for _ in range(2):
@@ -44,7 +44,7 @@ def test_a_row_that_is_gone_is_told(server: Server, transactional_db: None, way:
 
 
 def test_a_row_that_went_before_its_socket_came_is_told(server: Server, transactional_db: None) -> None:
-    dataset = Dataset.objects.create(key="cats", visibility="public")
+    dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
     newest = f"{dataset.created_at.timestamp():.6f}"
     with connect(f"{server.socket_url}/progress/live/?id=cats&id=dogs&newest={newest}") as socket:
         assert heard(socket) == GONE_ROW

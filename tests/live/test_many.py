@@ -20,8 +20,11 @@ def many(server: Server, transactional_db: None) -> Iterator[Socket]:
         yield socket
 
 
-def make(*keys: str) -> list[Dataset]:
-    return [Dataset.objects.create(key=key, visibility=Dataset.Visibility.PUBLIC) for key in keys]
+def make(*dataset_ids: str) -> list[Dataset]:
+    return [
+        Dataset.objects.create(dataset_id=dataset_id, visibility=Dataset.Visibility.PUBLIC)
+        for dataset_id in dataset_ids
+    ]
 
 
 def updates(socket: Socket, count: int) -> dict[str, int]:
@@ -85,18 +88,18 @@ def test_datasets_are_named_by_a_list_of_words(many: Socket, named: object) -> N
 
 
 def test_a_thousand_datasets_can_be_watched_and_no_more(many: Socket) -> None:
-    keys = [f"set-{number:04}" for number in range(SUBSCRIPTIONS + 1)]
-    Dataset.objects.bulk_create(Dataset(key=key, visibility="public") for key in keys)
+    dataset_ids = [f"set-{number:04}" for number in range(SUBSCRIPTIONS + 1)]
+    Dataset.objects.bulk_create(Dataset(dataset_id=dataset_id, visibility="public") for dataset_id in dataset_ids)
     for start in range(0, SUBSCRIPTIONS, 200):
-        many.send({"type": "subscribe", "dataset_ids": keys[start : start + 200]})
-    assert set(updates(many, SUBSCRIPTIONS)) == set(keys[:SUBSCRIPTIONS])
-    many.send({"type": "subscribe", "dataset_id": keys[-1]})
+        many.send({"type": "subscribe", "dataset_ids": dataset_ids[start : start + 200]})
+    assert set(updates(many, SUBSCRIPTIONS)) == set(dataset_ids[:SUBSCRIPTIONS])
+    many.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
     assert many.receive() == {"type": "error", "message": f"A connection may watch {SUBSCRIPTIONS} datasets."}
-    services.begin_run(Dataset.objects.get(key=keys[7]))
-    assert updates(many, 1) == {keys[7]: 1}
+    services.begin_run(Dataset.objects.get(dataset_id=dataset_ids[7]))
+    assert updates(many, 1) == {dataset_ids[7]: 1}
     # One that is watched already takes no further place, and one that is let go makes room.
-    many.send({"type": "subscribe", "dataset_id": keys[7]})
-    assert updates(many, 1) == {keys[7]: 1}
-    many.send({"type": "unsubscribe", "dataset_id": keys[0]})
-    many.send({"type": "subscribe", "dataset_id": keys[-1]})
-    assert updates(many, 1) == {keys[-1]: 0}
+    many.send({"type": "subscribe", "dataset_id": dataset_ids[7]})
+    assert updates(many, 1) == {dataset_ids[7]: 1}
+    many.send({"type": "unsubscribe", "dataset_id": dataset_ids[0]})
+    many.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
+    assert updates(many, 1) == {dataset_ids[-1]: 0}

@@ -128,9 +128,9 @@ def test_handshake_that_is_none_is_refused_in_words(server: Server, dataset: Dat
         assert line.recv(4096).startswith(b"HTTP/1.1 400 ")
 
 
-@pytest.mark.parametrize("key", ["dogs", "d" * 129, "-dogs"], ids=["free", "too long", "no id"])
-def test_unknown_dataset_is_closed(server: Server, dataset: Dataset, key: str) -> None:
-    answer, code = _refused(server, key)
+@pytest.mark.parametrize("dataset_id", ["dogs", "d" * 129, "-dogs"], ids=["free", "too long", "no id"])
+def test_unknown_dataset_is_closed(server: Server, dataset: Dataset, dataset_id: str) -> None:
+    answer, code = _refused(server, dataset_id)
     assert answer["type"] == "error"
     assert code == 4404
 
@@ -138,7 +138,7 @@ def test_unknown_dataset_is_closed(server: Server, dataset: Dataset, key: str) -
 def test_private_dataset_is_refused_in_the_words_of_an_unknown_one(server: Server, dataset: Dataset) -> None:
     owner = User.objects.create_user("owner")
     stranger = User.objects.create_user("stranger")
-    Dataset.objects.create(key="mice", owner=owner)
+    Dataset.objects.create(dataset_id="mice", owner=owner)
     unknown, _ = _refused(server, "dogs")
     for headers in ({}, login(stranger)):
         answer, code = _refused(server, "mice", additional_headers=headers)

@@ -33,24 +33,24 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture
 def datasets(transactional_db: None) -> dict[str, int]:
     """Row ids by id."""
-    Dataset.objects.bulk_create(Dataset(key=f"set-{number}", visibility="public") for number in range(DATASETS))
-    return dict(Dataset.objects.values_list("key", "pk"))
+    Dataset.objects.bulk_create(Dataset(dataset_id=f"set-{number}", visibility="public") for number in range(DATASETS))
+    return dict(Dataset.objects.values_list("dataset_id", "pk"))
 
 
 def test_reader_that_was_away_skips_what_is_old(server: Server, datasets: dict[str, int]) -> None:
-    keys = list(datasets)
+    dataset_ids = list(datasets)
     with socket.socket() as line, open_many(server) as watcher:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.connect(("127.0.0.1", server.port))
         with connect(f"{server.socket_url}/api/progress/ws", sock=line, max_queue=1, ping_interval=None) as slow:
-            slow.send(json.dumps({"type": "subscribe", "dataset_ids": keys}))
-            watcher.send({"type": "subscribe", "dataset_id": keys[-1]})
+            slow.send(json.dumps({"type": "subscribe", "dataset_ids": dataset_ids}))
+            watcher.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
             for count in range(1, ROUNDS + 1):
                 report = Report(current=count, total=ROUNDS, message=MESSAGE)
                 take([(pk, report) for pk in datasets.values()])
                 watcher.until(count)  # each round is sent before the next is reported
 
-            seen: dict[str, list[int]] = {key: [] for key in keys}
+            seen: dict[str, list[int]] = {dataset_id: [] for dataset_id in dataset_ids}
             while any(ROUNDS not in versions for versions in seen.values()):
                 update = json.loads(slow.recv(timeout=30))["payload"]
                 seen[update["dataset_id"]].append(update["version"])
@@ -61,25 +61,25 @@ def test_reader_that_was_away_skips_what_is_old(server: Server, datasets: dict[s
 
 
 def test_reader_that_takes_nothing_holds_up_nobody(server: Server, datasets: dict[str, int]) -> None:
-    keys = list(datasets)
-    private = Dataset.objects.create(key="secret", visibility="public")
+    dataset_ids = list(datasets)
+    private = Dataset.objects.create(dataset_id="secret", visibility="public")
     with socket.socket() as line, open_many(server) as watcher, open_many(server) as stranger:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.connect(("127.0.0.1", server.port))
         with connect(f"{server.socket_url}/api/progress/ws", sock=line, max_queue=1, ping_interval=None) as slow:
-            slow.send(json.dumps({"type": "subscribe", "dataset_ids": [*keys, "secret"]}))
+            slow.send(json.dumps({"type": "subscribe", "dataset_ids": [*dataset_ids, "secret"]}))
             stranger.send({"type": "subscribe", "dataset_id": "secret"})
             stranger.update()
-            watcher.send({"type": "subscribe", "dataset_id": keys[-1]})
+            watcher.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
             for count in range(1, ROUNDS + 1):
                 report = Report(current=count, total=ROUNDS, message=MESSAGE)
                 take([(pk, report) for pk in datasets.values()])
                 watcher.until(count)
             # It is told that one is gone, and that it may not see another any more; and takes neither.
-            Dataset.objects.get(key=keys[0]).delete()
+            Dataset.objects.get(dataset_id=dataset_ids[0]).delete()
             Dataset.objects.filter(pk=private.pk).update(visibility="private")
             assert "secret" in stranger.receive()["message"]
-            take([(datasets[keys[-1]], Report(current=1, stage="next"))])
+            take([(datasets[dataset_ids[-1]], Report(current=1, stage="next"))])
             watcher.until(ROUNDS + 1)
             # Nor does it keep the server from ending.
             server.process.send_signal(signal.SIGTERM)

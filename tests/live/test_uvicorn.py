@@ -34,10 +34,12 @@ def _get(server: Server, path: str, **headers: str) -> HTTPResponse:
 
 
 def test_everything_is_served(uvicorn: Server, dataset: Dataset) -> None:
-    assert _get(uvicorn, f"/datasets/{dataset.key}/").status == 200
-    api = _get(uvicorn, f"/api/datasets/{dataset.key}/progress")
-    assert _get(uvicorn, f"/api/datasets/{dataset.key}/progress", If_None_Match=api.headers["ETag"]).status == 304
-    with open_socket(uvicorn, dataset.key) as socket:
+    assert _get(uvicorn, f"/datasets/{dataset.dataset_id}/").status == 200
+    api = _get(uvicorn, f"/api/datasets/{dataset.dataset_id}/progress")
+    assert (
+        _get(uvicorn, f"/api/datasets/{dataset.dataset_id}/progress", If_None_Match=api.headers["ETag"]).status == 304
+    )
+    with open_socket(uvicorn, dataset.dataset_id) as socket:
         socket.subscribe()
         assert socket.update()["state"] == "pending"
         run = progress.begin_run(dataset)
@@ -46,7 +48,7 @@ def test_everything_is_served(uvicorn: Server, dataset: Dataset) -> None:
 
 
 def test_sockets_are_closed_in_good_order_when_it_ends(uvicorn: Server, dataset: Dataset) -> None:
-    with open_socket(uvicorn, dataset.key) as socket:
+    with open_socket(uvicorn, dataset.dataset_id) as socket:
         socket.subscribe()
         socket.update()
         uvicorn.process.send_signal(signal.SIGTERM)

@@ -44,17 +44,20 @@ SEES: dict[str, tuple[bool, bool]] = {
 REFUSED = ["token that was revoked", "token that has expired", "token of a closed account", "token that is none"]
 
 PATHS: dict[str, str] = {
-    "page": "/datasets/{key}/",
-    "header partial": "/datasets/{key}/progress/header/",
-    "bar partial": "/datasets/{key}/progress/bar/",
-    "sample": "/datasets/{key}/samples/{sample}/",
-    "thumbnail": "/datasets/{key}/samples/{sample}/thumbnail/",
-    "API": "/api/datasets/{key}/progress",
-    "API, the dataset": "/api/datasets/{key}",
-    "API, its runs": "/api/datasets/{key}/runs",
-    "API, a run": "/api/datasets/{key}/runs/1",
+    "page": "/datasets/{dataset_id}/",
+    "header partial": "/datasets/{dataset_id}/progress/header/",
+    "bar partial": "/datasets/{dataset_id}/progress/bar/",
+    "sample": "/datasets/{dataset_id}/samples/{sample}/",
+    "thumbnail": "/datasets/{dataset_id}/samples/{sample}/thumbnail/",
+    "API": "/api/datasets/{dataset_id}/progress",
+    "API, the dataset": "/api/datasets/{dataset_id}",
+    "API, its runs": "/api/datasets/{dataset_id}/runs",
+    "API, a run": "/api/datasets/{dataset_id}/runs/1",
 }
-SOCKETS = {"page's socket": "/datasets/{key}/progress/live/", "API's socket": "/api/datasets/{key}/progress/ws"}
+SOCKETS = {
+    "page's socket": "/datasets/{dataset_id}/progress/live/",
+    "API's socket": "/api/datasets/{dataset_id}/progress/ws",
+}
 
 
 @pytest.fixture
@@ -62,8 +65,8 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
     """The headers of each caller."""
     users = {name: User.objects.create_user(name, is_staff=name == "staff") for name in SEES if " " not in name}
     gone = User.objects.create_user("gone", is_active=False, is_staff=True)
-    for key in ("private", "public"):
-        dataset = Dataset.objects.create(key=key, visibility=key, owner=users["owner"])
+    for dataset_id in ("private", "public"):
+        dataset = Dataset.objects.create(dataset_id=dataset_id, visibility=dataset_id, owner=users["owner"])
         dataset.members.add(users["member"])
         services.begin_run(dataset)
         sample = Sample.objects.create(
@@ -101,9 +104,9 @@ def test_what_a_caller_may_see(server: Server, people: dict[str, dict[str, str]]
             if by_token and not name.startswith("API"):
                 continue  # tokens are for the API alone: pages know sessions
             there = []
-            for key in ("private", "public"):
-                sample = Sample.objects.get(dataset__key=key)
-                response = client.get(path.format(key=key, sample=sample.pk))
+            for dataset_id in ("private", "public"):
+                sample = Sample.objects.get(dataset__dataset_id=dataset_id)
+                response = client.get(path.format(dataset_id=dataset_id, sample=sample.pk))
                 assert response.status_code in (200, 404), (name, response.status_code)
                 there.append(response.status_code == 200)
             seen[name] = (there[0], there[1])
@@ -115,7 +118,10 @@ def test_what_a_caller_may_see(server: Server, people: dict[str, dict[str, str]]
     for name, path in SOCKETS.items():
         if by_token and not name.startswith("API"):
             continue
-        seen[name] = tuple(hears(server, path.format(key=key), key, people[who]) for key in ("private", "public"))  # type: ignore[assignment]
+        seen[name] = tuple(
+            hears(server, path.format(dataset_id=dataset_id), dataset_id, people[who])
+            for dataset_id in ("private", "public")
+        )  # type: ignore[assignment]
     assert seen == dict.fromkeys(seen, SEES[who])
 
 
@@ -125,15 +131,15 @@ def test_a_token_that_does_not_hold_is_refused(server: Server, people: dict[str,
         response = httpx.get(server.url + path, headers=people[who], timeout=60)
         assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
         assert response.headers["WWW-Authenticate"] == "Bearer"
-    assert not hears(server, SOCKETS["API's socket"].format(key="public"), "public", people[who])
+    assert not hears(server, SOCKETS["API's socket"].format(dataset_id="public"), "public", people[who])
 
 
-def hears(server: Server, path: str, key: str, headers: dict[str, str]) -> bool:
+def hears(server: Server, path: str, dataset_id: str, headers: dict[str, str]) -> bool:
     """Whether a socket says how far the dataset is; else it has to be closed as for one that is not there."""
     heard: list[str] = []
     with connect(server.socket_url + path, additional_headers=headers) as socket:
         if path.startswith("/api/"):
-            socket.send(json.dumps({"type": "subscribe", "dataset_id": key}))
+            socket.send(json.dumps({"type": "subscribe", "dataset_id": dataset_id}))
         with suppress(ConnectionClosed):
             while not any("progress" in text for text in heard):
                 heard.append(str(socket.recv(timeout=30)))
@@ -145,7 +151,7 @@ def test_the_hash_of_a_token_is_no_token(server: Server, people: dict[str, dict[
     stored = Token.objects.filter(user=None, datasets="*", revoked_at=None, expires_at=None).first()
     assert stored is not None
     for headers in ({"Cookie": f"sessionid=token:{stored.digest}"}, {"Authorization": f"Bearer {stored.digest}"}):
-        assert not hears(server, SOCKETS["API's socket"].format(key="private"), "private", headers)
+        assert not hears(server, SOCKETS["API's socket"].format(dataset_id="private"), "private", headers)
 
 
 WRITERS: dict[str, tuple[int, int]] = {
@@ -168,19 +174,21 @@ STEERERS = {"token of a member": (403, 403)}
 @pytest.mark.parametrize("who", WRITERS)
 def test_what_a_caller_may_write(server: Server, people: dict[str, dict[str, str]], who: str) -> None:
     asked: dict[str, Callable[[httpx.Client, str], Any]] = {
-        "report": lambda client, key: client.post(f"/api/datasets/{key}/progress", json={"current": 1}),
-        "batch": lambda client, key: client.post(
-            "/api/progress", json={"updates": [{"dataset_id": key, "current": 2}]}
+        "report": lambda client, dataset_id: client.post(f"/api/datasets/{dataset_id}/progress", json={"current": 1}),
+        "batch": lambda client, dataset_id: client.post(
+            "/api/progress", json={"updates": [{"dataset_id": dataset_id, "current": 2}]}
         ),
-        "run": lambda client, key: client.post(f"/api/datasets/{key}/runs", json={"replace": True}),
-        "control": lambda client, key: client.post(f"/api/datasets/{key}/control", json={"action": "pause"}),
-        "delete": lambda client, key: client.delete(f"/api/datasets/{key}"),
+        "run": lambda client, dataset_id: client.post(f"/api/datasets/{dataset_id}/runs", json={"replace": True}),
+        "control": lambda client, dataset_id: client.post(
+            f"/api/datasets/{dataset_id}/control", json={"action": "pause"}
+        ),
+        "delete": lambda client, dataset_id: client.delete(f"/api/datasets/{dataset_id}"),
     }
     with httpx.Client(base_url=server.url, headers=people[who], timeout=60) as client:
         for name, ask in asked.items():
             got = []
-            for key in ("private", "public"):
-                response = ask(client, key)
+            for dataset_id in ("private", "public"):
+                response = ask(client, dataset_id)
                 status = response.status_code
                 if name == "batch" and status == 200:
                     status = response.json()["results"][0]["status"]

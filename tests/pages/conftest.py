@@ -38,12 +38,12 @@ def staff(db: None) -> User:
 
 @pytest.fixture
 def public(owner: User) -> Dataset:
-    return Dataset.objects.create(key="open-1", name="Open <one>", visibility="public", owner=owner)
+    return Dataset.objects.create(dataset_id="open-1", name="Open <one>", visibility="public", owner=owner)
 
 
 @pytest.fixture
 def private(owner: User) -> Dataset:
-    return Dataset.objects.create(key="shut.1", visibility="private", owner=owner)
+    return Dataset.objects.create(dataset_id="shut.1", visibility="private", owner=owner)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def samples_in() -> Callable[..., list[Sample]]:
             "thumbnail_height": 192, "seen_in_run": 1, **values,
         }  # fmt: skip
         rows = [
-            Sample(dataset=dataset, path=f"{dataset.key}/{i:05}.jpg", sha256=f"{i:064x}", **fields)
+            Sample(dataset=dataset, path=f"{dataset.dataset_id}/{i:05}.jpg", sha256=f"{i:064x}", **fields)
             for i in range(number)
         ]
         return Sample.objects.bulk_create(rows)

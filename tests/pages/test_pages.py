@@ -25,7 +25,9 @@ STATES = ["pending", "indexing", "embedding", "ready", "error"]
 
 
 def many(owner: User, run_in: RunIn, number: int, prefix: str = "set") -> list[Dataset]:
-    datasets = [Dataset.objects.create(key=f"{prefix}-{i:03}", visibility="public", owner=owner) for i in range(number)]
+    datasets = [
+        Dataset.objects.create(dataset_id=f"{prefix}-{i:03}", visibility="public", owner=owner) for i in range(number)
+    ]
     for i, dataset in enumerate(datasets):
         run_in(dataset, STATES[i % len(STATES)])
     return datasets
@@ -50,25 +52,25 @@ def test_each_state_has_its_bar_in_the_list(client: Client, public: Dataset, run
     assert f'data-state="{state}"' in html
     assert "Open &lt;one&gt;" in html
     moving = state not in ("ready", "error")
-    assert f'data-socket="/progress/live/?id={public.key}"' in html
+    assert f'data-socket="/progress/live/?id={public.dataset_id}"' in html
     assert ('http-equiv="refresh"' in html) is moving
 
 
 def test_the_list_shows_what_one_may_see(
     as_user: AsUser, public: Dataset, private: Dataset, owner: User, stranger: User, staff: User
 ) -> None:
-    assert rows(as_user(None).get("/").text) == [public.key]
-    assert rows(as_user(stranger).get("/").text) == [public.key]
-    assert set(rows(as_user(owner).get("/").text)) == {public.key, private.key}
-    assert set(rows(as_user(staff).get("/").text)) == {public.key, private.key}
+    assert rows(as_user(None).get("/").text) == [public.dataset_id]
+    assert rows(as_user(stranger).get("/").text) == [public.dataset_id]
+    assert set(rows(as_user(owner).get("/").text)) == {public.dataset_id, private.dataset_id}
+    assert set(rows(as_user(staff).get("/").text)) == {public.dataset_id, private.dataset_id}
     private.members.add(stranger)
-    assert set(rows(as_user(stranger).get("/").text)) == {public.key, private.key}
+    assert set(rows(as_user(stranger).get("/").text)) == {public.dataset_id, private.dataset_id}
 
 
 def test_no_two_elements_share_an_id_whatever_datasets_are_called(client: Client, owner: User, run_in: RunIn) -> None:
     """Of two that do, a push would replace the wrong one."""
     for prefix in ("", "bar-", "of-", "compact-", "compact-bar-", "compact-of-", "progress-of-", "row-", "link-"):
-        run_in(Dataset.objects.create(key=f"{prefix}cats", visibility="public", owner=owner), "indexing")
+        run_in(Dataset.objects.create(dataset_id=f"{prefix}cats", visibility="public", owner=owner), "indexing")
     for page in ("/", "/datasets/bar-cats/", "/datasets/compact-of-cats/"):
         ids = re.findall(r'\sid="([^"]+)"', client.get(page).text)
         assert len(ids) == len(set(ids)), page
@@ -76,7 +78,7 @@ def test_no_two_elements_share_an_id_whatever_datasets_are_called(client: Client
 
 def test_search_and_filter(client: Client, owner: User, run_in: RunIn) -> None:
     many(owner, run_in, 5)
-    Dataset.objects.filter(key="set-003").update(name="Alpine flora")
+    Dataset.objects.filter(dataset_id="set-003").update(name="Alpine flora")
     assert rows(client.get("/", {"q": "ALPINE"}).text) == ["set-003"]
     assert rows(client.get("/", {"q": "set-004"}).text) == ["set-004"]
     assert rows(client.get("/", {"state": "embedding"}).text) == ["set-002"]
@@ -86,7 +88,7 @@ def test_search_and_filter(client: Client, owner: User, run_in: RunIn) -> None:
 
 
 def test_a_dataset_that_never_ran_is_pending(client: Client, public: Dataset) -> None:
-    assert rows(client.get("/", {"state": "pending"}).text) == [public.key]
+    assert rows(client.get("/", {"state": "pending"}).text) == [public.dataset_id]
     assert rows(client.get("/", {"state": "ready"}).text) == []
 
 
@@ -95,18 +97,18 @@ def test_orders(client: Client, owner: User, run_in: RunIn) -> None:
     Dataset.objects.filter(pk=first.pk).update(name="Zebra")
     services.report(Run.objects.get(dataset=second).pk, current=50)
     orders = {
-        "updated": [second.key, third.key, first.key],
-        "name": [second.key, third.key, first.key],
-        "state": [second.key, third.key, first.key],
-        "created": [third.key, second.key, first.key],
-        "garbage": [second.key, third.key, first.key],
+        "updated": [second.dataset_id, third.dataset_id, first.dataset_id],
+        "name": [second.dataset_id, third.dataset_id, first.dataset_id],
+        "state": [second.dataset_id, third.dataset_id, first.dataset_id],
+        "created": [third.dataset_id, second.dataset_id, first.dataset_id],
+        "garbage": [second.dataset_id, third.dataset_id, first.dataset_id],
     }
-    for sort, keys in orders.items():
-        assert rows(client.get("/", {"sort": sort}).text) == keys, sort
+    for sort, dataset_ids in orders.items():
+        assert rows(client.get("/", {"sort": sort}).text) == dataset_ids, sort
 
 
 def test_pages_of_fifty(client: Client, owner: User) -> None:
-    Dataset.objects.bulk_create(Dataset(key=f"d{i:03}", visibility="public", owner=owner) for i in range(120))
+    Dataset.objects.bulk_create(Dataset(dataset_id=f"d{i:03}", visibility="public", owner=owner) for i in range(120))
     first = client.get("/", {"sort": "name"}).text
     assert rows(first) == [f"d{i:03}" for i in range(50)]
     assert 'href="?sort=name&amp;page=3"' in first
@@ -135,7 +137,7 @@ def test_the_rows_alone_are_given_to_who_asks_for_them(client: Client, public: D
     html = client.get("/", headers={"HX-Request": "true"}).text
     assert html.strip().startswith('<div id="rows"')
     assert "<html" not in html
-    assert rows(html) == [public.key]
+    assert rows(html) == [public.dataset_id]
 
 
 @pytest.mark.parametrize("state", [None, *STATES])
@@ -145,7 +147,7 @@ def test_the_page_of_each_state(client: Client, public: Dataset, run_in: RunIn, 
     html = client.get(public.get_absolute_url()).text
     assert 'id="dataset-live"' in html
     assert 'id="progress-header"' in html
-    assert f'data-socket="/datasets/{public.key}/progress/live/"' in html
+    assert f'data-socket="/datasets/{public.dataset_id}/progress/live/"' in html
     assert "data-sentence" in html
     moving = state in ("pending", "indexing", "embedding")
     assert ('http-equiv="refresh"' in html) is moving
@@ -202,7 +204,7 @@ def link(html: str, rel: str) -> str:
 def test_the_gallery_goes_forth_and_back(client: Client, public: Dataset, samples_in: SamplesIn) -> None:
     samples_in(public, 150)
     address = public.get_absolute_url()
-    paths = [f"{public.key}/{i:05}.jpg" for i in range(150)]
+    paths = [f"{public.dataset_id}/{i:05}.jpg" for i in range(150)]
     first = client.get(address).text
     assert gallery(first) == paths[:60]
     assert 'rel="prev"' not in first
@@ -249,7 +251,7 @@ def test_a_cursor_that_is_none_is_no_error(client: Client, public: Dataset, samp
 def test_a_thumbnail_has_its_place_before_it_is_there(client: Client, public: Dataset, samples_in: SamplesIn) -> None:
     (sample,) = samples_in(public, 1)
     html = client.get(public.get_absolute_url()).text
-    address = reverse("sample-thumbnail", args=[public.key, sample.pk])
+    address = reverse("sample-thumbnail", args=[public.dataset_id, sample.pk])
     assert f'src="{address}?h={sample.sha256[:16]}" width="256" height="192" loading="lazy"' in flat(html)
 
 
@@ -287,5 +289,5 @@ def test_every_page_has_a_strict_policy(client: Client, public: Dataset) -> None
 
 
 def test_an_address_that_no_dataset_can_have(client: Client, db: None) -> None:
-    for key in (".hidden", "a b", "a%2Fb", "x" * 129, "-x", "a%00"):
-        assert client.get(f"/datasets/{key}/").status_code == 404
+    for dataset_id in (".hidden", "a b", "a%2Fb", "x" * 129, "-x", "a%00"):
+        assert client.get(f"/datasets/{dataset_id}/").status_code == 404

@@ -21,12 +21,12 @@ from apps.progress.selectors import progress_of
 RunIn = Callable[..., Run]
 
 
-def header(key: str) -> str:
-    return reverse("progress-header", args=[key])
+def header(dataset_id: str) -> str:
+    return reverse("progress-header", args=[dataset_id])
 
 
-def bar(key: str) -> str:
-    return reverse("progress-bar", args=[key])
+def bar(dataset_id: str) -> str:
+    return reverse("progress-bar", args=[dataset_id])
 
 
 def version(dataset: Dataset) -> int:
@@ -36,15 +36,15 @@ def version(dataset: Dataset) -> int:
 @pytest.mark.parametrize("state", ["pending", "indexing", "embedding"])
 def test_the_header_polls_while_unfinished(client: Client, public: Dataset, run_in: RunIn, state: str) -> None:
     run_in(public, state)
-    html = client.get(header(public.key)).text
+    html = client.get(header(public.dataset_id)).text
     assert 'hx-trigger="every 3s"' in html
-    assert f'hx-get="{header(public.key)}?v={version(public)}"' in html
+    assert f'hx-get="{header(public.dataset_id)}?v={version(public)}"' in html
     assert 'hx-swap="outerHTML"' in html
     assert ("dataset-progress-compact" in html) is (state != "pending")
 
 
 def test_the_header_of_a_dataset_that_never_ran_is_empty_and_polls(client: Client, public: Dataset) -> None:
-    html = client.get(header(public.key)).text
+    html = client.get(header(public.dataset_id)).text
     assert 'hx-trigger="every 3s"' in html
     assert "dataset-progress-compact" not in html
 
@@ -52,7 +52,7 @@ def test_the_header_of_a_dataset_that_never_ran_is_empty_and_polls(client: Clien
 @pytest.mark.parametrize("state", ["ready", "error"])
 def test_the_header_stops_polling_when_finished(client: Client, public: Dataset, run_in: RunIn, state: str) -> None:
     run_in(public, state)
-    html = client.get(header(public.key)).text
+    html = client.get(header(public.dataset_id)).text
     assert 'id="progress-header"' in html
     assert "hx-trigger" not in html
     assert "hx-get" not in html
@@ -64,7 +64,7 @@ def test_an_unchanged_version_is_answered_by_one_query_and_no_rendering(
 ) -> None:
     run_in(public, "indexing")
     same = version(public)
-    for address in (header(public.key), bar(public.key)):
+    for address in (header(public.dataset_id), bar(public.dataset_id)):
         with django_assert_num_queries(1):
             response = client.get(address, {"v": same})
         assert response.status_code == 204
@@ -74,7 +74,7 @@ def test_an_unchanged_version_is_answered_by_one_query_and_no_rendering(
 
 def test_nothing_is_left_behind_by_a_swap(client: Client, public: Dataset, run_in: RunIn) -> None:
     run_in(public, "indexing")
-    for address in (header(public.key), bar(public.key), f"{bar(public.key)}?run=0"):
+    for address in (header(public.dataset_id), bar(public.dataset_id), f"{bar(public.dataset_id)}?run=0"):
         html = client.get(address).text
         assert html == html.strip()
     assert '</div><div id="progress-header"' in html
@@ -86,7 +86,11 @@ def test_another_version_is_rendered(
     run = run_in(public, "indexing")
     old = version(public)
     services.report(run.pk, current=46)
-    for address, v in ((header(public.key), str(old)), (bar(public.key), str(old)), (bar(public.key), "garbage")):
+    for address, v in (
+        (header(public.dataset_id), str(old)),
+        (bar(public.dataset_id), str(old)),
+        (bar(public.dataset_id), "garbage"),
+    ):
         with django_assert_num_queries(1):
             response = client.get(address, {"v": v})
         assert response.status_code == 200
@@ -96,7 +100,7 @@ def test_another_version_is_rendered(
 
 def test_the_bar_is_the_whole_panel(client: Client, public: Dataset, run_in: RunIn) -> None:
     run_in(public, "embedding")
-    html = client.get(bar(public.key)).text
+    html = client.get(bar(public.dataset_id)).text
     assert 'id="dataset-live"' in html
     assert "hx-swap-oob" not in html
     assert "45% (45/100)" in html
@@ -106,30 +110,30 @@ def test_the_bar_is_the_whole_panel(client: Client, public: Dataset, run_in: Run
 def test_health_that_changed_by_itself_is_rendered(client: Client, public: Dataset, run_in: RunIn) -> None:
     run = run_in(public, "indexing")
     query: dict[str, str | int] = {"v": version(public), "health": "live"}
-    assert client.get(bar(public.key), query).status_code == 204
+    assert client.get(bar(public.dataset_id), query).status_code == 204
     long_ago = timezone.now() - timedelta(minutes=3)
     Run.objects.filter(pk=run.pk).update(progressed_at=long_ago, updated_at=long_ago)
-    response = client.get(bar(public.key), query)
+    response = client.get(bar(public.dataset_id), query)
     assert response.status_code == 200
     assert 'data-health="stalled"' in response.text
     assert ">3 minutes</time>" in response.text
     # For how long changes from one look to the next.
     query["health"] = "stalled"
-    assert client.get(bar(public.key), query).status_code == 200
+    assert client.get(bar(public.dataset_id), query).status_code == 200
 
 
 def test_a_new_run_brings_the_header_back(client: Client, public: Dataset, run_in: RunIn) -> None:
     run_in(public, "ready")
     old = progress_of(public.pk)
     query: dict[str, str | int] = {"v": old.version, "run": old.run or 0, "health": ""}
-    assert client.get(bar(public.key), query).status_code == 204
+    assert client.get(bar(public.dataset_id), query).status_code == 204
     run_in(public, "pending")
-    html = client.get(bar(public.key), query).text
+    html = client.get(bar(public.dataset_id), query).text
     assert 'id="progress-header"' in html
     assert 'hx-swap-oob="true"' in html
     assert 'hx-trigger="every 3s"' in html
     query["run"] = 2
-    assert 'id="progress-header"' not in client.get(bar(public.key), query).text
+    assert 'id="progress-header"' not in client.get(bar(public.dataset_id), query).text
 
 
 def test_what_is_pushed_finds_its_place_by_itself(public: Dataset, run_in: RunIn) -> None:
@@ -152,13 +156,13 @@ def test_an_invisible_dataset_is_an_unknown_one(
     staff: User,
     address: Callable[[str], str],
 ) -> None:
-    assert as_user(None).get(address(private.key)).status_code == 404
-    assert as_user(stranger).get(address(private.key)).status_code == 404
+    assert as_user(None).get(address(private.dataset_id)).status_code == 404
+    assert as_user(stranger).get(address(private.dataset_id)).status_code == 404
     assert as_user(stranger).get(address("no-such-dataset")).status_code == 404
-    assert as_user(owner).get(address(private.key)).status_code == 200
-    assert as_user(staff).get(address(private.key)).status_code == 200
+    assert as_user(owner).get(address(private.dataset_id)).status_code == 200
+    assert as_user(staff).get(address(private.dataset_id)).status_code == 200
 
 
 def test_partials_are_read_only(client: Client, public: Dataset) -> None:
-    assert client.post(header(public.key)).status_code == 405
-    assert client.post(bar(public.key)).status_code == 405
+    assert client.post(header(public.dataset_id)).status_code == 405
+    assert client.post(bar(public.dataset_id)).status_code == 405

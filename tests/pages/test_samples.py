@@ -25,7 +25,7 @@ SamplesIn = Callable[..., list[Sample]]
 
 
 def address(sample: Sample, name: str = "sample") -> str:
-    return reverse(name, args=[sample.dataset.key, sample.pk])
+    return reverse(name, args=[sample.dataset.dataset_id, sample.pk])
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def test_who_may_see_it(
     for user, status in ((None, 404), (stranger, 404), (owner, 200), (staff, 200)):
         assert as_user(user).get(address(sample, name)).status_code == status
     # Through another dataset's address it is not reached either.
-    assert as_user(owner).get(reverse(name, args=[public.key, sample.pk])).status_code == 404
-    assert as_user(owner).get(reverse(name, args=[sample.dataset.key, 10**30])).status_code == 404
+    assert as_user(owner).get(reverse(name, args=[public.dataset_id, sample.pk])).status_code == 404
+    assert as_user(owner).get(reverse(name, args=[sample.dataset.dataset_id, 10**30])).status_code == 404
 
 
 def test_the_page(as_user: AsUser, owner: User, sample: Sample) -> None:

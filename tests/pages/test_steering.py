@@ -41,7 +41,7 @@ def test_who_may_steer(
     as_user: AsUser, public: Dataset, private: Dataset, stranger: User, run_in: RunIn, verb: str
 ) -> None:
     run_in(public, "indexing")
-    to_public, to_private = reverse(verb, args=[public.key]), reverse(verb, args=[private.key])
+    to_public, to_private = reverse(verb, args=[public.dataset_id]), reverse(verb, args=[private.dataset_id])
     login = as_user(None).post(to_public, {"action": "cancel"})
     assert login.status_code == 302
     assert login.headers["Location"] == f"{reverse('login')}?next={public.get_absolute_url()}"
@@ -55,14 +55,14 @@ def test_who_may_steer(
 
 @pytest.mark.parametrize("verb", ["dataset-process", "dataset-control"])
 def test_steering_is_never_a_get(as_user: AsUser, public: Dataset, owner: User, verb: str) -> None:
-    assert as_user(owner).get(reverse(verb, args=[public.key])).status_code == 405
+    assert as_user(owner).get(reverse(verb, args=[public.dataset_id])).status_code == 405
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_form_without_its_token_changes_nothing(public: Dataset, owner: User, verb: str) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(owner)
-    response = client.post(reverse(verb, args=[public.key]), {"action": "cancel"})
+    response = client.post(reverse(verb, args=[public.dataset_id]), {"action": "cancel"})
     assert response.status_code == 403
     assert "This page has expired" in response.text
     assert Dataset.objects.filter(pk=public.pk).exists()
@@ -71,7 +71,7 @@ def test_a_form_without_its_token_changes_nothing(public: Dataset, owner: User, 
 def test_pause_resume_cancel(as_user: AsUser, public: Dataset, staff: User, run_in: RunIn) -> None:
     run = run_in(public, "indexing")
     client = as_user(staff)
-    address = reverse("dataset-control", args=[public.key])
+    address = reverse("dataset-control", args=[public.dataset_id])
     for action, control, button in (("pause", "pause", "Resume"), ("resume", "run", "Pause"), ("cancel", "cancel", "")):
         response = client.post(address, {"action": action}, follow=True)
         assert response.redirect_chain == [(public.get_absolute_url(), 302)]
@@ -87,14 +87,14 @@ def test_control_of_what_is_over_and_of_what_is_unknown(
     as_user: AsUser, public: Dataset, owner: User, run_in: RunIn
 ) -> None:
     run_in(public, "ready")
-    address = reverse("dataset-control", args=[public.key])
+    address = reverse("dataset-control", args=[public.dataset_id])
     assert "Nothing to do" in as_user(owner).post(address, {"action": "pause"}, follow=True).text
     assert as_user(owner).post(address, {"action": "explode"}).status_code == 400
     assert as_user(owner).post(address).status_code == 400
 
 
 def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: RunIn, folder: Path) -> None:
-    address = reverse("dataset-process", args=[public.key])
+    address = reverse("dataset-process", args=[public.dataset_id])
     client = as_user(owner)
     assert "was not made of a folder" in client.post(address, follow=True).text
     Source.objects.create(dataset=public, folder=str(folder))
@@ -109,7 +109,7 @@ def test_delete_says_first_what_goes(
     run_in(public, "indexing")
     samples_in(public, 3)
     client = as_user(owner)
-    address = reverse("dataset-delete", args=[public.key])
+    address = reverse("dataset-delete", args=[public.dataset_id])
     html = client.get(address).text
     assert "3 samples" in html
     assert "The files in its folder" in html
@@ -134,10 +134,10 @@ def test_who_may_make_a_dataset(as_user: AsUser, stranger: User, maker: User) ->
 def test_make_a_dataset(as_user: AsUser, maker: User, folder: Path) -> None:
     client = as_user(maker)
     assert str(folder.parent) in client.get(reverse("dataset-new")).text
-    fields = {"key": "birds", "name": "Birds", "folder": str(folder), "visibility": "private"}
+    fields = {"dataset_id": "birds", "name": "Birds", "folder": str(folder), "visibility": "private"}
     response = client.post(reverse("dataset-new"), fields, follow=True)
     assert response.redirect_chain == [("/datasets/birds/", 302)]
-    dataset = Dataset.objects.get(key="birds")
+    dataset = Dataset.objects.get(dataset_id="birds")
     assert (dataset.name, dataset.visibility, dataset.owner_id) == ("Birds", "private", maker.pk)
     assert Run.objects.get(dataset=dataset).state == "pending"
     assert Source.objects.get(dataset=dataset).folder == str(folder)
@@ -146,9 +146,9 @@ def test_make_a_dataset(as_user: AsUser, maker: User, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "field", "message"),
     [
-        ({"key": ""}, "key", "This field is required."),
-        ({"key": "a/b"}, "key", "Use letters, digits, dots"),
-        ({"key": "open-1"}, "key", "already exists"),
+        ({"dataset_id": ""}, "dataset_id", "This field is required."),
+        ({"dataset_id": "a/b"}, "dataset_id", "Use letters, digits, dots"),
+        ({"dataset_id": "open-1"}, "dataset_id", "already exists"),
         ({"folder": "relative"}, "folder", "absolute path"),
         ({"folder": "/etc"}, "folder", "Choose a folder under"),
         ({"folder": "{folder}/../../.."}, "folder", "Choose a folder under"),
@@ -160,7 +160,7 @@ def test_make_a_dataset(as_user: AsUser, maker: User, folder: Path) -> None:
 def test_a_mistake_is_told_beside_its_field(
     as_user: AsUser, maker: User, public: Dataset, folder: Path, changes: dict[str, str], field: str, message: str
 ) -> None:
-    fields = {"key": "birds", "name": "Birds", "folder": "{folder}", "visibility": "public", **changes}
+    fields = {"dataset_id": "birds", "name": "Birds", "folder": "{folder}", "visibility": "public", **changes}
     fields["folder"] = fields["folder"].replace("{folder}", str(folder))
     response = as_user(maker).post(reverse("dataset-new"), fields)
     assert response.status_code == 422

@@ -82,7 +82,7 @@ def test_the_admin_shows_the_secret_of_a_new_token_once(admin_client: Client) ->
 
 
 def test_a_dataset_that_never_ran_says_how_to_report(client: Client, db: None) -> None:
-    Dataset.objects.create(key="cats", visibility="public")
+    Dataset.objects.create(dataset_id="cats", visibility="public")
     page = client.get("/datasets/cats/").content.decode()
     assert "Report from your code" in page
     assert "http://testserver/api/datasets/cats/progress" in page
@@ -94,6 +94,6 @@ def test_a_dataset_that_never_ran_says_how_to_report(client: Client, db: None) -
 
 
 def test_a_dataset_can_be_made_without_a_folder(admin_client: Client) -> None:
-    response = admin_client.post("/new/", {"key": "mine", "name": "", "visibility": "private"}, follow=True)
+    response = admin_client.post("/new/", {"dataset_id": "mine", "name": "", "visibility": "private"}, follow=True)
     assert "Report from your code" in response.content.decode()
     assert Dataset.objects.get().visibility == "private"

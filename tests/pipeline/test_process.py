@@ -60,7 +60,7 @@ def test_a_folder_is_queued(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "key", "said"),
+    ("path", "dataset_id", "said"),
     [
         ("/no/such/folder", "cats", "There is no folder /no/such/folder."),
         ("~no-such-user/images", "cats", "There is no folder ~no-such-user/images."),
@@ -69,8 +69,8 @@ def test_a_folder_is_queued(folder: Path) -> None:
         ("/etc", "../cats", "Use letters, digits, dots, dashes and underscores"),
     ],
 )
-def test_what_is_wrong_is_said_and_nothing_made(path: str, key: str, said: str) -> None:
-    assert said in _refused(path, "--dataset", key)
+def test_what_is_wrong_is_said_and_nothing_made(path: str, dataset_id: str, said: str) -> None:
+    assert said in _refused(path, "--dataset", dataset_id)
     assert not Dataset.objects.exists()
 
 

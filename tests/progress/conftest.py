@@ -20,7 +20,7 @@ EMBED = StagePlan("embed", "", State.EMBEDDING, "images", total=100, weight=3)
 
 @pytest.fixture
 def dataset(db: None) -> Dataset:
-    return Dataset.objects.create(key="cats")
+    return Dataset.objects.create(dataset_id="cats")
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def fill(first: int, last: int) -> None:
     """Datasets with an owner, a finished and an unfinished run, a failure, a sample and its embedding."""
     for number in range(first, last):
         owner = User.objects.create_user(f"owner{number}")
-        dataset = Dataset.objects.create(key=f"d{number}", name=f"Dataset {number}", owner=owner)
+        dataset = Dataset.objects.create(dataset_id=f"d{number}", name=f"Dataset {number}", owner=owner)
         services.finish(services.begin_run(dataset, [INDEX]).pk)
         run = services.begin_run(dataset, [INDEX, EMBED])
         services.start_stage(run.pk, "index")
@@ -52,7 +52,7 @@ def fill(first: int, last: int) -> None:
         Source.objects.create(dataset=dataset, folder="/data")
         job = Job.objects.create(run=run, phase=Job.Phase.INDEX)
         Chunk.objects.create(job=job, phase=Job.Phase.INDEX, position=0, items=[], size=1)
-        Retired.objects.create(key=f"former-d{number}", version=7, at=run.created_at)
+        Retired.objects.create(dataset_id=f"former-d{number}", version=7, at=run.created_at)
 
 
 @pytest.fixture
@@ -124,15 +124,17 @@ def test_what_services_write_cannot_be_written_by_hand(admin_client: Client, row
 
 
 def test_a_dataset_is_made_with_an_id_of_its_own(admin_client: Client) -> None:
-    response = admin_client.post(address(Dataset, "add"), {"key": "cats", "name": "Cats", "visibility": "public"})
+    response = admin_client.post(
+        address(Dataset, "add"), {"dataset_id": "cats", "name": "Cats", "visibility": "public"}
+    )
     assert response.status_code == 302
-    assert Dataset.objects.get().key == "cats"
+    assert Dataset.objects.get().dataset_id == "cats"
 
 
 def test_a_dataset_with_a_bad_id_is_refused(admin_client: Client) -> None:
-    response = admin_client.post(address(Dataset, "add"), {"key": "../etc", "visibility": "public"})
+    response = admin_client.post(address(Dataset, "add"), {"dataset_id": "../etc", "visibility": "public"})
     assert response.status_code == 200
-    assert "key" in response.context["adminform"].form.errors
+    assert "dataset_id" in response.context["adminform"].form.errors
     assert not Dataset.objects.exists()
 
 
@@ -142,10 +144,10 @@ def test_name_visibility_owner_and_members_can_be_changed_and_the_id_cannot(
     ann = User.objects.create_user("ann")
     admin_client.post(
         address(Dataset, "change", dataset.pk),
-        {"key": "dogs", "name": "All cats", "visibility": "public", "owner": ann.pk, "members": [ann.pk]},
+        {"dataset_id": "dogs", "name": "All cats", "visibility": "public", "owner": ann.pk, "members": [ann.pk]},
     )
     dataset.refresh_from_db()
-    assert (dataset.key, dataset.name, dataset.visibility, dataset.owner) == ("cats", "All cats", "public", ann)
+    assert (dataset.dataset_id, dataset.name, dataset.visibility, dataset.owner) == ("cats", "All cats", "public", ann)
     assert list(dataset.members.all()) == [ann]
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def run(transactional_db: None) -> Run:
-    return services.begin_run(Dataset.objects.create(key="cats"), [services.StagePlan("index", total=100)])
+    return services.begin_run(Dataset.objects.create(dataset_id="cats"), [services.StagePlan("index", total=100)])
 
 
 def test_each_change_is_announced_with_its_version(run: Run, announced: list[Change]) -> None:
@@ -31,7 +31,7 @@ def test_each_change_is_announced_with_its_version(run: Run, announced: list[Cha
 
 
 def test_the_first_run_of_a_dataset_is_announced(transactional_db: None, announced: list[Change]) -> None:
-    dataset = Dataset.objects.create(key="dogs")
+    dataset = Dataset.objects.create(dataset_id="dogs")
     services.begin_run(dataset)
     assert announced == [Change(dataset.pk, 1)]
 

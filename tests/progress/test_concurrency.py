@@ -25,8 +25,8 @@ PROCESSES = 4
 WRITES = 2000
 
 
-def begin(key: str) -> Run:
-    run = services.begin_run(Dataset.objects.create(key=key), [StagePlan("index", total=WRITES)])
+def begin(dataset_id: str) -> Run:
+    run = services.begin_run(Dataset.objects.create(dataset_id=dataset_id), [StagePlan("index", total=WRITES)])
     return services.start_stage(run.pk, "index")
 
 

@@ -24,7 +24,7 @@ from apps.progress.signals import Change, progress_changed
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import MOVES, STAGE_MOVES, IllegalTransition, StageState, State
 
-KEYS = count()
+NUMBERS = count()
 NAMES = ("scan", "index", "embed")
 # Besides the version itself: what changes by the clock alone.
 NOT_COMPARED = {"version", "health", "eta_seconds"}
@@ -52,7 +52,7 @@ class Progress(RuleBasedStateMachine):
 
     @initialize()
     def create(self) -> None:
-        self.dataset = Dataset.objects.create(key=f"machine-{next(KEYS)}")
+        self.dataset = Dataset.objects.create(dataset_id=f"machine-{next(NUMBERS)}")
         self.runs: list[int] = []
         self.shown = selectors.progress_of(self.dataset.pk)
         self.announced: list[int] = []

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def dataset(transactional_db: None) -> Dataset:
-    return Dataset.objects.create(key="cats")
+    return Dataset.objects.create(dataset_id="cats")
 
 
 def at_once(verbs: Sequence[Callable[[], object]]) -> list[object]:

@@ -301,8 +301,8 @@ class Interleavings(TestCase):
     def test_any_order_makes_the_same_sum(
         self, shares: list[list[int]], copies: int, batch: int, seed: random.Random
     ) -> None:
-        Dataset.objects.filter(key="shared").delete()
-        dataset = Dataset.objects.create(key="shared")
+        Dataset.objects.filter(dataset_id="shared").delete()
+        dataset = Dataset.objects.create(dataset_id="shared")
         reports = [
             (dataset.pk, Report(stage="index", worker=f"w{worker}", current=count, total=50, failed=count // 2))
             for worker, counts in enumerate(shares)
@@ -341,8 +341,8 @@ class Interleavings(TestCase):
     def test_any_order_makes_the_same_stages(
         self, says: list[tuple[str, int, int, int | None]], copies: int, planned: int, seed: random.Random
     ) -> None:
-        Dataset.objects.filter(key="staged").delete()
-        dataset = Dataset.objects.create(key="staged")
+        Dataset.objects.filter(dataset_id="staged").delete()
+        dataset = Dataset.objects.create(dataset_id="staged")
         services.begin_run(
             dataset, [StagePlan("load", total=planned), StagePlan("encode", counts_as=State.EMBEDDING, total=planned)]
         )
@@ -380,7 +380,7 @@ class Interleavings(TestCase):
 
 
 def test_a_bad_report_sinks_none_of_the_others(db: None, announced: list[Change]) -> None:
-    one, two = (Dataset.objects.create(key=key) for key in ("one", "two"))
+    one, two = (Dataset.objects.create(dataset_id=dataset_id) for dataset_id in ("one", "two"))
     answers = take(
         [
             (one.pk, Report(current=1, total=9)),
@@ -403,7 +403,7 @@ def test_a_batch_may_end_a_run_and_begin_the_next(dataset: Dataset) -> None:
 
 
 def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries: Any) -> None:
-    datasets = [Dataset.objects.create(key=f"d{number}") for number in range(50)]
+    datasets = [Dataset.objects.create(dataset_id=f"d{number}") for number in range(50)]
     take([(dataset.pk, Report(current=1, total=9, worker="a")) for dataset in datasets])
     with django_assert_num_queries(8):  # 4 reads, 4 updates
         take([(dataset.pk, Report(current=2, worker="a")) for dataset in datasets])
@@ -441,7 +441,7 @@ def test_a_run_that_is_replaced_is_cancelled(dataset: Dataset) -> None:
 
 
 def test_reporting_is_announced_once_a_dataset(db: None, announced: list[Change]) -> None:
-    dataset = Dataset.objects.create(key="one")
+    dataset = Dataset.objects.create(dataset_id="one")
     with TestCase.captureOnCommitCallbacks(execute=True):
         take([(dataset.pk, Report(current=number)) for number in range(1, 9)])
     assert len([change for change in announced if change.dataset_pk == dataset.pk]) == 1

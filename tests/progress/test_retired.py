@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 
 def _dataset() -> Dataset:
-    return Dataset.objects.create(key="cats", visibility=Dataset.Visibility.PUBLIC)
+    return Dataset.objects.create(dataset_id="cats", visibility=Dataset.Visibility.PUBLIC)
 
 
 def test_versions_go_on(client: Client) -> None:
@@ -42,7 +42,7 @@ def test_another_dataset_begins_at_nothing() -> None:
     before = _dataset()
     services.begin_run(before)
     delete_dataset(before)
-    assert progress_of(Dataset.objects.create(key="Cats").pk).version == 0
+    assert progress_of(Dataset.objects.create(dataset_id="Cats").pk).version == 0
 
 
 def test_one_that_never_ran_leaves_nothing() -> None:

@@ -18,7 +18,7 @@ from .conftest import EMBED, INDEX
 @pytest.fixture
 def many(db: None) -> list[int]:
     """Twenty datasets: every fourth never ran, the others are at 1, 2, 3, … of 100."""
-    datasets = [Dataset.objects.create(key=f"d{number:02}") for number in range(20)]
+    datasets = [Dataset.objects.create(dataset_id=f"d{number:02}") for number in range(20)]
     for number, dataset in enumerate(datasets):
         if number % 4:
             run = services.begin_run(dataset, [INDEX, EMBED])
@@ -76,19 +76,23 @@ def test_the_versions_are_those_of_the_snapshots(many: list[int]) -> None:
 
 def test_whoever_may_see_a_dataset_is_told_of_it_in_one_query(indexing: Run, django_assert_num_queries: Any) -> None:
     owner, stranger, chief = (User.objects.create_user(name) for name in ("owner", "stranger", "chief"))
-    key = indexing.dataset.key
-    Dataset.objects.filter(key=key).update(visibility=Dataset.Visibility.PRIVATE, owner=owner)
+    dataset_id = indexing.dataset.dataset_id
+    Dataset.objects.filter(dataset_id=dataset_id).update(visibility=Dataset.Visibility.PRIVATE, owner=owner)
 
     def told(caller: Caller) -> bool:
         with django_assert_num_queries(1):
-            facts = selectors.facts_for(caller, key)
+            facts = selectors.facts_for(caller, dataset_id)
         return facts is not None and facts == selectors.facts_of([indexing.dataset_id])[indexing.dataset_id]
 
     for _ in range(2):  # the second time with the SQL of the first
         assert [told(Caller(who)) for who in (owner, stranger, AnonymousUser())] == [True, False, False]
-        assert [told(Caller(None, Token(datasets=given))) for given in ("*", key, f"{key}-2")] == [True, True, False]
+        assert [told(Caller(None, Token(datasets=given))) for given in ("*", dataset_id, f"{dataset_id}-2")] == [
+            True,
+            True,
+            False,
+        ]
         assert told(Caller(chief)) is False
-    Dataset.objects.get(key=key).members.add(stranger)
+    Dataset.objects.get(dataset_id=dataset_id).members.add(stranger)
     chief.is_staff = True
     assert told(Caller(stranger))
     assert told(Caller(chief))
@@ -98,7 +102,7 @@ def test_whoever_may_see_a_dataset_is_told_of_it_in_one_query(indexing: Run, dja
 def test_the_sql_of_those_who_asked_last_is_kept_and_no_more(indexing: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selectors, "STATEMENTS", 2)
     for number in range(8):
-        selectors.facts_for(Caller(User(pk=10**6 + number)), indexing.dataset.key)
+        selectors.facts_for(Caller(User(pk=10**6 + number)), indexing.dataset.dataset_id)
         assert len(selectors._statements) <= 2
 
 

@@ -51,7 +51,7 @@ def test_begin_run_opens_a_pending_run_with_its_stages_waiting(dataset: Dataset)
 
 
 def test_begin_run_counts_the_runs_of_each_dataset(dataset: Dataset) -> None:
-    other = Dataset.objects.create(key="dogs")
+    other = Dataset.objects.create(dataset_id="dogs")
     for number in (1, 2, 3):
         assert services.begin_run(dataset).number == number
         services.finish(Run.objects.unfinished().get().pk)
@@ -557,6 +557,6 @@ def test_versions_go_on_over_the_runs_of_a_dataset(indexing: Run, version_of: Ve
 
 
 def test_each_dataset_counts_its_own_versions(indexing: Run) -> None:
-    other = Dataset.objects.create(key="dogs")
+    other = Dataset.objects.create(dataset_id="dogs")
     services.begin_run(other)
     assert Head.objects.get(dataset=other).version == 1

@@ -39,18 +39,18 @@ class Caller:
         return datasets if self.token is None else datasets.matching(self.token.patterns)
 
     def writable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
-        """Those of the datasets that may be reported on, by their keys.
+        """Those of the datasets that may be reported on, by their ids.
 
         A token is for that, and speaks for its user: for their own datasets and those they are a member of; all of
         them for staff, and for a token of the site's own. No more than one query.
         """
-        found = {dataset.key: dataset for dataset in datasets if self.may_create(dataset.key)}
+        found = {dataset.dataset_id: dataset for dataset in datasets if self.may_create(dataset.dataset_id)}
         if self.user is None or getattr(self.user, "is_staff", False):
             return found
         others = [dataset.pk for dataset in found.values() if dataset.owner_id != self.user.pk]
         members = rows_in(Dataset.members.through, "dataset_id", others)
         mine = {row.dataset_id for row in members if row.user_id == self.user.pk}
-        return {key: one for key, one in found.items() if one.owner_id == self.user.pk or one.pk in mine}
+        return {dataset_id: one for dataset_id, one in found.items() if one.owner_id == self.user.pk or one.pk in mine}
 
     def may_steer(self, dataset: Dataset) -> bool:
         """Whether a dataset that may be seen, or be written by a token, may be paused, cancelled and deleted: that is
@@ -60,5 +60,5 @@ class Caller:
             return True
         return not self.user.is_anonymous and dataset.owner_id == self.user.pk
 
-    def may_create(self, key: str) -> bool:
-        return self.token is not None and self.token.can_write and self.token.covers(key)
+    def may_create(self, dataset_id: str) -> bool:
+        return self.token is not None and self.token.can_write and self.token.covers(dataset_id)

@@ -16,10 +16,10 @@ from django.utils.crypto import constant_time_compare
 
 from apps.core.sql import IDS_AT_ONCE
 from apps.datasets.access.callers import Caller
-from apps.datasets.models import KEY_PATTERN
+from apps.datasets.models import DATASET_ID_PATTERN
 from apps.datasets.tokens import digest, holding
 
-_KEY = re.compile(KEY_PATTERN)
+_DATASET_ID = re.compile(DATASET_ID_PATTERN)
 # What an identity that is a token's begins with; a session's key cannot.
 TOKEN: Final = "token:"  # noqa: S105
 
@@ -83,8 +83,8 @@ def visible_pks(identity: str, dataset_ids: Iterable[str]) -> dict[str, int]:
         if identity.startswith(TOKEN):
             return {}
         caller = Caller(AnonymousUser())
-    rows = caller.visible().filter(key__in=[key for key in dataset_ids if _KEY.fullmatch(key)])
-    return dict(rows.values_list("key", "pk"))
+    rows = caller.visible().filter(dataset_id__in=list(filter(_DATASET_ID.fullmatch, dataset_ids)))
+    return dict(rows.values_list("dataset_id", "pk"))
 
 
 def _visible_of(caller: Caller, dataset_pks: Iterable[int]) -> set[int]:

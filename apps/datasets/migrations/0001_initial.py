@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='Dataset',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(help_text='Letters, digits, dots, dashes and underscores; it stands in the address of the page.', max_length=128, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\\Z', 'Use letters, digits, dots, dashes and underscores, starting with a letter or a digit.')], verbose_name='id')),
+                ('dataset_id', models.CharField(help_text='Letters, digits, dots, dashes and underscores; it stands in the address of the page.', max_length=128, unique=True, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9][A-Za-z0-9._-]{0,127}\\Z', 'Use letters, digits, dots, dashes and underscores, starting with a letter or a digit.')], verbose_name='id')),
                 ('name', models.CharField(blank=True, help_text='Shown in place of the id where there is one.', max_length=200)),
                 ('visibility', models.CharField(choices=[('public', 'Public'), ('private', 'Private')], default='private', help_text='Public: anyone who can open this site. Private: the owner, members and staff.', max_length=7)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='datasets', to=settings.AUTH_USER_MODEL)),
             ],
             options={
-                'ordering': ['key'],
+                'ordering': ['dataset_id'],
             },
         ),
         migrations.CreateModel(

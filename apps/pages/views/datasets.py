@@ -45,9 +45,9 @@ def index(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def detail(request: HttpRequest, key: str) -> HttpResponse:
+def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
     """One dataset: its live panel, what may be done, failures, samples and history."""
-    dataset = visible_dataset(request, key)
+    dataset = visible_dataset(request, dataset_id)
     progress = progress_of(dataset.pk)
     runs = list(Run.objects.filter(dataset=dataset).order_by("-number")[:HISTORY_SIZE])
     latest = runs[0] if runs else None
@@ -70,7 +70,7 @@ def detail(request: HttpRequest, key: str) -> HttpResponse:
         ),
         "sample_count": Sample.objects.filter(dataset=dataset).count(),
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
-        "snippets": [] if runs else snippets(address_of(request), key),
+        "snippets": [] if runs else snippets(address_of(request), dataset_id),
     }  # fmt: skip
     return render(request, "pages/dataset.html", context)
 
@@ -86,7 +86,7 @@ def new(request: HttpRequest) -> HttpResponse:
         try:
             dataset = create_dataset(
                 owner=cast("AbstractBaseUser", request.user),  # not anonymous, says the decorator
-                key=data["key"],
+                dataset_id=data["dataset_id"],
                 name=data["name"],
                 folder=data.get("folder", ""),
                 visibility=data["visibility"],

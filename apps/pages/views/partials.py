@@ -16,9 +16,9 @@ from apps.progress.selectors import facts_for
 from apps.progress.snapshot import Facts, snapshot
 
 
-def _facts(request: HttpRequest, key: str) -> Facts:
+def _facts(request: HttpRequest, dataset_id: str) -> Facts:
     """The facts of a dataset that whoever asks may see. Raises `Http404`."""
-    facts = facts_for(Caller(request.user), key)
+    facts = facts_for(Caller(request.user), dataset_id)
     if facts is None:
         raise Http404
     return facts
@@ -34,9 +34,9 @@ def _answer(*fragments: str) -> HttpResponse:
 
 
 @require_safe
-def header(request: HttpRequest, key: str) -> HttpResponse:
+def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
     """The header's element; 204 where ``v`` is the version still."""
-    facts = _facts(request, key)
+    facts = _facts(request, dataset_id)
     if request.GET.get("v") == str(facts.version):
         return _answer()
     progress = snapshot(facts, timezone.now())
@@ -44,12 +44,12 @@ def header(request: HttpRequest, key: str) -> HttpResponse:
 
 
 @require_safe
-def bar(request: HttpRequest, key: str) -> HttpResponse:
+def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
     """The live panel; 204 where ``v`` is the version still and ``health``, which changes by itself, is what it was.
 
     Where ``run`` is given and a new one has begun, the header's element comes along and polls again.
     """
-    facts = _facts(request, key)
+    facts = _facts(request, dataset_id)
     params = request.GET
     unchanged = params.get("v") == str(facts.version)
     if unchanged and "health" not in params:

@@ -26,18 +26,18 @@ SHOWN_TYPES: Final = {
 BEFORE: Final = 30
 
 
-def _sample(request: HttpRequest, key: str, pk: int) -> Sample:
-    dataset = visible_dataset(request, key)
+def _sample(request: HttpRequest, dataset_id: str, pk: int) -> Sample:
+    dataset = visible_dataset(request, dataset_id)
     return get_object_or_404(Sample.objects.select_related("dataset"), dataset=dataset, pk=pk)
 
 
 @require_safe
-def detail(request: HttpRequest, key: str, pk: int) -> HttpResponse:
+def detail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
     """A sample: large, its facts, and its neighbours in the gallery.
 
     What looks like it is asked for by the page itself (``?similar``): among a million samples it takes seconds.
     """
-    sample = _sample(request, key, pk)
+    sample = _sample(request, dataset_id, pk)
     wants_similar = "similar" in request.GET
     context = {"dataset": sample.dataset, "sample": sample, "wants_similar": wants_similar}
     if wants_similar:
@@ -79,9 +79,9 @@ def _bytes(content: bytes, content_type: str, cache: str) -> HttpResponse:
 
 
 @require_safe
-def thumbnail(request: HttpRequest, key: str, pk: int) -> HttpResponse:
+def thumbnail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
     """The thumbnail. Its address carries the content's hash, so a browser asks for it once."""
-    sample = _sample(request, key, pk)
+    sample = _sample(request, dataset_id, pk)
     try:
         content = thumbnail_file(sample).read_bytes()
     except OSError:
@@ -90,9 +90,9 @@ def thumbnail(request: HttpRequest, key: str, pk: int) -> HttpResponse:
 
 
 @require_safe
-def original(request: HttpRequest, key: str, pk: int) -> HttpResponse:
+def original(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
     """The file itself, to be shown where browsers can, else to be saved."""
-    sample = _sample(request, key, pk)
+    sample = _sample(request, dataset_id, pk)
     try:
         content = original_file(sample).read_bytes()
     except (OSError, OutsideRoot):

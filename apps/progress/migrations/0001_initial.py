@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Retired',
             fields=[
-                ('key', models.CharField(max_length=128, primary_key=True, serialize=False)),
+                ('dataset_id', models.CharField(max_length=128, primary_key=True, serialize=False)),
                 ('version', models.PositiveBigIntegerField()),
                 ('at', models.DateTimeField(help_text='When it was deleted.')),
             ],

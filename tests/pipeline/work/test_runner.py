@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 def process(folder: Path) -> tuple[Run, Outcome]:
     """Queue a run over ``folder`` and process it here."""
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     return run, Runner(run.pk, threading.Event()).process()
 
 
@@ -201,10 +201,10 @@ def test_another_folder_is_taken_only_if_it_is_said(folder: Path, tmp_path: Path
     other = tmp_path / "other"
     make_images(other, 1, seed=1)
     with pytest.raises(OtherFolder, match=f"cats is made of {folder}, and not of {other}"):
-        process_folder(other, key="cats")
+        process_folder(other, dataset_id="cats")
     assert Source.objects.get().folder == str(folder)
     assert Run.objects.count() == 1
-    assert Runner(process_folder(other, key="cats", replace=True).pk).process() is Outcome.READY
+    assert Runner(process_folder(other, dataset_id="cats", replace=True).pk).process() is Outcome.READY
     assert Sample.objects.count() == 1
 
 
@@ -213,7 +213,7 @@ def test_scan_of_what_is_no_image_can_be_cancelled(folder: Path, monkeypatch: py
     for number in range(5):
         (folder / f"{number}.txt").write_text("words")
     monkeypatch.setattr(planning, "SECONDS_BETWEEN_REPORTS", 0.0)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     progress.heartbeat(run.pk)  # so that there is a worker to obey
     progress.request_cancel(run.pk)
     Run.objects.filter(pk=run.pk).update(control=Run.Control.RUN)
@@ -231,7 +231,7 @@ def test_scan_of_what_is_no_image_can_be_cancelled(folder: Path, monkeypatch: py
 
 def test_folder_that_is_gone_is_an_error_that_says_so(folder: Path) -> None:
     folder.mkdir()
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     folder.rmdir()
     assert Runner(run.pk).process() is Outcome.ERROR
     shown = progress_of(run.dataset_id)
@@ -308,7 +308,7 @@ def test_another_embedder_embeds_everything_anew(folder: Path, settings: Setting
 
 def test_paused_run_is_let_go_and_goes_on_where_it_was(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 200)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
 
     def pause(shown: DatasetProgress) -> None:
         if shown.current == 32 and not shown.paused:
@@ -332,7 +332,7 @@ def test_paused_run_is_let_go_and_goes_on_where_it_was(folder: Path, on_change: 
 
 def test_cancelled_run_ends_and_keeps_what_it_has(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 200)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
 
     def cancel(shown: DatasetProgress) -> None:
         if shown.current == 32 and run.pk and Run.objects.get(pk=run.pk).control == Run.Control.RUN:
@@ -347,7 +347,7 @@ def test_cancelled_run_ends_and_keeps_what_it_has(folder: Path, on_change: Calla
 
 def test_worker_that_is_stopped_lets_its_run_go(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 200)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     stop = threading.Event()
     on_change(lambda shown: stop.set() if shown.current >= 32 else None)
     assert Runner(run.pk, stop).process() is Outcome.RELEASED
@@ -360,7 +360,7 @@ def test_deleting_a_dataset_under_a_run_stops_it_and_leaves_nothing(
     folder: Path, on_change: Callable[..., None]
 ) -> None:
     make_images(folder, 200)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     dataset = run.dataset
     dataset_pk = dataset.pk
 
@@ -377,7 +377,7 @@ def test_deleting_a_dataset_under_a_run_stops_it_and_leaves_nothing(
 
 def test_worker_whose_claim_was_taken_writes_nothing_more(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 200)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
 
     def take_over(shown: DatasetProgress) -> None:
         if shown.current == 32:
@@ -391,7 +391,7 @@ def test_worker_whose_claim_was_taken_writes_nothing_more(folder: Path, on_chang
 
 def test_run_that_another_worker_has_is_left_alone(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 40)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     others: list[Outcome] = []
     # Which of the two chunks of 32 and 8 is done first is up to the pool.
     on_change(lambda shown: others.append(Runner(run.pk).process()) if 0 < shown.current < 40 else None)
@@ -401,7 +401,7 @@ def test_run_that_another_worker_has_is_left_alone(folder: Path, on_change: Call
 
 def test_process_that_dies_under_a_chunk_loses_nothing(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 200)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     killed: list[int] = []
 
     def kill(shown: DatasetProgress) -> None:
@@ -448,7 +448,7 @@ def test_embedder_that_can_take_nothing_is_an_error(folder: Path, settings: Sett
 
 def test_sample_whose_thumbnail_is_gone_is_one_failure(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 40)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
 
     def lose(shown: DatasetProgress) -> None:
         if (shown.run, shown.state, shown.current) == (1, "indexing", 40):
@@ -466,7 +466,7 @@ def test_results_and_progress_of_a_chunk_are_written_together_or_not_at_all(
     folder: Path, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     make_images(folder, 40)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     real = progress.report
 
     def report(run_pk: int, **said: Any) -> Run:
@@ -496,7 +496,7 @@ def test_lease_is_renewed_while_a_chunk_takes_longer_than_it(
 ) -> None:
     make_images(folder, 40)
     settings.LEASE_SECONDS = 0.4
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     leases: list[Any] = []
 
     def take_long(shown: DatasetProgress) -> None:
@@ -516,7 +516,7 @@ def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Call
     process(folder)
     before = {sample.pk: thumbnail_file(sample) for sample in Sample.objects.all()}
     make_images(folder, 200, seed=5)
-    run = process_folder(folder, key="cats")
+    run = process_folder(folder, dataset_id="cats")
     indexed = Sample.objects.filter(seen_in_run=2)
     on_change(lambda shown: ask_once(run.pk) if indexed.exists() else None)
 
@@ -529,7 +529,7 @@ def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Call
     assert 0 < len(replaced) < 200
     assert all(thumbnail.exists() for thumbnail in replaced)
     assert Chunk.objects.exists()
-    later = process_folder(folder, key="cats")
+    later = process_folder(folder, dataset_id="cats")
     planning.clear_up()
     assert Chunk.objects.exists()  # what goes on may have found the thumbnail
     progress.cancel(later.pk)

@@ -28,7 +28,7 @@ def _ready(run: Run) -> bool:
 @pytest.mark.parametrize("state", ["indexing", "embedding"])
 def test_run_of_a_killed_worker_goes_on(tmp_path: Path, state: str) -> None:
     images = make_images(tmp_path / "images", 600, size=(400, 300))
-    run = process_folder(tmp_path / "images", key="cats")
+    run = process_folder(tmp_path / "images", dataset_id="cats")
 
     def under_way() -> bool:
         shown = progress_of(run.dataset_id)

@@ -41,7 +41,7 @@ class Command(BaseCommand):
 
     def handle(self, *, path: str, dataset: str, name: str, replace: bool, wait: bool, **options: Any) -> None:
         try:
-            run = process_folder(readable_folder(path), key=dataset, name=name, replace=replace)
+            run = process_folder(readable_folder(path), dataset_id=dataset, name=name, replace=replace)
         except FolderRefused as error:
             raise CommandError(str(error), returncode=2) from None
         except OtherFolder as error:
