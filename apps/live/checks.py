@@ -1,4 +1,4 @@
-"""System checks: what is wrong with the settings of the sockets."""
+"""System checks of the settings of the sockets. Django runs them at every start and with `manage.py check`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    wrong: list[CheckMessage] = [
+    errors: list[CheckMessage] = [
         Error(
             f"ALLOWED_ORIGINS has {origin!r}, which is no origin.",
             hint="Write scheme, host and, where it is not the usual one, port: https://app.example.org",
@@ -20,8 +20,8 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         if not _is_origin(origin)
     ]
     if settings.SOCKETS_PER_ADDRESS < 0:
-        wrong.append(Error("SOCKETS_PER_ADDRESS has to be 0 (any number) or more.", id="live.E002"))
-    return wrong
+        errors.append(Error("SOCKETS_PER_ADDRESS has to be 0 (any number) or more.", id="live.E002"))
+    return errors
 
 
 def _is_origin(text: str) -> bool:

@@ -1,7 +1,7 @@
-"""Tells the web processes over Redis, if there is one, of what was committed elsewhere.
+"""The doorbell: tells other processes over Redis which dataset has reached which version.
 
-What is told is but which dataset has reached which version. What is lost is found by the hubs' own looks, so nothing
-here keeps a reporter waiting or raises: reporting goes on whatever becomes of the bell.
+A reporter never waits for Redis, and no error of Redis reaches it. The hubs find a lost message when they check the
+versions.
 """
 
 from __future__ import annotations
@@ -27,88 +27,90 @@ from apps.progress.signals import Change
 logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "dataset-progress:rings"
-# However fast a process reports, its rings go out at most so often: no faster than a hub shows them.
+# The shortest time between two messages of a process. Hubs flush no more often.
 PUBLISH_SECONDS: Final = 0.1
 TIMEOUT_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 1.0
 
 
 class Publisher:
-    """Sends the rings of one process, from a thread of its own; of several for one dataset the last."""
+    """Publishes the changes of one process, from a thread of its own. Of several changes of a dataset, the last."""
 
     def __init__(self, url: str) -> None:
         self._server = redis.Redis.from_url(
             url,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 1),  # for a connection that Redis' restart has cut
+            retry=Retry(NoBackoff(), 1),  # one, for a connection that a restart of Redis has cut
         )
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
-        self._rung: dict[int, int] = {}
+        self._versions: dict[int, int] = {}  # to be published, by row id
         self._wake = threading.Event()
-        self._is_reached = True
+        self._is_connected = True
         self._pid = 0
 
-    def ring(self, change: Change) -> None:
+    def publish(self, change: Change) -> None:
+        """Publish a change soon. Returns at once and never raises."""
         with self._lock:
-            self._rung[change.dataset_pk] = change.version
-            if self._pid != os.getpid():  # the first ring, or the first in a forked process, which has no threads
+            self._versions[change.dataset_pk] = change.version
+            if self._pid != os.getpid():  # the first change here, or the first after a fork, which copies no threads
                 self._pid = os.getpid()
-                self._publishing = threading.Lock()  # the parent's may have been taken
+                self._publishing = threading.Lock()  # the parent's may have been held during the fork
                 threading.Thread(target=self._run, name="doorbell", daemon=True).start()
-                # The last ring of a command is the one that tells how it ended.
-                atexit.register(self._publish)
+                # The last change of a command says how it ended.
+                atexit.register(self._send)
         self._wake.set()
 
     def _run(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
-            self._publish()
+            self._send()
             time.sleep(PUBLISH_SECONDS)
 
-    def _publish(self) -> None:
+    def _send(self) -> None:
         if self._pid != os.getpid():
-            return  # the end of a forked process that has rung nothing
-        with self._publishing:  # an end of the process waits for what the thread is sending
+            return  # a forked process that published nothing is ending
+        with self._publishing:  # a process that is ending waits for what the thread is sending
             with self._lock:
-                rung, self._rung = self._rung, {}
-            if not rung:
+                versions, self._versions = self._versions, {}
+            if not versions:
                 return
             try:
-                self._server.publish(CHANNEL, " ".join(f"{pk}:{version}" for pk, version in rung.items()))
-                self._is_reached = True
+                self._server.publish(CHANNEL, " ".join(f"{pk}:{version}" for pk, version in versions.items()))
+                self._is_connected = True
             except RedisError as error:
-                if self._is_reached:
-                    logger.warning("Redis cannot be reached, pages hear of changes up to 2 s later: %s", error)
-                self._is_reached = False
+                if self._is_connected:
+                    logger.warning("Redis cannot be reached; pages show changes up to 2 s later: %s", error)
+                self._is_connected = False
 
 
-def _changes(message: bytes) -> Iterator[Change]:
+def _parse(message: bytes) -> Iterator[Change]:
+    """Yield the changes in a message. Anything else in it is skipped."""
     for part in message.decode("ascii", errors="ignore").split():
         pk, _, version = part.partition(":")
         if pk.isdigit() and version.isdigit():
             yield Change(int(pk), int(version))
 
 
-async def listen(url: str, heard: Callable[[Change], None], connected: Callable[[bool], None]) -> None:
-    """Hand what every process rings to ``heard``; tell ``connected`` when the bell can be heard, and when not."""
+async def listen(url: str, on_change: Callable[[Change], None], on_connection: Callable[[bool], None]) -> None:
+    """Pass the changes of every process to ``on_change``, and to ``on_connection`` whether Redis is connected."""
     while True:
         try:
             async with (
                 redis.asyncio.Redis.from_url(
                     url, socket_connect_timeout=TIMEOUT_SECONDS, retry=AsyncRetry(NoBackoff(), 0)
                 ) as server,
-                server.pubsub(ignore_subscribe_messages=True) as bell,
+                server.pubsub(ignore_subscribe_messages=True) as subscription,
             ):
-                await bell.subscribe(CHANNEL)
-                connected(True)
-                async for message in bell.listen():
-                    for change in _changes(message["data"]):
-                        heard(change)
-        except Exception as error:  # whatever it is, the versions can be read
-            logger.warning("the doorbell cannot be heard, versions are read instead: %s", error)
+                await subscription.subscribe(CHANNEL)
+                on_connection(True)
+                async for message in subscription.listen():
+                    for change in _parse(message["data"]):
+                        on_change(change)
+        except Exception as error:  # of any kind: without Redis, the hub's checks find the changes
+            logger.warning("the doorbell is disconnected; changes are found by checking the versions: %s", error)
         finally:
-            connected(False)
+            on_connection(False)
         await asyncio.sleep(RECONNECT_SECONDS)

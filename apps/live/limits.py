@@ -1,4 +1,7 @@
-"""What a socket may ask of the server, and the codes with which it is closed."""
+"""What one socket, and all sockets of one address, may ask of the server.
+
+The limits on messages, and the count of open connections by address in this process.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,12 @@ from typing import Any, Final
 
 from django.conf import settings
 
-# Close codes of our own: the HTTP status that says the same, and 4000.
-NOT_FOUND: Final = 4404  # an unknown dataset, or one that may not be seen (any more)
-TOO_LARGE: Final = 4413  # messages over the limit, again after an error
-TOO_MANY: Final = 4429  # messages too fast, again after an error; or too many connections from one address
-
-MESSAGE_BYTES: Final = 4096
+MAX_MESSAGE_BYTES: Final = 4096
 MESSAGES_A_SECOND: Final = 20
-# The application tells those who send a little more; what is beyond that by far, the servers drop before it fills the
-# memory.
-MOST_BYTES: Final = 4 * MESSAGE_BYTES
-SUBSCRIPTIONS: Final = 1000
+# A message between these two sizes is answered with an error. At a larger one, the server drops the connection.
+MAX_FRAME_BYTES: Final = 4 * MAX_MESSAGE_BYTES
+# Datasets on one connection.
+MAX_SUBSCRIPTIONS: Final = 1000
 
 
 class Pace:
@@ -42,12 +40,13 @@ class Pace:
         return True
 
 
-_open: Counter[str] = Counter()
+_connections: Counter[str] = Counter()
 
 
 def address_of(scope: dict[str, Any]) -> str:
-    """Where a socket comes from: the peer, or what the proxy in front of this server says of its own. Of IPv6, the
-    network of 64 bits: whoever has one address there has all of them.
+    """Return the address of a socket's client: the peer's, or behind a proxy the one that the proxy forwards.
+
+    An IPv6 address is given as its /64 network, because whoever has one address there has all of them.
     """
     client = scope.get("client")
     address = str(client[0]) if client else ""
@@ -56,21 +55,21 @@ def address_of(scope: dict[str, Any]) -> str:
         if forwarded:
             address = str(forwarded[-1].decode("latin-1").rpartition(",")[2].strip())
     try:
-        six = IPv6Address(address)
+        ipv6 = IPv6Address(address)
     except AddressValueError:
         return address
-    # A listener for both kinds sees those of IPv4 as of one network.
-    return str(six.ipv4_mapped or IPv6Network((six.packed, 64), strict=False))
+    # A dual-stack listener maps IPv4 addresses into a single IPv6 network.
+    return str(ipv6.ipv4_mapped or IPv6Network((ipv6.packed, 64), strict=False))
 
 
-def enter(address: str) -> bool:
-    """Count a socket of ``address`` in this process. False where it has as many as it may, which counts as well."""
-    _open[address] += 1
-    return not settings.SOCKETS_PER_ADDRESS or _open[address] <= settings.SOCKETS_PER_ADDRESS
+def add_connection(address: str) -> bool:
+    """Count a connection from ``address``. Return False where there are too many; that one is counted as well."""
+    _connections[address] += 1
+    return not settings.SOCKETS_PER_ADDRESS or _connections[address] <= settings.SOCKETS_PER_ADDRESS
 
 
-def leave(address: str) -> None:
-    """Count a socket of ``address`` out again."""
-    _open[address] -= 1
-    if not _open[address]:
-        del _open[address]
+def remove_connection(address: str) -> None:
+    """Undo one `add_connection`."""
+    _connections[address] -= 1
+    if not _connections[address]:
+        del _connections[address]

@@ -1,4 +1,7 @@
-"""Which pages may open a socket: those of this site, and those of the origins that are allowed by name."""
+"""Which pages may open a socket: those of this site, and those of the origins in `ALLOWED_ORIGINS`.
+
+A browser sends the session cookie with a handshake from any page, so the origin has to be checked.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ ASGIApp = Callable[[dict[str, Any], Any, Any], Awaitable[None]]
 
 
 def same_origins_only(application: ASGIApp) -> ASGIApp:
-    """Refuse (403) handshakes from pages of foreign origins.
+    """Refuse handshakes from pages of foreign origins with 403.
 
-    A browser always sends Origin. A client that sends none is no browser, so no page can be misusing its cookies, and
-    it is let in on the terms of plain HTTP; this is where Channels' own validator differs.
+    A browser always sends an Origin header. A client without one is no browser, so no page can misuse its cookies, and
+    it may connect. The validator of Channels refuses such clients.
     """
 
     async def gate(scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -30,7 +33,10 @@ def same_origins_only(application: ASGIApp) -> ASGIApp:
 
 
 def may_connect(origin: str, host: str) -> bool:
-    """Whether a page of ``origin`` ("" for none, else scheme://host[:port]) may open a socket on ``host``."""
+    """Return whether a page of ``origin`` may open a socket on ``host``.
+
+    ``origin`` is scheme://host[:port], or "" where the client sent none.
+    """
     domain, _ = split_domain_port(host)
     allowed_hosts = settings.ALLOWED_HOSTS or (["localhost", "127.0.0.1", "[::1]"] if settings.DEBUG else [])
     if not domain or not validate_host(domain, allowed_hosts):

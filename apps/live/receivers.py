@@ -1,4 +1,7 @@
-"""Rings when a change is committed: the hubs of this process at once, those of others over Redis if there is one."""
+"""Announces committed changes: to the hubs of this process at once, to other processes over Redis where there is one.
+
+Connected to the signal `progress_changed`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,17 @@ from django.conf import settings
 
 from apps.progress.signals import Change
 
-from .hub import ring_everyone
+from .hub import notify_hubs
 
 _publisher = None
 if settings.REDIS_URL:
-    from .doorbell import Publisher  # here, so that a machine without Redis does not wait for its client
+    from .doorbell import Publisher  # only with Redis: its client takes long to import
 
     _publisher = Publisher(settings.REDIS_URL)
 
 
 def on_change(sender: object, change: Change, **kwargs: object) -> None:
     """The receiver of `progress_changed`."""
-    ring_everyone(change)
+    notify_hubs(change)
     if _publisher is not None:
-        _publisher.ring(change)
+        _publisher.publish(change)

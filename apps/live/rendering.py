@@ -1,21 +1,37 @@
-"""The representations in which a change goes out: each is encoded once, whatever the number of watchers."""
+"""From facts to messages: reads datasets in one query and encodes each form that is watched once.
+
+The same message then goes to every watcher of that form, however many there are.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 from django.template.loader import render_to_string
+from django.utils import timezone
 
-from apps.progress.snapshot import DatasetProgress
+from apps.progress.estimates import Health
+from apps.progress.selectors import facts_of
+from apps.progress.snapshot import DatasetProgress, Facts, snapshot
+
+logger = logging.getLogger(__name__)
+
+# A message of the ASGI server: a text frame, or a close.
+Message = dict[str, Any]
 
 
 class Form(StrEnum):
     """What a watcher reads."""
 
-    JSON = "json"  # DESIGN 2.4's `progress_update`
+    JSON = "json"  # the `progress_update` of the API's sockets
     PANEL = "panel"  # the live panel of a dataset's page, for htmx to swap
-    ROW = "row"  # what moves in the dataset's row of the list, for htmx to swap
+    ROW = "row"  # the moving parts of the dataset's row in the list, for htmx to swap
 
     @property
     def is_html(self) -> bool:
@@ -23,11 +39,11 @@ class Form(StrEnum):
 
     @property
     def has_header(self) -> bool:
-        """Whether the page that reads it has a header that shows the dataset."""
+        """Whether the page that reads this form shows the dataset in its header."""
         return self is Form.PANEL
 
 
-# What pages are told besides: comments, which htmx would swap nowhere.
+# Further messages to pages. They are HTML comments, so htmx swaps nothing.
 KEEPALIVE = "<!-- here -->"
 NEW_DATASET = "<!-- new dataset -->"
 GONE_ROW = "<!-- gone -->"
@@ -35,26 +51,93 @@ GONE_ROW = "<!-- gone -->"
 _TEMPLATES = {Form.PANEL: "components/live.html", Form.ROW: "components/live_row.html"}
 
 
-def message(text: str) -> dict[str, Any]:
-    """A text frame as the ASGI server takes it."""
-    return {"type": "websocket.send", "text": text}
+@dataclass(frozen=True, slots=True)
+class RenderedState:
+    """What a message shows of a dataset. Health changes with the time alone, so it is not among the facts."""
+
+    facts: Facts
+    health: Health | None
+
+    @property
+    def run_number(self) -> int | None:
+        return self.facts.run.number if self.facts.run else None
+
+    def looks_like(self, other: RenderedState | None) -> bool:
+        """Whether a message of the ``other`` state would show the same."""
+        return other is not None and (self.facts.version, self.health) == (other.facts.version, other.health)
 
 
-def watched_by(watchers: int) -> str:
-    """Tells pages by how many of them what is not pushed will be fetched, so that they spread their requests."""
-    return f"<!-- watchers {watchers} -->"
+@dataclass(frozen=True, slots=True)
+class RenderRequest:
+    """What to encode of a dataset: an update for watchers who know the ``sent`` state, a first message for new ones."""
+
+    forms: frozenset[Form]
+    new_forms: frozenset[Form]
+    sent: RenderedState | None
+    watchers: int
 
 
-def encode(progress: DatasetProgress, form: Form, *, awake: bool, watchers: int) -> str:
-    """A text frame that says ``progress`` to so many ``watchers``.
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A dataset as it was just read. ``updates`` is empty where the state looks as it did when it was sent."""
 
-    ``awake``: the page may be resting on a finished run. A form that has a header then carries it as well, and its
-    polling begins again.
+    state: RenderedState
+    updates: dict[Form, Message]
+    first_messages: dict[Form, Message]
+
+
+def render(requests: Mapping[int, RenderRequest]) -> dict[int, Rendered | None]:
+    """Read the requested datasets, by row id, in one query, and encode them.
+
+    A dataset that does not exist is left out. One that cannot be encoded is None, so that it holds up no other.
+    """
+    now = timezone.now()
+    rendered: dict[int, Rendered | None] = {}
+    for dataset_pk, facts in facts_of(requests).items():
+        try:
+            rendered[dataset_pk] = _render_dataset(facts, requests[dataset_pk], now)
+        except Exception:
+            logger.debug("dataset %s cannot be encoded", dataset_pk, exc_info=True)
+            rendered[dataset_pk] = None
+    return rendered
+
+
+def _render_dataset(facts: Facts, request: RenderRequest, now: datetime) -> Rendered:
+    progress = snapshot(facts, now)
+    state = RenderedState(facts, progress.health)
+
+    @cache
+    def message(form: Form, with_header: bool) -> Message:
+        return text_message(encode(progress, form, with_header=with_header, watchers=request.watchers))
+
+    updates = {}
+    if request.sent is not None and not state.looks_like(request.sent):
+        # The header of a page stops polling when a run has finished. A new run starts it again.
+        is_new_run = state.run_number != request.sent.run_number
+        updates = {form: message(form, form.has_header and is_new_run) for form in request.forms}
+    first_messages = {form: message(form, form.has_header) for form in request.new_forms}
+    return Rendered(state, updates, first_messages)
+
+
+def encode(progress: DatasetProgress, form: Form, *, with_header: bool, watchers: int) -> str:
+    """Return the text frame that shows ``progress`` to this many ``watchers``.
+
+    ``with_header`` adds the page's header to the panel while the run is unfinished, so that the header polls again.
     """
     if form is Form.JSON:
         return f'{{"type":"progress_update","payload":{progress.model_dump_json()}}}'
     html = render_to_string(_TEMPLATES[form], {"progress": progress})
-    if awake and form.has_header and not progress.is_finished:
-        # First: where the panel comes first, the page asks for the header that is still behind it.
+    if with_header and not progress.is_finished:
+        # The header comes first: after the panel alone, the page would fetch the header that is still on its way.
         html = render_to_string("components/live_new_run.html", {"progress": progress}) + html
-    return html + watched_by(watchers)
+    return html + watchers_comment(watchers)
+
+
+def watchers_comment(watchers: int) -> str:
+    """Return the comment that tells pages how many they are, so that they spread their requests for the rest."""
+    return f"<!-- watchers {watchers} -->"
+
+
+def text_message(text: str) -> Message:
+    """Return a text frame as the ASGI server takes it."""
+    return {"type": "websocket.send", "text": text}

@@ -1,4 +1,4 @@
-"""The addresses of the sockets."""
+"""The addresses of the sockets. Any other address refuses the handshake with 403."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from django.urls import re_path
 
 from apps.datasets.models import DATASET_ID_PATTERN
 
-from .consumers import ListConsumer, ManyConsumer, OneConsumer, PageConsumer
+from .consumers import ApiConsumer, ListConsumer, PageConsumer
 
 sockets = URLRouter(
     [
-        re_path(r"^api/progress/ws$", ManyConsumer.as_asgi()),
-        # Any id: one that no dataset can have is unknown, and said to be, like any other that there is not.
-        re_path(r"^api/datasets/(?P<dataset_id>[^/]+)/progress/ws$", OneConsumer.as_asgi()),
+        re_path(r"^api/progress/ws$", ApiConsumer.as_asgi()),
+        # Any id, also one that no dataset can have: the client is told that it is unknown, like every other.
+        re_path(r"^api/datasets/(?P<dataset_id>[^/]+)/progress/ws$", ApiConsumer.as_asgi()),
         re_path(r"^progress/live/$", ListConsumer.as_asgi()),
         re_path(rf"^datasets/(?P<dataset_id>{DATASET_ID_PATTERN})/progress/live/$", PageConsumer.as_asgi()),
-        re_path(r"", WebsocketDenier.as_asgi()),  # an address where there is no socket
+        re_path(r"", WebsocketDenier.as_asgi()),
     ]
 )

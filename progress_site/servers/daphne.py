@@ -21,7 +21,8 @@ from daphne.server import Server  # noqa: E402
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
 from twisted.internet import tcp  # noqa: E402
 
-from apps.live.limits import MOST_BYTES, TOO_MANY  # noqa: E402
+from apps.live.limits import MAX_FRAME_BYTES  # noqa: E402
+from apps.live.protocol import CLOSE_TOO_MANY  # noqa: E402
 
 CLOSE_SECONDS = 10
 # Messages of a client that the application has not come to.
@@ -66,7 +67,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
         if self.state != self.STATE_OPEN:
             return
         if self.application_queue.qsize() >= MOST_WAITING:
-            self.serverClose(code=TOO_MANY)
+            self.serverClose(code=CLOSE_TOO_MANY)
         else:
             super().onMessage(payload, isBinary)
 
@@ -100,7 +101,7 @@ class _Factory(WebSocketFactory):  # type: ignore[misc]
         self.setProtocolOptions(closeHandshakeTimeout=CLOSE_SECONDS)
 
     def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
-        limits = {"maxFramePayloadSize": MOST_BYTES, "maxMessagePayloadSize": MOST_BYTES}
+        limits = {"maxFramePayloadSize": MAX_FRAME_BYTES, "maxMessagePayloadSize": MAX_FRAME_BYTES}
         super().setProtocolOptions(**{**options, **limits})
 
 

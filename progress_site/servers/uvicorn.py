@@ -15,7 +15,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from apps.live.limits import MOST_BYTES
+from apps.live.limits import MAX_FRAME_BYTES
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -27,7 +27,7 @@ class Protocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         # Without extensions: what is compressed for one client is of no use to another.
-        self.conn = ServerProtocol(max_size=MOST_BYTES, logger=self.logger)
+        self.conn = ServerProtocol(max_size=MAX_FRAME_BYTES, logger=self.logger)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

@@ -349,7 +349,7 @@ def _datasets(count: int) -> list[int]:
 
 async def _watch_all(pks: list[int]) -> int:
     """Watch each of the datasets, and change all of them ten times a second; how many frames came."""
-    from apps.live.hub import current_hub, ring_everyone
+    from apps.live.hub import current_hub, notify_hubs
     from apps.live.rendering import Form
     from apps.live.watcher import Watcher
     from apps.progress.models import Head
@@ -361,11 +361,11 @@ async def _watch_all(pks: list[int]) -> int:
         nonlocal frames
         frames += 1
 
-    def gone(dataset_pk: int) -> None:
-        raise AssertionError(f"{dataset_pk} is gone")
+    def on_drop(dataset_pk: int) -> None:
+        raise AssertionError(f"dataset {dataset_pk} was dropped")
 
     hub = current_hub()
-    watchers = {pk: Watcher(Form.JSON, send, gone) for pk in pks}
+    watchers = {pk: Watcher(Form.JSON, send, on_drop) for pk in pks}
     for pk, watcher in watchers.items():
         hub.watch(pk, watcher)
     loop = asyncio.get_running_loop()
@@ -375,7 +375,7 @@ async def _watch_all(pks: list[int]) -> int:
     def change(version: int) -> None:
         heads.update(version=version)
         for pk in pks:
-            ring_everyone(Change(pk, version))
+            notify_hubs(Change(pk, version))
 
     with ThreadPoolExecutor(1, thread_name_prefix="writer") as writer:
         version = 1

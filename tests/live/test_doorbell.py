@@ -85,7 +85,7 @@ def test_ring_is_shown_before_the_next_healing_look(rung_server: Server, run: Ru
             services.report(run.pk, current=current)  # rings nobody: this process knows of no Redis
             version = Head.objects.get(dataset=run.dataset_id).version
             if rings := current % 2 == 1:
-                publisher.ring(Change(run.dataset_id, version))
+                publisher.publish(Change(run.dataset_id, version))
             assert socket.until(version)[-1]["current"] == current
             waits[rings].append(time.monotonic() - began)
     # What nobody rings for is found by the next look.

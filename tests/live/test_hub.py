@@ -47,10 +47,10 @@ def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
             async def send(message: dict[str, Any]) -> None:
                 shown.set()
 
-            def gone(dataset_pk: int) -> None:
-                raise AssertionError("it is there")
+            def on_drop(dataset_pk: int) -> None:
+                raise AssertionError("the dataset exists")
 
-            watcher = Watcher(Form.JSON, send, gone)
+            watcher = Watcher(Form.JSON, send, on_drop)
             hub.watch(dataset.pk, watcher)
             async with asyncio.timeout(10):
                 await shown.wait()
@@ -70,17 +70,17 @@ def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
 class Shown:
     """A watcher that takes everything, and notes the texts."""
 
-    def __init__(self, form: Form = Form.JSON, identity: str = "", gone: BaseException | None = None) -> None:
+    def __init__(self, form: Form = Form.JSON, identity: str = "", drop_error: BaseException | None = None) -> None:
         self.texts: list[str] = []
-        self._error = gone
-        self.watcher = Watcher(form, self._send, self._gone, identity)
+        self._drop_error = drop_error
+        self.watcher = Watcher(form, self._send, self._on_drop, identity)
 
     async def _send(self, message: dict[str, Any]) -> None:
         self.texts.append(message["text"])
 
-    def _gone(self, dataset_pk: int) -> None:
-        if self._error is not None:
-            raise self._error
+    def _on_drop(self, dataset_pk: int) -> None:
+        if self._drop_error is not None:
+            raise self._drop_error
 
     async def until(self, text: str) -> None:
         async with asyncio.timeout(30):
@@ -93,7 +93,7 @@ async def hub_of_its_own() -> AsyncIterator[Hub]:
     """A hub, whose connections to the database are closed when it is done with."""
     one = Hub()
     yield one
-    for executor in (one._reader, one._guard):
+    for executor in (one._reader, one._access_reader):
         await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
 
 
@@ -108,18 +108,18 @@ async def aside(write: Any, *arguments: Any) -> None:
 
 
 def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "ACCESS_SECONDS", 0.2)
+    monkeypatch.setattr(hub, "ACCESS_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
     secret = Dataset.objects.create(dataset_id="secret", visibility="private")
 
     async def main() -> None:
         async with hub_of_its_own() as one:
-            stranger, witness = Shown(gone=RuntimeError("a watcher has failed")), Shown()
+            stranger, witness = Shown(drop_error=RuntimeError("a watcher has failed")), Shown()
             one.watch(secret.pk, stranger.watcher)
             one.watch(dataset.pk, witness.watcher)
             await witness.until("pending")
             async with asyncio.timeout(30):
-                while secret.pk in one._watched:  # noqa: ASYNC110 -- it fails in taking it away
+                while secret.pk in one.subscriptions.datasets:  # noqa: ASYNC110 -- it fails in taking it away
                     await asyncio.sleep(0.01)
             await aside(progress.begin_run, dataset)
             await witness.until('"run":1')
@@ -153,7 +153,7 @@ def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub, "KEEPALIVE_SECONDS", 0.05)
-    monkeypatch.setattr(hub, "OLDEST_LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(hub, "MAX_CHECK_AGE_SECONDS", 0.5)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.05)
 
     async def main() -> None:
@@ -165,7 +165,7 @@ def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
             one._reader.shutdown()  # the database is gone
             # Nothing tells of a time that has passed.
             async with asyncio.timeout(30):
-                while time.monotonic() - one._looked <= hub.OLDEST_LOOK_SECONDS:  # noqa: ASYNC110
+                while time.monotonic() - one._last_check_at <= hub.MAX_CHECK_AGE_SECONDS:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             before = len(page.texts)
             await asyncio.sleep(0.5)
@@ -191,16 +191,16 @@ def test_socket_that_fails_is_counted_out(transactional_db: None, consumer: Any)
 
         with pytest.raises(KeyError):
             await consumer.as_asgi()(scope, receive, send)
-        assert "10.1.1.1" not in limits._open
-        assert not hub.current_hub()._lists
+        assert "10.1.1.1" not in limits._connections
+        assert not hub.current_hub().subscriptions.lists
 
     in_a_loop(main)
 
 
 def test_what_is_waited_for_at_most_is_what_is_promised() -> None:
     """Shown within 2 s of being written, taken away within 5, and never silent for as long as a page calls dead."""
-    assert max(hub.LOOK_SECONDS, hub.HEALING_LOOK_SECONDS) + hub.FLUSH_SECONDS <= 2
-    assert hub.ACCESS_SECONDS + hub.FLUSH_SECONDS <= 5
+    assert max(hub.CHECK_SECONDS, hub.HEALING_CHECK_SECONDS) + hub.FLUSH_SECONDS <= 2
+    assert hub.ACCESS_CHECK_SECONDS + hub.FLUSH_SECONDS <= 5
     script = Path(settings.BASE_DIR, "static/js/progress.js").read_text()
     silence = re.search(r"LONGEST_SILENCE = ([0-9_]+);", script)
     assert silence is not None

@@ -13,7 +13,8 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
-from apps.live.limits import MESSAGE_BYTES, MESSAGES_A_SECOND, TOO_LARGE, TOO_MANY, address_of
+from apps.live.limits import MAX_MESSAGE_BYTES, MESSAGES_A_SECOND, address_of
+from apps.live.protocol import CLOSE_TOO_LARGE, CLOSE_TOO_MANY
 from tests.processes import DAPHNE, UVICORN, Server, web_server
 from tests.services import wait_until
 
@@ -21,14 +22,14 @@ from .conftest import Socket, open_many, open_socket
 
 
 def test_large_messages_are_refused_and_then_close_the_connection(socket: Socket) -> None:
-    large = {"type": "subscribe", "dataset_id": "cats", "padding": "x" * MESSAGE_BYTES}
+    large = {"type": "subscribe", "dataset_id": "cats", "padding": "x" * MAX_MESSAGE_BYTES}
     socket.send(large)
     assert socket.receive()["type"] == "error"
     socket.subscribe()
     assert socket.update()["dataset_id"] == "cats"
     socket.send(large)
     assert socket.receive()["type"] == "error"
-    assert socket.close_code() == TOO_LARGE
+    assert socket.close_code() == CLOSE_TOO_LARGE
 
 
 def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(socket: Socket) -> None:
@@ -41,7 +42,7 @@ def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(so
     assert {answer["message"] for answer in answers if answer["type"] == "error"} == {
         f"A client may send {MESSAGES_A_SECOND} messages a second."
     }
-    assert socket.close_code() == TOO_MANY
+    assert socket.close_code() == CLOSE_TOO_MANY
 
 
 @pytest.mark.parametrize("path", ["/datasets/cats/progress/live/", "/progress/live/?id=cats"])
@@ -52,7 +53,7 @@ def test_pages_may_not_say_more_either(server: Server, dataset: Dataset, path: s
                 page.send("x")
             while True:
                 page.recv(timeout=30)
-        assert page.close_code == TOO_MANY
+        assert page.close_code == CLOSE_TOO_MANY
 
 
 @pytest.mark.parametrize("program", [DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
@@ -88,7 +89,7 @@ def test_connections_of_one_address_are_limited(
         with open_many(server, **from_("10.0.0.1")), open_socket(server, "cats", **from_("10.0.0.1")) as second:
             with open_many(server, **from_("10.0.0.1")) as third:
                 assert third.receive()["type"] == "error"
-                assert third.close_code() == TOO_MANY
+                assert third.close_code() == CLOSE_TOO_MANY
             second.subscribe()
             assert second.update()["dataset_id"] == "cats"
             if proxied:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from apps.datasets.models import Dataset
-from apps.live.limits import SUBSCRIPTIONS
+from apps.live.limits import MAX_SUBSCRIPTIONS
 from apps.progress import services
 from tests.processes import Server
 
@@ -88,13 +88,13 @@ def test_datasets_are_named_by_a_list_of_words(many: Socket, named: object) -> N
 
 
 def test_a_thousand_datasets_can_be_watched_and_no_more(many: Socket) -> None:
-    dataset_ids = [f"set-{number:04}" for number in range(SUBSCRIPTIONS + 1)]
+    dataset_ids = [f"set-{number:04}" for number in range(MAX_SUBSCRIPTIONS + 1)]
     Dataset.objects.bulk_create(Dataset(dataset_id=dataset_id, visibility="public") for dataset_id in dataset_ids)
-    for start in range(0, SUBSCRIPTIONS, 200):
+    for start in range(0, MAX_SUBSCRIPTIONS, 200):
         many.send({"type": "subscribe", "dataset_ids": dataset_ids[start : start + 200]})
-    assert set(updates(many, SUBSCRIPTIONS)) == set(dataset_ids[:SUBSCRIPTIONS])
+    assert set(updates(many, MAX_SUBSCRIPTIONS)) == set(dataset_ids[:MAX_SUBSCRIPTIONS])
     many.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
-    assert many.receive() == {"type": "error", "message": f"A connection may watch {SUBSCRIPTIONS} datasets."}
+    assert many.receive() == {"type": "error", "message": f"A connection may watch {MAX_SUBSCRIPTIONS} datasets."}
     services.begin_run(Dataset.objects.get(dataset_id=dataset_ids[7]))
     assert updates(many, 1) == {dataset_ids[7]: 1}
     # One that is watched already takes no further place, and one that is let go makes room.

@@ -40,17 +40,17 @@ class Reader:
         async with self.taken:
             await self.taken.wait_for(lambda: len(self.texts) >= count)
 
-    def gone(self, dataset_pk: int) -> None:
-        self.texts.append(f"gone {dataset_pk}")
+    def on_drop(self, dataset_pk: int) -> None:
+        self.texts.append(f"dropped {dataset_pk}")
 
 
 def test_reader_that_takes_all_is_served_at_once() -> None:
     async def main() -> None:
         reader = Reader()
         reader.gate.set()
-        watcher = Watcher(Form.JSON, reader.send, reader.gone)
+        watcher = Watcher(Form.JSON, reader.send, reader.on_drop)
         for number in range(3):
-            watcher.show(1, message(f"{number}"))
+            watcher.send_latest(1, message(f"{number}"))
             assert reader.texts[-1] == f"{number}"  # without the loop having had its turn
 
     in_a_loop(main)
@@ -59,14 +59,14 @@ def test_reader_that_takes_all_is_served_at_once() -> None:
 def test_slow_reader_is_given_the_newest_of_each_dataset() -> None:
     async def main() -> None:
         reader = Reader()
-        watcher = Watcher(Form.JSON, reader.send, reader.gone)
-        watcher.show(1, message("first"))
+        watcher = Watcher(Form.JSON, reader.send, reader.on_drop)
+        watcher.send_latest(1, message("first"))
         for number in range(100):
-            watcher.show(1, message(f"one {number}"))
-            watcher.show(2, message(f"two {number}"))
+            watcher.send_latest(1, message(f"one {number}"))
+            watcher.send_latest(2, message(f"two {number}"))
         reader.gate.set()
         await reader.until(3)
-        watcher.show(1, message("after"))
+        watcher.send_latest(1, message("after"))
         assert reader.texts == ["first", "one 99", "two 99", "after"]
 
     in_a_loop(main)
@@ -75,14 +75,14 @@ def test_slow_reader_is_given_the_newest_of_each_dataset() -> None:
 def test_nothing_waits_for_a_dataset_that_is_gone() -> None:
     async def main() -> None:
         reader = Reader()
-        watcher = Watcher(Form.JSON, reader.send, reader.gone)
-        watcher.show(1, message("first"))
-        watcher.show(2, message("never"))
-        watcher.gone(2)
+        watcher = Watcher(Form.JSON, reader.send, reader.on_drop)
+        watcher.send_latest(1, message("first"))
+        watcher.send_latest(2, message("never"))
+        watcher.drop_dataset(2)
         reader.gate.set()
         await reader.until(2)
-        watcher.show(1, message("after"))
-        assert reader.texts == ["gone 2", "first", "after"]
+        watcher.send_latest(1, message("after"))
+        assert reader.texts == ["dropped 2", "first", "after"]
 
     in_a_loop(main)
 
@@ -90,14 +90,14 @@ def test_nothing_waits_for_a_dataset_that_is_gone() -> None:
 def test_slow_reader_is_told_a_few_words_and_then_closed() -> None:
     async def main() -> None:
         reader = Reader()
-        watcher = Watcher(Form.JSON, reader.send, reader.gone)
-        watcher.show(1, message("first"))
+        watcher = Watcher(Form.JSON, reader.send, reader.on_drop)
+        watcher.send_latest(1, message("first"))
         for number in range(1000):
-            watcher.say(message(f"error {number}"))
+            watcher.send_reply(message(f"error {number}"))
         watcher.close(4429)
-        watcher.show(1, message("never"))
+        watcher.send_latest(1, message("never"))
         watcher.close(4429)
-        assert len(watcher._waiting) <= 20
+        assert len(watcher._buffer) <= 20
         reader.gate.set()
         await reader.until(18)
         assert "error 999" in reader.texts
@@ -111,8 +111,8 @@ def test_reader_that_is_gone_is_let_go() -> None:
         async def broken(message: dict[str, Any]) -> None:
             raise ConnectionResetError
 
-        watcher = Watcher(Form.JSON, broken, Reader().gone)
-        watcher.show(1, message("one"))
-        watcher.show(1, message("two"))
+        watcher = Watcher(Form.JSON, broken, Reader().on_drop)
+        watcher.send_latest(1, message("one"))
+        watcher.send_latest(1, message("two"))
 
     in_a_loop(main)

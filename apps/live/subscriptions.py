@@ -1,0 +1,161 @@
+"""Who watches what: the watchers of each dataset, those of the list, and the datasets whose state has to be sent.
+
+A plain data structure. It reads no database, sends nothing and knows no event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from apps.progress.snapshot import health_of
+
+from .rendering import Message, Rendered, RenderedState, RenderRequest
+from .watcher import Watcher
+
+
+@dataclass(slots=True, eq=False)
+class WatchedDataset:
+    """A dataset's watchers, and the state that they were sent last."""
+
+    watchers: set[Watcher] = field(default_factory=set)
+    new_watchers: set[Watcher] = field(default_factory=set)  # those of the watchers who were sent nothing yet
+    sent: RenderedState | None = None
+
+    @property
+    def version(self) -> int:
+        """The version that was sent last; -1 where none was."""
+        return self.sent.facts.version if self.sent else -1
+
+    def is_outdated(self, version: int, now: datetime) -> bool:
+        """Whether ``version``, or the health at ``now``, differs from what was sent."""
+        if version != self.version:
+            return True
+        run = self.sent.facts.run if self.sent else None
+        return self.sent is not None and run is not None and health_of(run, now) != self.sent.health
+
+    def render_request(self) -> RenderRequest:
+        return RenderRequest(
+            forms=frozenset(watcher.form for watcher in self.watchers),
+            new_forms=frozenset(watcher.form for watcher in self.new_watchers),
+            sent=self.sent,
+            watchers=len(self.watchers),
+        )
+
+
+class Subscriptions:
+    """The watchers of one hub."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[int, WatchedDataset] = {}  # by row id; each has a watcher
+        self.lists: dict[Watcher, str] = {}  # with the newest dataset that each knows of
+        self.pending: set[int] = set()  # row ids of the datasets whose state has to be sent
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.datasets and not self.lists
+
+    def add(self, dataset_pk: int, watcher: Watcher) -> None:
+        """Subscribe a watcher to a dataset. It is sent the current state, also where it was subscribed before."""
+        watched = self.datasets.setdefault(dataset_pk, WatchedDataset())
+        watched.watchers.add(watcher)
+        watched.new_watchers.add(watcher)
+        self.pending.add(dataset_pk)
+
+    def remove(self, dataset_pk: int, watcher: Watcher) -> bool:
+        """Unsubscribe a watcher from a dataset. Return whether it was the dataset's last."""
+        watched = self.datasets.get(dataset_pk)
+        if watched is None:
+            return False
+        watched.watchers.discard(watcher)
+        watched.new_watchers.discard(watcher)
+        if watched.watchers:
+            return False
+        del self.datasets[dataset_pk]
+        return True
+
+    def drop_dataset(self, dataset_pk: int) -> set[Watcher]:
+        """Remove a dataset. Return those who watched it."""
+        return self.datasets.pop(dataset_pk).watchers
+
+    def mark_changed(self, dataset_pk: int, version: int) -> bool:
+        """Mark a dataset to be sent if anyone watches it and ``version`` is news. Return whether it was marked."""
+        watched = self.datasets.get(dataset_pk)
+        if watched is None or watched.version >= version:
+            return False
+        self.pending.add(dataset_pk)
+        return True
+
+    def mark_outdated(self, versions: Mapping[int, int], now: datetime) -> None:
+        """Mark every dataset that differs from what was sent. ``versions`` leaves out datasets that do not exist."""
+        self.pending |= {
+            dataset_pk
+            for dataset_pk, watched in self.datasets.items()
+            if watched.is_outdated(versions.get(dataset_pk, -1), now)
+        }
+
+    def take_pending(self) -> dict[int, RenderRequest]:
+        """Return what to render of each marked dataset, by row id, and clear the marks."""
+        pending, self.pending = self.pending, set()
+        return {
+            dataset_pk: self.datasets[dataset_pk].render_request()
+            for dataset_pk in pending
+            if dataset_pk in self.datasets
+        }
+
+    def record(self, dataset_pk: int, rendered: Rendered) -> list[tuple[Watcher, Message]]:
+        """Take note that the watchers of a dataset are sent ``rendered``. Return who is to be sent which message.
+
+        A watcher who came after the rendering may read a form that was not rendered: it waits for the next one.
+        """
+        watched = self.datasets[dataset_pk]
+        has_changed = not rendered.state.looks_like(watched.sent)
+        watched.sent = rendered.state
+        new_watchers, watched.new_watchers = watched.new_watchers, set()
+        deliveries = []
+        for watcher in watched.watchers if has_changed else new_watchers:
+            messages = rendered.first_messages if watcher in new_watchers else rendered.updates
+            message = messages.get(watcher.form)
+            if message is None:
+                watched.new_watchers.add(watcher)
+                self.pending.add(dataset_pk)
+            else:
+                deliveries.append((watcher, message))
+        return deliveries
+
+    def dataset_pks_by_identity(self) -> dict[str, set[int]]:
+        """Return the row ids of the datasets that each identity watches."""
+        watching: dict[str, set[int]] = {}
+        for dataset_pk, watched in self.datasets.items():
+            for watcher in watched.watchers:
+                watching.setdefault(watcher.identity, set()).add(dataset_pk)
+        return watching
+
+    def of_identity(self, identity: str, dataset_pks: Iterable[int]) -> list[tuple[int, Watcher]]:
+        """Return the subscriptions to these datasets that ``identity`` has, as row id and watcher."""
+        return [
+            (dataset_pk, watcher)
+            for dataset_pk in dataset_pks
+            if dataset_pk in self.datasets
+            for watcher in self.datasets[dataset_pk].watchers
+            if watcher.identity == identity
+        ]
+
+    def add_list(self, watcher: Watcher, newest: str) -> None:
+        """Subscribe a watcher to datasets that are newer than ``newest``."""
+        self.lists[watcher] = newest
+
+    def remove_list(self, watcher: Watcher) -> None:
+        self.lists.pop(watcher, None)
+
+    def take_outdated_lists(self, newest: str) -> list[Watcher]:
+        """Return the lists that know of another dataset as the newest, and note that they know of this one."""
+        outdated = [watcher for watcher, known in self.lists.items() if known != newest]
+        self.lists.update(dict.fromkeys(outdated, newest))
+        return outdated
+
+    def pages(self) -> set[Watcher]:
+        """Return the watchers that are open pages."""
+        shown = {watcher for one in self.datasets.values() for watcher in one.watchers if watcher.form.is_html}
+        return shown | self.lists.keys()
