@@ -171,12 +171,13 @@ def _load() -> None:
 
 
 def _prepare() -> None:
-    """Bring the database and the static files up to date."""
+    """Bring the database, the static files and the client package up to date."""
     from django.core.management import call_command
 
     print("Preparing the database...", flush=True)
     call_command("migrate", verbosity=0, interactive=False)
     _collect_static()
+    call_command("build_client", verbosity=0)
 
 
 def _collect_static() -> None:

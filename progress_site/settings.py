@@ -205,6 +205,8 @@ STORAGES = {
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "woff", "woff2", "map")
 MEDIA_ROOT = DATA_DIR / "media"
+# Where `manage.py build_client` puts the client package, which pages offer for installation.
+CLIENT_DIST = DATA_DIR / "client"
 
 LOGGING = {
     "version": 1,

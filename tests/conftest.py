@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from hypothesis import settings as hypothesis
 
 from . import services
@@ -27,6 +28,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
     if connection.vendor == "sqlite":
         connection.settings_dict["TEST"]["NAME"] = str(Path(settings.DATA_DIR, "test.sqlite3"))
+
+
+@pytest.fixture(scope="session")
+def client_wheel() -> Path:
+    """The client as this server offers it."""
+    call_command("build_client", verbosity=0)
+    [wheel] = Path(settings.CLIENT_DIST).iterdir()
+    return wheel
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,26 @@
-"""System checks: what is wrong with the settings of the pages."""
+"""System checks of the pages."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's name for it
+
+from .client import client_wheel
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if settings.BAR_POLL_SECONDS > 0:
         return []
     return [Error("BAR_POLL_SECONDS has to be more than 0.", id="pages.E001")]
+
+
+def check_client(**kwargs: Any) -> list[CheckMessage]:
+    """Warn before a deployment whose pages could not offer the client."""
+    if client_wheel() is not None:
+        return []
+    hint = "Run `manage.py build_client`."
+    return [
+        Warning("The client package is not built, so it cannot be installed from this server.", hint, id="pages.W001")
+    ]

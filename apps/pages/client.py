@@ -1,27 +1,12 @@
-"""The client as a wheel, so that any machine that reaches this server can install what reports to it."""
+"""The wheel of the client package, from which any machine that reaches this server can install the client."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from django.conf import settings
-from flit_core.wheel import make_wheel_in
 
 
-@dataclass(frozen=True, slots=True)
-class Wheel:
-    """``name`` is that of the file: pip reads the version from it."""
-
-    name: str
-    content: bytes
-
-
-@cache
-def client_wheel() -> Wheel:
-    """The wheel of the folder ``client/``, built once in a process."""
-    with TemporaryDirectory() as folder:
-        path = Path(make_wheel_in(settings.BASE_DIR / "client" / "pyproject.toml", Path(folder)).file)
-        return Wheel(path.name, path.read_bytes())
+def client_wheel() -> Path | None:
+    """Return the wheel that `manage.py build_client` built; None if it was not run."""
+    return next(iter(settings.CLIENT_DIST.glob("*.whl")), None)

@@ -1,4 +1,4 @@
-"""What to paste into a pipeline so that it reports: filled in with this server's address and a dataset's id."""
+"""Code to paste into a pipeline so that it reports, with this server's address and the dataset's ID filled in."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACEHOLDER = "YOUR_TOKEN"
 
 @dataclass(frozen=True, slots=True)
 class Snippet:
-    """A piece of code to copy. ``slug`` stands in ids."""
+    """A piece of code to copy. ``slug`` is used in element IDs."""
 
     slug: str
     title: str
@@ -24,35 +24,41 @@ class Snippet:
 
 
 def address_of(request: HttpRequest) -> str:
-    """This server, as whoever asks reaches it."""
+    """Return the address of this server as the client of ``request`` reaches it."""
     return request.build_absolute_uri("/").rstrip("/")
 
 
 def _commented(text: str) -> str:
-    return "".join(f"# {line}\n" for line in text.splitlines())
+    return "".join(line if line.startswith("#") else f"# {line}" for line in text.splitlines(keepends=True))
+
+
+def _install(address: str, extras: str = "") -> str:
+    """Return the shell command that installs the client from ``address``, or a comment if it is not built there."""
+    wheel = client_wheel()
+    if wheel is None:
+        return "# This server does not offer the client yet: run `manage.py build_client` on it.\n"
+    url = address + reverse("client-wheel", args=[wheel.name])
+    return f"pip install {shlex.quote(f'dataset-progress{extras} @ {url}')}\n"
 
 
 def snippets(address: str, dataset_id: str, secret: str = "") -> list[Snippet]:
-    """One for each way to report on ``dataset_id`` to ``address``; without a ``secret``, a word stands for it."""
+    """Return one snippet for each way to report on ``dataset_id`` to ``address``.
+
+    Without a ``secret`` the snippets hold a placeholder.
+    """
     token = secret or PLACEHOLDER
     report = json.dumps({"state": "indexing", "current": 45, "total": 100, "message": "Indexing samples... 45/100"})
-    wheel = f"{address}{reverse('client-wheel', args=[client_wheel().name])}"
     where = f"export DATASET_PROGRESS_URL={shlex.quote(address)}\nexport DATASET_PROGRESS_TOKEN={token}\n"
-
-    def first(extras: str = "") -> str:
-        """What has to be done in the shell before."""
-        return f"pip install {shlex.quote(f'dataset-progress{extras} @ {wheel}')}\n{where}"
-
     return [
         Snippet("python", "Python", f"""\
-{_commented(first())}
+{_commented(_install(address) + where)}
 from dataset_progress import track
 
 for item in track(items, dataset="{dataset_id}"):
     ...
 """),
         Snippet("tqdm", "tqdm", f"""\
-{_commented(first("[tqdm]"))}
+{_commented(_install(address, "[tqdm]") + where)}
 from dataset_progress.tqdm import tqdm  # in place of: from tqdm import tqdm
 
 for item in tqdm(items, desc="Indexing", dataset="{dataset_id}"):
@@ -64,7 +70,7 @@ curl -X POST {shlex.quote(f"{address}/api/datasets/{dataset_id}/progress")} \\
   -H 'Content-Type: application/json' \\
   -d '{report}'
 """),
-        Snippet("shell", "Command line", first("[cli,websocket]") + f"""\
+        Snippet("shell", "Command line", _install(address, "[cli,websocket]") + where + f"""\
 dataset-progress report {dataset_id} --state indexing --current 45 --total 100
 cat rows.csv | dataset-progress pipe {dataset_id} --total 5000 > /dev/null
 dataset-progress watch {dataset_id}

@@ -22,7 +22,7 @@ PIP = f"{sys.executable} -m pip --quiet --disable-pip-version-check --python"
 
 
 @pytest.fixture
-def codes(server: Server, transactional_db: None) -> dict[str, str]:
+def codes(server: Server, client_wheel: Path, transactional_db: None) -> dict[str, str]:
     """The pieces of code on the page of tokens, just after one was made."""
     client = Client()
     client.force_login(User.objects.create_user("ann", is_staff=True))

@@ -13,7 +13,6 @@ import pytest
 
 from .conftest import shown
 
-CLIENT = Path(__file__).resolve().parent.parent.parent / "client"
 PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
@@ -35,25 +34,20 @@ def interpreters() -> dict[str, str]:
     return found
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    run(*PIP, "wheel", "--no-deps", "--wheel-dir", folder, CLIENT)
-    (wheel,) = folder.glob("*.whl")
-    names = zipfile.ZipFile(wheel).namelist()
-    assert "dataset_progress/py.typed" in names
-    assert not [name for name in names if not name.startswith("dataset_progress")]
-    return wheel
-
-
 @pytest.fixture(scope="module", params=interpreters().items(), ids=lambda item: item[0])
-def python(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(request: pytest.FixtureRequest, client_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of an empty environment into which the wheel was installed."""
     _, interpreter = request.param
     folder = tmp_path_factory.mktemp("environment")
     run(interpreter, "-m", "venv", "--without-pip", folder / "env")
-    run(*PIP, "--python", folder / "env", "install", wheel)
+    run(*PIP, "--python", folder / "env", "install", client_wheel)
     return folder / "env/bin/python"
+
+
+def test_the_wheel_holds_the_package_alone(client_wheel: Path) -> None:
+    names = zipfile.ZipFile(client_wheel).namelist()
+    assert "dataset_progress/py.typed" in names
+    assert not [name for name in names if not name.startswith("dataset_progress")]
 
 
 def test_it_needs_httpx_and_no_django(python: Path, address: str) -> None:

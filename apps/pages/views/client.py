@@ -1,4 +1,4 @@
-"""The client, for `pip install`."""
+"""The client package, for `pip install`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from apps.pages.client import client_wheel
 
 @require_safe
 def wheel(request: HttpRequest, name: str) -> HttpResponse:
-    """The wheel of the client that belongs to this server."""
+    """Serve the wheel of the client that belongs to this server. Its name tells pip the version."""
     built = client_wheel()
-    if name != built.name:
+    if built is None or name != built.name:
         raise Http404
-    return HttpResponse(built.content, content_type="application/zip")
+    return HttpResponse(built.read_bytes(), content_type="application/zip")
