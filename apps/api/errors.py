@@ -18,7 +18,6 @@ from ninja.errors import HttpError, ValidationError
 from pydantic import BaseModel, Field
 
 from apps.progress.errors import ProgressError, UnknownRun
-from apps.progress.transitions import IllegalTransition
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +83,11 @@ def in_bytes(json: str) -> HttpResponse:
     return HttpResponse(json, content_type="application/json")
 
 
-def status_of(refusal: ProgressError | IllegalTransition) -> int:
+def status_of(refusal: ProgressError) -> int:
     return 404 if isinstance(refusal, UnknownRun) else 409
 
 
-def refuse(refusal: ProgressError | IllegalTransition) -> HttpResponse:
+def refuse(refusal: ProgressError) -> HttpResponse:
     """The answer for what the services refuse."""
     return error(status_of(refusal), str(refusal), code=refusal.code)
 
@@ -144,7 +143,6 @@ def answer_in_json(api: NinjaAPI) -> None:
     api.add_exception_handler(ObjectDoesNotExist, unknown)  # deleted since it was looked for
     api.add_exception_handler(IntegrityError, _raced)
     api.add_exception_handler(ProgressError, _against_the_rules)
-    api.add_exception_handler(IllegalTransition, _against_the_rules)
     api.add_exception_handler(Exception, _broken)
 
 

@@ -15,7 +15,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from apps.datasets.access.callers import Caller
 from apps.datasets.models import DATASET_ID_PATTERN, Dataset
-from apps.progress.reports import Refusal, Report, Taken, take
+from apps.progress.errors import ProgressError
+from apps.progress.reports import Accepted, Report, accept_reports
 from apps.progress.snapshot import DatasetProgress
 
 from .auth import WRITE, caller_of
@@ -84,7 +85,7 @@ def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[Repo
     if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
         return not_found()
     answer = _take(caller, [(dataset_id, body.report())])[0]
-    if not isinstance(answer, Taken):
+    if not isinstance(answer, Accepted):
         return error(answer, DETAILS[answer]) if isinstance(answer, HTTPStatus) else refuse(answer)
     progress = answer.progress(dataset_id, timezone.now())
     return in_bytes(f'{{"progress":{progress.model_dump_json()},"control":"{answer.control}"}}')
@@ -123,7 +124,7 @@ def report_many(request: HttpRequest, body: Body[BatchBody]) -> HttpResponseBase
     return in_bytes(told.model_dump_json(exclude_none=True))
 
 
-def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken | Refusal | HTTPStatus]:
+def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Accepted | ProgressError | HTTPStatus]:
     """Take reports by the datasets' ids; those that the caller may not make are answered with a status instead."""
     with transaction.atomic():
         known, absent = find_many(caller, {dataset_id for dataset_id, _ in reports})
@@ -135,10 +136,10 @@ def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken |
                 if is_new:
                     new.append(dataset_id)
         mine = [(found, report) for dataset_id, report in reports if isinstance(found := known[dataset_id], Dataset)]
-        taken = take([(dataset.pk, report) for dataset, report in mine])
+        taken = accept_reports([(dataset.pk, report) for dataset, report in mine])
         # No dataset is made for reports that are all refused.
         served = {
-            dataset.dataset_id for (dataset, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Taken)
+            dataset.dataset_id for (dataset, _), answer in zip(mine, taken, strict=True) if isinstance(answer, Accepted)
         }
         if idle := set(new) - served:
             Dataset.objects.filter(dataset_id__in=idle).delete()
@@ -146,9 +147,9 @@ def _take(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Taken |
     return [found if isinstance(found := known[dataset_id], HTTPStatus) else next(answers) for dataset_id, _ in reports]
 
 
-def _result(answer: Taken | Refusal | HTTPStatus) -> Result:
+def _result(answer: Accepted | ProgressError | HTTPStatus) -> Result:
     match answer:
-        case Taken():
+        case Accepted():
             return Result(status=200, run=answer.run, version=answer.version, control=answer.control)
         case HTTPStatus():
             return Result(status=answer, code=CODES[answer], detail=DETAILS[answer])

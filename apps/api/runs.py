@@ -101,8 +101,8 @@ def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) 
     """
     dataset = writable(caller_of(request), dataset_id, make=True)
     run, is_new = services.begin_or_find_run(
-        dataset, [stage.plan() for stage in body.stages], message=body.message, key=body.idempotency_key or "",
-        replace=body.replace,
+        dataset, [stage.plan() for stage in body.stages], message=body.message,
+        idempotency_key=body.idempotency_key or "", replace=body.replace,
     )  # fmt: skip
     return Status(201 if is_new else 200, _out(dataset, run))
 

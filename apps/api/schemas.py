@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from apps.datasets.models import DATASET_ID_PATTERN
-from apps.progress.reports import MOST, MOST_STAGES, Report
+from apps.progress.reports import MAX_COUNT, MAX_STAGES, Report
 from apps.progress.services import StagePlan
 from apps.progress.transitions import State
 
@@ -15,7 +15,7 @@ MOST_UPDATES: Final = 1000
 MOST_FAILURES: Final = 1000
 MOST_TEXT: Final = 100_000  # characters; the services keep the beginning
 
-Count = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
 Text = Annotated[str, StringConstraints(strict=True, max_length=MOST_TEXT)]
 Number = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
 
@@ -108,7 +108,7 @@ class StageBody(_Body):
 class RunBody(_Body):
     """A run that is to be begun."""
 
-    stages: Annotated[list[StageBody], Field(max_length=MOST_STAGES)] = []
+    stages: Annotated[list[StageBody], Field(max_length=MAX_STAGES)] = []
     message: Text = ""
     idempotency_key: Key | None = Field(
         None, description="Whoever begins a run with it again is given the one that it began."

@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 
 from . import selectors, services
 from .errors import RunFinished
-from .models import Head, ItemFailure, Retired, Run, Share, Stage, Transition
+from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -150,8 +150,8 @@ class StageAdmin(ReadOnlyAdmin):
     date_hierarchy = "started_at"
 
 
-@admin.register(Share)
-class ShareAdmin(ReadOnlyAdmin):
+@admin.register(WorkerShare)
+class WorkerShareAdmin(ReadOnlyAdmin):
     list_display = ("worker", "stage", "current", "total", "failed", "skipped")
     list_select_related = ("stage__run__dataset",)
     search_fields = ("worker", "=stage__run__dataset__dataset_id")
@@ -186,8 +186,8 @@ class HeadAdmin(ReadOnlyAdmin):
     search_fields = ("dataset__dataset_id", "dataset__name")
 
 
-@admin.register(Retired)
-class RetiredAdmin(ReadOnlyAdmin):
+@admin.register(DeletedDataset)
+class DeletedDatasetAdmin(ReadOnlyAdmin):
     list_display = ("dataset_id", "version", "at")
     search_fields = ("dataset_id",)
     date_hierarchy = "at"

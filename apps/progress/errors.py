@@ -6,9 +6,8 @@ ProgressError
 ├── NoRun               a report that opens no run, where none is open
 ├── UnknownRun          a report for a run that has not been begun
 ├── UnknownStage        the run has no stage of that name
+├── IllegalTransition   a move that the tables of `transitions` do not have
 └── LimitReached        more stages, or more workers, than one run may have
-
-`transitions.IllegalTransition` stands beside them: the tables know no database.
 """
 
 from __future__ import annotations
@@ -38,6 +37,17 @@ class UnknownRun(ProgressError):
 
 class UnknownStage(ProgressError):
     code = "unknown_stage"
+
+
+class IllegalTransition(ProgressError):
+    """A run or a stage cannot go from the state ``old`` to ``new``."""
+
+    code = "illegal_transition"
+
+    def __init__(self, old: str, new: str) -> None:
+        super().__init__(f"{old} cannot become {new}")
+        self.old = old
+        self.new = new
 
 
 class LimitReached(ProgressError):

@@ -41,8 +41,8 @@ class Run(models.Model):
     state = models.CharField(max_length=9, choices=_choices(State), default=State.PENDING)
     control = models.CharField(max_length=6, choices=Control, default=Control.RUN)
     cancelled = models.BooleanField(default=False)
-    key = models.CharField(
-        max_length=128, blank=True, help_text="Whoever begins a run with it again is given this one."
+    idempotency_key = models.CharField(
+        max_length=128, blank=True, help_text="Beginning a run with the same key again returns this run."
     )
     message = models.CharField(max_length=1000, blank=True)
     error = models.TextField(blank=True)
@@ -68,7 +68,9 @@ class Run(models.Model):
                 name="run_one_unfinished",
                 violation_error_message="This dataset has an unfinished run.",
             ),
-            models.UniqueConstraint(fields=["dataset", "key"], condition=~Q(key=""), name="run_key_once"),
+            models.UniqueConstraint(
+                fields=["dataset", "idempotency_key"], condition=~Q(idempotency_key=""), name="run_idempotency_key_once"
+            ),
             models.CheckConstraint(
                 condition=Q(state__in=["pending", "indexing", "embedding", "ready", "error"]), name="run_state_known"
             ),
@@ -134,7 +136,7 @@ class Stage(models.Model):
         return f"{self.label or self.name} of {self.run}"
 
 
-class Share(models.Model):
+class WorkerShare(models.Model):
     """What one worker of several has done of a stage. It stays when the worker is gone, and never falls."""
 
     stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="shares")
@@ -204,9 +206,9 @@ class Head(models.Model):
         return f"{self.dataset} at version {self.version}"
 
 
-class Retired(models.Model):
-    """The last version of a dataset that was deleted. One that is made again under its id goes on from there: whoever
-    still shows the old one would drop the versions of a new count as older.
+class DeletedDataset(models.Model):
+    """The last version of a dataset that was deleted. A new dataset with the same id continues from it, so that a page
+    that still shows the old one does not take the new versions for older ones.
     """
 
     dataset_id = models.CharField(primary_key=True, max_length=128)
@@ -214,7 +216,7 @@ class Retired(models.Model):
     at = models.DateTimeField(help_text="When it was deleted.")
 
     class Meta:
-        verbose_name_plural = "retired"
+        verbose_name = "deleted dataset"
 
     def __str__(self) -> str:
         return f"{self.dataset_id}, deleted at version {self.version}"

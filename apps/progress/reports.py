@@ -16,26 +16,24 @@ from django.db import transaction
 from django.db.models import BigIntegerField
 from django.utils import timezone
 
-from .errors import LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
+from .errors import IllegalTransition, LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
 from .models import Run, Stage
 from .selectors import facts_from
 from .services import open_run
 from .snapshot import DatasetProgress, snapshot
 from .store import Changes, load_shares, lock, write
-from .transitions import FINISHED, WORKING, IllegalTransition, StageState, State
+from .transitions import FINISHED, WORKING, StageState, State
 
 # What one count may be, and what a sum of them may.
-MOST: Final = 10**15
-MOST_STORED: Final = BigIntegerField.MAX_BIGINT
-MOST_WORKERS: Final = 1_000_000
-MOST_STAGES: Final = 64
-
-Refusal = ProgressError | IllegalTransition
+MAX_COUNT: Final = 10**15
+MAX_STORED_COUNT: Final = BigIntegerField.MAX_BIGINT
+MAX_WORKERS: Final = 1_000_000
+MAX_STAGES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a reporter says of a dataset; what is None it says nothing of. Counts are absolute, 0..`MOST`.
+    """What a reporter says of a dataset; what is None it says nothing of. Counts are absolute, 0..`MAX_COUNT`.
 
     ``worker``: the counts are those of this worker's share. ``run``: the number of the run that is meant.
     """
@@ -76,7 +74,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Accepted:
     """What became of a report, and what the reporter is asked to do."""
 
     run: int
@@ -90,7 +88,7 @@ class Taken:
         return snapshot(facts_from(dataset_id, changes.head, changes.run, changes.stages), now)
 
 
-def take(reports: Sequence[tuple[int, Report]]) -> list[Taken | Refusal]:
+def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | ProgressError]:
     """Take reports, each with its dataset's row id, in order and in one transaction.
 
     Returns for each what became of it; one that is refused changes nothing and sinks none of the others.
@@ -98,13 +96,13 @@ def take(reports: Sequence[tuple[int, Report]]) -> list[Taken | Refusal]:
     now = timezone.now()
     with transaction.atomic(savepoint=False):
         desk = _Desk(reports, now)
-        answers = [desk.take(dataset_pk, report) for dataset_pk, report in reports]
+        answers = [desk.accept(dataset_pk, report) for dataset_pk, report in reports]
         write(desk.open.values())
     return [_taken(answer) if isinstance(answer, Changes) else answer for answer in answers]
 
 
-def _taken(changes: Changes) -> Taken:
-    return Taken(changes.run.number, changes.head.version, changes.run.control, changes)
+def _taken(changes: Changes) -> Accepted:
+    return Accepted(changes.run.number, changes.head.version, changes.run.control, changes)
 
 
 class _Desk:
@@ -122,7 +120,7 @@ class _Desk:
             load_shares(read.values(), self.workers)
         self.open.update(read)
 
-    def take(self, dataset_pk: int, report: Report) -> Changes | Refusal:
+    def accept(self, dataset_pk: int, report: Report) -> Changes | ProgressError:
         """The changes that took the report in, or why it is refused."""
         try:
             changes = self.open.get(dataset_pk)
@@ -131,7 +129,7 @@ class _Desk:
             if changes is None:
                 raise NoRun("There is no run to report on." if report.run is None else "There is no such run.")
             _apply(changes, report)
-        except (ProgressError, IllegalTransition) as refusal:
+        except ProgressError as refusal:
             return refusal
         return changes
 
@@ -223,8 +221,8 @@ def _begin_unnamed(changes: Changes, state: State) -> Stage:
 
 
 def _add(changes: Changes, name: str, counts_as: State, label: str = "") -> Stage:
-    if len(changes.stages) >= MOST_STAGES:
-        raise LimitReached(f"A run may have {MOST_STAGES} stages.")
+    if len(changes.stages) >= MAX_STAGES:
+        raise LimitReached(f"A run may have {MAX_STAGES} stages.")
     return changes.add_stage(name, counts_as, label=label)
 
 
@@ -238,14 +236,14 @@ def _count(changes: Changes, stage: Stage | None, report: Report) -> None:
 
 
 def _count_share(changes: Changes, stage: Stage, worker: str, report: Report) -> None:
-    if changes.is_new(stage, worker) and stage.workers >= MOST_WORKERS:
-        raise LimitReached(f"A stage may have {MOST_WORKERS} workers.")
+    if changes.is_new(stage, worker) and stage.workers >= MAX_WORKERS:
+        raise LimitReached(f"A stage may have {MAX_WORKERS} workers.")
     grown = changes.raise_share(
         stage, worker, current=report.current, total=report.total, failed=report.failed, skipped=report.skipped
     )
     run = changes.run
     sums = {"failed": run.failed + grown["failed"], "skipped": run.skipped + grown["skipped"]}
-    if max(*sums.values(), stage.current + grown["current"], stage.shared_total + grown["total"]) > MOST_STORED:
+    if max(*sums.values(), stage.current + grown["current"], stage.shared_total + grown["total"]) > MAX_STORED_COUNT:
         raise LimitReached("The shares of all workers are more than can be counted.")
     changes.set(**sums)
     changes.grow_shared(stage, grown["current"], grown["total"])

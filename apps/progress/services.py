@@ -52,27 +52,40 @@ def _changing(run_pk: int) -> Iterator[Changes]:
 
 
 def begin_run(
-    dataset: Dataset, stages: Sequence[StagePlan] = (), *, message: str = "", key: str = "", replace: bool = False
+    dataset: Dataset,
+    stages: Sequence[StagePlan] = (),
+    *,
+    message: str = "",
+    idempotency_key: str = "",
+    replace: bool = False,
 ) -> Run:
     """Open the next run of ``dataset``, pending.
 
-    ``key``: whoever begins a run under a key that the dataset has had before is given that run, whatever became of it.
+    ``idempotency_key``: a key that the dataset has had before returns the run that was begun with it, whatever became
+    of it.
     ``replace``: an unfinished run ends as cancelled. Raises `RunUnfinished` where there is one and it may not.
     """
-    return begin_or_find_run(dataset, stages, message=message, key=key, replace=replace)[0]
+    return begin_or_find_run(dataset, stages, message=message, idempotency_key=idempotency_key, replace=replace)[0]
 
 
 def begin_or_find_run(
-    dataset: Dataset, stages: Sequence[StagePlan] = (), *, message: str = "", key: str = "", replace: bool = False
+    dataset: Dataset,
+    stages: Sequence[StagePlan] = (),
+    *,
+    message: str = "",
+    idempotency_key: str = "",
+    replace: bool = False,
 ) -> tuple[Run, bool]:
     """As `begin_run`; and whether the run was begun just now."""
     with transaction.atomic():
-        if key:
+        if idempotency_key:
             Head.objects.get_or_create(dataset=dataset)
             Head.objects.select_for_update().get(pk=dataset.pk)  # so that of two who begin it at once, one does
-            if (known := Run.objects.filter(dataset=dataset, key=key).first()) is not None:
+            if (known := Run.objects.filter(dataset=dataset, idempotency_key=idempotency_key).first()) is not None:
                 return known, False
-        changes = open_run(dataset.pk, timezone.now(), stages, message=message, key=key, replace=replace)
+        changes = open_run(
+            dataset.pk, timezone.now(), stages, message=message, idempotency_key=idempotency_key, replace=replace
+        )
         write([changes])
         return changes.run, True
 
@@ -91,7 +104,7 @@ def open_run(
     stages: Sequence[StagePlan] = (),
     *,
     message: str = "",
-    key: str = "",
+    idempotency_key: str = "",
     replace: bool = False,
 ) -> Changes:
     """The next run of a dataset, whose changes are still to be written; see `begin_run`."""
@@ -105,8 +118,8 @@ def open_run(
         before.cancel(f"Replaced by run {number}.", "replaced")
         write([before])
     run = Run.objects.create(
-        dataset_id=dataset_pk, number=number, key=key, message=text(message, MESSAGE_LENGTH), created_at=now,
-        updated_at=now,
+        dataset_id=dataset_pk, number=number, idempotency_key=idempotency_key,
+        message=text(message, MESSAGE_LENGTH), created_at=now, updated_at=now,
     )  # fmt: skip
     planned = Stage.objects.bulk_create(
         Stage(

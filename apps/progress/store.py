@@ -22,7 +22,7 @@ from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, item_tex
 
 from . import estimates
 from .errors import RunFinished
-from .models import Head, ItemFailure, Run, Share, Stage, Transition
+from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
 from .signals import Change, progress_changed
 from .transitions import StageState, State, check_move, check_stage_move
 
@@ -43,7 +43,7 @@ class Changes:
     run: Run
     now: datetime
     stages: list[Stage]
-    shares: dict[tuple[str, str], Share] = field(default_factory=dict)  # those asked for, by stage and worker
+    shares: dict[tuple[str, str], WorkerShare] = field(default_factory=dict)  # those asked for, by stage and worker
     history: list[Transition] = field(default_factory=list)
     seen: bool = False  # whether watchers would see a difference
     run_fields: set[str] = field(default_factory=set)  # those that are to be written
@@ -207,7 +207,7 @@ class Changes:
     def raise_share(self, stage: Stage, worker: str, **counts: int | None) -> dict[str, int]:
         """Raise the counts of a share to ``counts``, never lower one. Returns by how much each of them grew."""
         if self.is_new(stage, worker):
-            self.shares[stage.name, worker] = Share(stage=stage, worker=worker)
+            self.shares[stage.name, worker] = WorkerShare(stage=stage, worker=worker)
             self._set_stage(stage, workers=stage.workers + 1)
         share = self.shares[stage.name, worker]
         grown = {}
@@ -290,7 +290,7 @@ def lock(now: datetime, column: Literal["dataset_id", "run_id"], ids: Collection
 def load_shares(many: Iterable[Changes], workers: Collection[str]) -> None:
     """Read the shares that ``workers`` have in the stages of the runs; without them, each would count as new."""
     stages = {stage.pk: (changes, stage) for changes in many for stage in changes.stages}
-    for share in Share.objects.filter(stage__in=list(stages), worker__in=workers):
+    for share in WorkerShare.objects.filter(stage__in=list(stages), worker__in=workers):
         changes, stage = stages[share.stage_id]
         changes.shares[stage.name, share.worker] = share
 
@@ -334,7 +334,7 @@ def write(many: Iterable[Changes]) -> None:
     if new_stages:
         Stage.objects.bulk_create(new_stages)
     if new_shares:
-        Share.objects.bulk_create(new_shares)
+        WorkerShare.objects.bulk_create(new_shares)
     if history:
         Transition.objects.bulk_create(history)
     if announced:

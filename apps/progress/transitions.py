@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
+from .errors import IllegalTransition
+
 
 class State(StrEnum):
     """The five words that ``state`` may take on the wire."""
@@ -46,17 +48,6 @@ STAGE_MOVES: Final[dict[StageState, frozenset[StageState]]] = {
     StageState.FAILED: frozenset(),
     StageState.SKIPPED: frozenset(),
 }
-
-
-class IllegalTransition(Exception):
-    """A move that the tables do not have. ``code`` is stable and goes out with the API's 409."""
-
-    code = "illegal_transition"
-
-    def __init__(self, old: State | StageState, new: State | StageState) -> None:
-        super().__init__(f"{old.value} cannot become {new.value}")
-        self.old = old
-        self.new = new
 
 
 def check_move(old: State, new: State) -> None:

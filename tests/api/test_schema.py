@@ -23,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 from apps.api.urls import api
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
-from apps.progress.reports import Report, take
+from apps.progress.reports import Report, accept_reports
 from tests.processes import Server, web_server
 
 CHECKS = [
@@ -47,7 +47,7 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 def secret(transactional_db: None) -> str:
     """A token; and a dataset that ids made up from the pattern are likely to hit."""
     for dataset_id in ("0", "A", "a"):
-        take([(Dataset.objects.create(dataset_id=dataset_id).pk, Report(current=1, total=9))])
+        accept_reports([(Dataset.objects.create(dataset_id=dataset_id).pk, Report(current=1, total=9))])
     return tokens.issue("schema")[1]
 
 

@@ -17,7 +17,7 @@ from django.db import connection
 
 from apps.progress import services
 from apps.progress.models import Run as RunRow
-from apps.progress.models import Share
+from apps.progress.models import WorkerShare
 from tests.services import wait_until
 
 from .conftest import cancelled_in, shown, stands, until
@@ -160,7 +160,7 @@ def test_keys_and_workers_may_be_numbers() -> None:
         with Run("cats", key=7, worker=worker, finish=False) as run:
             run.advance(10)
     until(lambda progress: progress.current == 20)
-    assert sorted(Share.objects.values_list("worker", flat=True)) == ["0", "1"]
+    assert sorted(WorkerShare.objects.values_list("worker", flat=True)) == ["0", "1"]
 
 
 def test_threads_that_are_gone_leave_nothing_behind() -> None:
@@ -170,7 +170,7 @@ def test_threads_that_are_gone_leave_nothing_behind() -> None:
             thread.start()
             thread.join()
         assert len(run._shares["indexing"].cells) < 10
-    assert Share.objects.get().current == 200
+    assert WorkerShare.objects.get().current == 200
 
 
 # --- Processes --------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ with Run("cats") as run, multiprocessing.get_context("fork").Pool(2, RUN.append,
     ended = program(WORK + code)
     assert ended.returncode == 0, ended.stderr
     assert shown().state == "ready"
-    assert sum(Share.objects.values_list("current", flat=True)) == 200
+    assert sum(WorkerShare.objects.values_list("current", flat=True)) == 200
 
 
 @pytest.mark.parametrize("middle", ["a count", "the last word"])
@@ -226,7 +226,7 @@ with Run("cats", flush_seconds=10) as run:
 """
     ended = program(WORK + code.replace("MIDDLE", repr(middle)))
     assert ended.returncode == 0, ended.stderr
-    assert Share.objects.get(worker__gt="").current == 5
+    assert WorkerShare.objects.get(worker__gt="").current == 5
 
 
 @pytest.mark.parametrize("end", ["terminated", "an exception"])
@@ -297,7 +297,7 @@ assert given == [0.5], given
     ended = program(WORK + code)
     assert ended.returncode == 0, ended.stderr
     assert shown().state == "ready"
-    assert sum(Share.objects.values_list("current", flat=True)) == 200
+    assert sum(WorkerShare.objects.values_list("current", flat=True)) == 200
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

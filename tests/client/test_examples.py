@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from apps.progress.models import ItemFailure, Share
+from apps.progress.models import ItemFailure, WorkerShare
 from tests.services import Redis, running
 
 from .conftest import shown
@@ -40,7 +40,7 @@ def test_python(address: str, name: str, total: int) -> None:
     assert (shown().state, shown().current, shown().total) == ("ready", total, total)
     if name == "workers.py":
         assert ItemFailure.objects.count() == shown().failed == 4
-        assert sorted(Share.objects.exclude(current=0).values_list("current", flat=True)) == [100] * 4
+        assert sorted(WorkerShare.objects.exclude(current=0).values_list("current", flat=True)) == [100] * 4
 
 
 def test_curl(address: str) -> None:
@@ -58,7 +58,7 @@ def test_celery(address: str, redis: Redis, tmp_path: Path) -> None:
     with running(command, ready=lambda: " ready." in log.read_text(), log=log, env=env, cwd=EXAMPLES):
         run(sys.executable, "celery_tasks.py", CELERY_BROKER_URL=redis.url)
     assert (shown().state, shown().current, shown().total, shown().run) == ("ready", 600, 600, 1)
-    assert dict(Share.objects.values_list("worker", "current")) == {
+    assert dict(WorkerShare.objects.values_list("worker", "current")) == {
         f"from {first}": 100 for first in range(0, 600, 100)
     }
 

@@ -14,7 +14,7 @@ import pytest
 from dataset_progress import Cancelled, Run, Stage, track
 
 from apps.progress import services
-from apps.progress.models import ItemFailure, Share
+from apps.progress.models import ItemFailure, WorkerShare
 from apps.progress.models import Run as RunRow
 from tests.services import wait_until
 
@@ -215,7 +215,7 @@ def test_processes_have_shares_of_their_own(method: str) -> None:
         until(lambda progress: progress.current == 305)
         assert not shown().is_finished
     assert (shown().state, shown().current) == ("ready", 305)
-    assert sorted(Share.objects.values_list("current", flat=True)) == [5, 100, 200]
+    assert sorted(WorkerShare.objects.values_list("current", flat=True)) == [5, 100, 200]
 
 
 def test_one_key_makes_one_run() -> None:
@@ -234,7 +234,7 @@ def test_a_named_share_that_is_done_again_counts_once() -> None:
     with Run("cats", key="job", worker="part 2") as run:
         run.stage("encode").advance(30)
     assert (shown().run, shown().state, shown().current) == (1, "ready", 60)
-    assert dict(Share.objects.values_list("worker", "current")) == {"part 1": 30, "part 2": 30}
+    assert dict(WorkerShare.objects.values_list("worker", "current")) == {"part 1": 30, "part 2": 30}
 
 
 def test_an_event_loop() -> None:

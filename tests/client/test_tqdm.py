@@ -22,7 +22,7 @@ from tqdm import TqdmExperimentalWarning
 from tqdm.auto import tqdm as auto
 
 from apps.progress import services
-from apps.progress.models import Run, Share
+from apps.progress.models import Run, WorkerShare
 
 from .conftest import cancelled_in, shown, stands, until
 
@@ -78,7 +78,7 @@ def quiet(*arguments: Any, **options: Any) -> tqdm:
 
 def counted() -> list[tuple[str, int]]:
     """What is in the database of each stage, whatever the end has made of it."""
-    return list(Share.objects.order_by("pk").values_list("stage__name", "current"))
+    return list(WorkerShare.objects.order_by("pk").values_list("stage__name", "current"))
 
 
 @pytest.mark.parametrize("disable", [False, True])

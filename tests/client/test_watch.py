@@ -16,7 +16,7 @@ from dataset_progress import Progress, Refused, Unreachable, Watch, _watch, simu
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
-from apps.progress.reports import Report, take
+from apps.progress.reports import Report, accept_reports
 from apps.progress.transitions import State
 from tests.processes import kill, web_server
 from tests.services import free_port, wait_until
@@ -28,7 +28,7 @@ THREAD = "dataset-progress-watch"
 
 def say(**said: object) -> None:
     dataset, _ = Dataset.objects.get_or_create(dataset_id="cats", defaults={"visibility": "private"})
-    take([(dataset.pk, Report(**said))])  # type: ignore[arg-type]
+    accept_reports([(dataset.pk, Report(**said))])  # type: ignore[arg-type]
 
 
 def seen(watched: Watch, current: int) -> Progress:

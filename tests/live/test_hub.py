@@ -24,7 +24,7 @@ from apps.live.rendering import Form
 from apps.live.watcher import Watcher
 from apps.progress import services as progress
 from apps.progress.models import Stage
-from apps.progress.reports import Report, take
+from apps.progress.reports import Report, accept_reports
 from apps.progress.transitions import State
 from tests import services
 
@@ -130,7 +130,7 @@ def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.
 
 def test_dataset_that_cannot_be_shown_hides_no_other(dataset: Dataset, caplog: pytest.LogCaptureFixture) -> None:
     broken = Dataset.objects.create(dataset_id="broken", visibility="public")
-    take([(broken.pk, Report(state=State.INDEXING, total=5))])
+    accept_reports([(broken.pk, Report(state=State.INDEXING, total=5))])
     Stage.objects.update(readings=[["x", 1], ["y", 2]])
 
     async def main() -> None:

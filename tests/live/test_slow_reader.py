@@ -13,7 +13,7 @@ import pytest
 from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
-from apps.progress.reports import Report, take
+from apps.progress.reports import Report, accept_reports
 from tests.processes import DAPHNE, UVICORN, Server, web_server
 
 from .conftest import open_many
@@ -47,7 +47,7 @@ def test_reader_that_was_away_skips_what_is_old(server: Server, datasets: dict[s
             watcher.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
             for count in range(1, ROUNDS + 1):
                 report = Report(current=count, total=ROUNDS, message=MESSAGE)
-                take([(pk, report) for pk in datasets.values()])
+                accept_reports([(pk, report) for pk in datasets.values()])
                 watcher.until(count)  # each round is sent before the next is reported
 
             seen: dict[str, list[int]] = {dataset_id: [] for dataset_id in dataset_ids}
@@ -73,13 +73,13 @@ def test_reader_that_takes_nothing_holds_up_nobody(server: Server, datasets: dic
             watcher.send({"type": "subscribe", "dataset_id": dataset_ids[-1]})
             for count in range(1, ROUNDS + 1):
                 report = Report(current=count, total=ROUNDS, message=MESSAGE)
-                take([(pk, report) for pk in datasets.values()])
+                accept_reports([(pk, report) for pk in datasets.values()])
                 watcher.until(count)
             # It is told that one is gone, and that it may not see another any more; and takes neither.
             Dataset.objects.get(dataset_id=dataset_ids[0]).delete()
             Dataset.objects.filter(pk=private.pk).update(visibility="private")
             assert "secret" in stranger.receive()["message"]
-            take([(datasets[dataset_ids[-1]], Report(current=1, stage="next"))])
+            accept_reports([(datasets[dataset_ids[-1]], Report(current=1, stage="next"))])
             watcher.until(ROUNDS + 1)
             # Nor does it keep the server from ending.
             server.process.send_signal(signal.SIGTERM)

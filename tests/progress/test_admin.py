@@ -20,13 +20,13 @@ from apps.datasets.models import Dataset, EmbeddingBlock, Sample, Token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
 from apps.progress import selectors, services
-from apps.progress.models import Head, ItemFailure, Retired, Run, Share, Stage, Transition
+from apps.progress.models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
 from apps.progress.reports import Report
 
 from .conftest import EMBED, INDEX
 
 READ_ONLY = [
-    Run, Stage, Share, ItemFailure, Transition, Head, Retired, Sample, EmbeddingBlock, Source, Job, Chunk,
+    Run, Stage, WorkerShare, ItemFailure, Transition, Head, DeletedDataset, Sample, EmbeddingBlock, Source, Job, Chunk,
 ]  # fmt: skip
 ALL = [Dataset, Token, *READ_ONLY]
 
@@ -39,7 +39,7 @@ def fill(first: int, last: int) -> None:
         services.finish(services.begin_run(dataset, [INDEX]).pk)
         run = services.begin_run(dataset, [INDEX, EMBED])
         services.start_stage(run.pk, "index")
-        reporting.take([(dataset.pk, Report(worker="one", current=45))])
+        reporting.accept_reports([(dataset.pk, Report(worker="one", current=45))])
         tokens.issue(f"d{number}", user=owner)
         services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
         block = EmbeddingBlock.objects.create(
@@ -52,7 +52,7 @@ def fill(first: int, last: int) -> None:
         Source.objects.create(dataset=dataset, folder="/data")
         job = Job.objects.create(run=run, phase=Job.Phase.INDEX)
         Chunk.objects.create(job=job, phase=Job.Phase.INDEX, position=0, items=[], size=1)
-        Retired.objects.create(dataset_id=f"former-d{number}", version=7, at=run.created_at)
+        DeletedDataset.objects.create(dataset_id=f"former-d{number}", version=7, at=run.created_at)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from apps.progress import services
-from apps.progress.models import ItemFailure, Run, Share, Stage
+from apps.progress.models import ItemFailure, Run, Stage, WorkerShare
 
 # The constraint, and a row changed so that it is broken.
 BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
@@ -29,7 +29,7 @@ BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
 ]
 BROKEN_BY_INSERT = [
     "run_number_once", "run_one_unfinished", "stage_position_once", "stage_name_once", "stage_one_active",
-    "failure_once_an_item", "run_key_once", "share_once_a_worker",
+    "failure_once_an_item", "run_idempotency_key_once", "share_once_a_worker",
 ]  # fmt: skip
 
 
@@ -67,12 +67,12 @@ def _insert(name: str, run: Run) -> None:
             Stage.objects.create(run=run, position=9, name="index")
         case "stage_one_active":
             Stage.objects.create(run=run, position=9, name="other", state="active")
-        case "run_key_once":
+        case "run_idempotency_key_once":
             for number in (8, 9):
-                Run.objects.create(dataset=run.dataset, number=number, key="one", **done)
+                Run.objects.create(dataset=run.dataset, number=number, idempotency_key="one", **done)
         case "share_once_a_worker":
             for _ in range(2):
-                Share.objects.create(stage=run.stages.get(name="index"), worker="one")
+                WorkerShare.objects.create(stage=run.stages.get(name="index"), worker="one")
         case "failure_once_an_item":
             for _ in range(2):
                 ItemFailure.objects.create(run=run, stage="index", item="a.jpg", reason="", at=now)

@@ -22,7 +22,7 @@ from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
 from apps.progress.services import StagePlan
 from apps.progress.signals import Change, progress_changed
 from apps.progress.snapshot import DatasetProgress
-from apps.progress.transitions import MOVES, STAGE_MOVES, IllegalTransition, StageState, State
+from apps.progress.transitions import MOVES, STAGE_MOVES, StageState, State
 
 NUMBERS = count()
 NAMES = ("scan", "index", "embed")
@@ -77,7 +77,7 @@ class Progress(RuleBasedStateMachine):
         before = self.rows()
         try:
             yield
-        except (ProgressError, IllegalTransition) as refusal:
+        except ProgressError as refusal:
             over = isinstance(refusal, RunFinished)
             assert self.rows() == before
         else:

@@ -13,36 +13,35 @@ from hypothesis.extra.django import TestCase
 
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
-from apps.progress.errors import LimitReached, NoRun, RunFinished, UnknownRun
-from apps.progress.models import Head, ItemFailure, Run, Share, Stage
+from apps.progress.errors import IllegalTransition, LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
+from apps.progress.models import Head, ItemFailure, Run, Stage, WorkerShare
 from apps.progress.reports import (
-    MOST,
-    MOST_STAGES,
-    MOST_STORED,
-    MOST_WORKERS,
-    Refusal,
+    MAX_COUNT,
+    MAX_STAGES,
+    MAX_STORED_COUNT,
+    MAX_WORKERS,
+    Accepted,
     Report,
-    Taken,
-    take,
+    accept_reports,
 )
 from apps.progress.services import StagePlan
 from apps.progress.signals import Change
 from apps.progress.snapshot import DatasetProgress
-from apps.progress.transitions import IllegalTransition, State
+from apps.progress.transitions import State
 
 
-def say(dataset: Dataset, **said: Any) -> Taken:
+def say(dataset: Dataset, **said: Any) -> Accepted:
     """A report that is taken."""
-    answer = take([(dataset.pk, Report(**said))])[0]
-    assert isinstance(answer, Taken), answer
+    answer = accept_reports([(dataset.pk, Report(**said))])[0]
+    assert isinstance(answer, Accepted), answer
     return answer
 
 
-def refused(dataset: Dataset, **said: Any) -> Refusal:
+def refused(dataset: Dataset, **said: Any) -> ProgressError:
     """Why a report is refused; it must have changed nothing."""
     before = rows(dataset)
-    answer = take([(dataset.pk, Report(**said))])[0]
-    assert not isinstance(answer, Taken), answer
+    answer = accept_reports([(dataset.pk, Report(**said))])[0]
+    assert not isinstance(answer, Accepted), answer
     assert rows(dataset) == before
     return answer
 
@@ -54,7 +53,7 @@ def rows(dataset: Dataset) -> list[Any]:
         list(found.order_by("pk").values())
         for found in (
             Head.objects.filter(dataset=dataset), runs, Stage.objects.filter(run__in=runs),
-            Share.objects.filter(stage__run__in=runs), ItemFailure.objects.filter(run__in=runs),
+            WorkerShare.objects.filter(stage__run__in=runs), ItemFailure.objects.filter(run__in=runs),
         )
     ]  # fmt: skip
 
@@ -185,7 +184,7 @@ def test_a_first_report_that_is_refused_opens_no_run(dataset: Dataset) -> None:
 
 
 def test_a_run_has_so_many_stages_and_no_more(dataset: Dataset) -> None:
-    for number in range(MOST_STAGES):
+    for number in range(MAX_STAGES):
         say(dataset, stage=f"s{number}")
     assert isinstance(refused(dataset, stage="one more"), LimitReached)
 
@@ -268,10 +267,10 @@ def test_a_stage_is_the_same_however_late_its_workers_report(dataset: Dataset, o
 
 
 def test_shares_that_cannot_be_added_up_are_refused(dataset: Dataset) -> None:
-    say(dataset, stage="load", worker="a", failed=MOST, current=MOST)
-    Run.objects.update(failed=MOST_STORED - 1)
-    assert isinstance(refused(dataset, stage="encode", worker="a", failed=MOST), LimitReached)
-    Stage.objects.update(shared_total=MOST_STORED - 1)
+    say(dataset, stage="load", worker="a", failed=MAX_COUNT, current=MAX_COUNT)
+    Run.objects.update(failed=MAX_STORED_COUNT - 1)
+    assert isinstance(refused(dataset, stage="encode", worker="a", failed=MAX_COUNT), LimitReached)
+    Stage.objects.update(shared_total=MAX_STORED_COUNT - 1)
     assert isinstance(refused(dataset, stage="load", worker="b", total=2), LimitReached)
     say(dataset, stage="load", worker="b", current=1)
 
@@ -280,7 +279,7 @@ def test_a_stage_has_so_many_workers_and_no_more(dataset: Dataset) -> None:
     say(dataset, worker="a", current=1)
     say(dataset, worker="a", current=2)
     assert Stage.objects.get().workers == 1
-    Stage.objects.update(workers=MOST_WORKERS)
+    Stage.objects.update(workers=MAX_WORKERS)
     assert isinstance(refused(dataset, worker="b", current=1), LimitReached)
     say(dataset, worker="a", current=3)
     assert shown(dataset).current == 3
@@ -311,7 +310,7 @@ class Interleavings(TestCase):
         seed.shuffle(reports)
         before = 0
         for start in range(0, len(reports), batch):
-            assert all(isinstance(answer, Taken) for answer in take(reports[start : start + batch]))
+            assert all(isinstance(answer, Accepted) for answer in accept_reports(reports[start : start + batch]))
             now = shown(dataset)
             assert now.current >= before
             before = now.current
@@ -320,7 +319,7 @@ class Interleavings(TestCase):
         assert progress.failed == sum(max(counts) // 2 for counts in shares)
         assert progress.total == 50 * len(shares)
         stage = Stage.objects.get(run__dataset=dataset)
-        assert stage.shared == sum(share.current for share in Share.objects.filter(stage=stage)) == stage.current
+        assert stage.shared == sum(share.current for share in WorkerShare.objects.filter(stage=stage)) == stage.current
         assert stage.workers == len(shares)
 
     @given(
@@ -357,8 +356,8 @@ class Interleavings(TestCase):
         seed.shuffle(reports)
         percent = 0.0
         for report in reports:
-            [answer] = take([(dataset.pk, report)])
-            assert isinstance(answer, Taken), answer
+            [answer] = accept_reports([(dataset.pk, report)])
+            assert isinstance(answer, Accepted), answer
             now = shown(dataset)
             assert percent <= (now.percent or 0) <= 100
             percent = now.percent or 0
@@ -381,7 +380,7 @@ class Interleavings(TestCase):
 
 def test_a_bad_report_sinks_none_of_the_others(db: None, announced: list[Change]) -> None:
     one, two = (Dataset.objects.create(dataset_id=dataset_id) for dataset_id in ("one", "two"))
-    answers = take(
+    answers = accept_reports(
         [
             (one.pk, Report(current=1, total=9)),
             (two.pk, Report(run=7, current=1)),
@@ -390,23 +389,24 @@ def test_a_bad_report_sinks_none_of_the_others(db: None, announced: list[Change]
             (two.pk, Report(current=5)),
         ]
     )
-    assert [type(answer) for answer in answers] == [Taken, NoRun, IllegalTransition, Taken, Taken]
+    assert [type(answer) for answer in answers] == [Accepted, NoRun, IllegalTransition, Accepted, Accepted]
     assert (shown(one).current, shown(one).total, shown(two).current) == (2, 9, 5)
     assert shown(one).message == ""
 
 
 def test_a_batch_may_end_a_run_and_begin_the_next(dataset: Dataset) -> None:
     said = [Report(current=1), Report(state=State.READY), Report(worker="a", current=1), Report(worker="a", current=3)]
-    assert [answer.run for answer in take([(dataset.pk, r) for r in said]) if isinstance(answer, Taken)] == [1, 1, 2, 2]
+    answers = accept_reports([(dataset.pk, report) for report in said])
+    assert [answer.run for answer in answers if isinstance(answer, Accepted)] == [1, 1, 2, 2]
     assert [(run.state, run.number) for run in Run.objects.order_by("number")] == [("ready", 1), ("indexing", 2)]
     assert shown(dataset).current == 3
 
 
 def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries: Any) -> None:
     datasets = [Dataset.objects.create(dataset_id=f"d{number}") for number in range(50)]
-    take([(dataset.pk, Report(current=1, total=9, worker="a")) for dataset in datasets])
+    accept_reports([(dataset.pk, Report(current=1, total=9, worker="a")) for dataset in datasets])
     with django_assert_num_queries(8):  # 4 reads, 4 updates
-        take([(dataset.pk, Report(current=2, worker="a")) for dataset in datasets])
+        accept_reports([(dataset.pk, Report(current=2, worker="a")) for dataset in datasets])
     assert {shown(dataset).current for dataset in datasets} == {2}
 
 
@@ -414,9 +414,9 @@ def test_queries_do_not_grow_with_the_workers(dataset: Dataset, django_assert_nu
     def batch(current: int) -> list[tuple[int, Report]]:
         return [(dataset.pk, Report(current=current, total=9, worker=f"w{number}")) for number in range(100)]
 
-    take([(dataset.pk, Report(state=State.INDEXING))])
+    accept_reports([(dataset.pk, Report(state=State.INDEXING))])
     with django_assert_num_queries(8, exact=False):  # 4 reads, 3 updates, and one insert of shares
-        take(batch(1))
+        accept_reports(batch(1))
     assert (shown(dataset).current, shown(dataset).total) == (100, 900)
 
 
@@ -424,12 +424,12 @@ def test_queries_do_not_grow_with_the_workers(dataset: Dataset, django_assert_nu
 
 
 def test_a_key_begins_one_run(dataset: Dataset) -> None:
-    first, is_new = services.begin_or_find_run(dataset, key="job 1")
+    first, is_new = services.begin_or_find_run(dataset, idempotency_key="job 1")
     assert is_new
-    assert services.begin_or_find_run(dataset, key="job 1", replace=True) == (first, False)
+    assert services.begin_or_find_run(dataset, idempotency_key="job 1", replace=True) == (first, False)
     services.finish(first.pk)
-    assert services.begin_or_find_run(dataset, key="job 1") == (first, False)
-    assert services.begin_run(dataset, key="job 2").number == 2
+    assert services.begin_or_find_run(dataset, idempotency_key="job 1") == (first, False)
+    assert services.begin_run(dataset, idempotency_key="job 2").number == 2
 
 
 def test_a_run_that_is_replaced_is_cancelled(dataset: Dataset) -> None:
@@ -443,5 +443,5 @@ def test_a_run_that_is_replaced_is_cancelled(dataset: Dataset) -> None:
 def test_reporting_is_announced_once_a_dataset(db: None, announced: list[Change]) -> None:
     dataset = Dataset.objects.create(dataset_id="one")
     with TestCase.captureOnCommitCallbacks(execute=True):
-        take([(dataset.pk, Report(current=number)) for number in range(1, 9)])
+        accept_reports([(dataset.pk, Report(current=number)) for number in range(1, 9)])
     assert len([change for change in announced if change.dataset_pk == dataset.pk]) == 1

@@ -12,11 +12,11 @@ from django.utils import timezone
 from apps.core import text as texts
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
-from apps.progress.errors import ProgressError, RunFinished, RunUnfinished, UnknownStage
+from apps.progress.errors import IllegalTransition, ProgressError, RunFinished, RunUnfinished, UnknownStage
 from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
 from apps.progress.services import StagePlan
 from apps.progress.snapshot import DatasetProgress
-from apps.progress.transitions import IllegalTransition, State
+from apps.progress.transitions import State
 
 from .conftest import EMBED, INDEX
 

@@ -6,13 +6,13 @@ from itertools import product
 
 import pytest
 
+from apps.progress.errors import IllegalTransition, ProgressError
 from apps.progress.transitions import (
     FINISHED,
     MOVES,
     STAGE_MOVES,
     UNFINISHED,
     WORKING,
-    IllegalTransition,
     StageState,
     State,
     check_move,
@@ -72,4 +72,5 @@ def test_the_refusal_carries_a_stable_code() -> None:
     with pytest.raises(IllegalTransition) as refusal:
         check_move(State.READY, State.PENDING)
     assert refusal.value.code == "illegal_transition"
+    assert isinstance(refusal.value, ProgressError)
     assert (refusal.value.old, refusal.value.new) == (State.READY, State.PENDING)
