@@ -1,6 +1,6 @@
-"""What the two progress components show: pure functions from a state and its counts to a frozen view of a bar.
+"""What the two progress components show: pure functions that turn a state and its counts into a `Bar`.
 
-The templates only lay it out. Labels, colours and the form of the counter are the contract's (DESIGN 2.1).
+The templates only lay a bar out. Its labels, colours and counter are described in docs/components.md.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from apps.progress.transitions import WORKING, StageState, State
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a state is called and coloured. The classes stand here in full, where Tailwind finds them."""
+    """The labels and colours of a state. Tailwind reads this file, so it needs the class names in full."""
 
     label: str
     compact_label: str
@@ -41,8 +41,8 @@ STATE_NAMES: Final[dict[State, str]] = {
     State.ERROR: "Error",
 }
 
-# How the bar of a stage is coloured once it is no longer under way.
-_STAGE_AFTER: Final[dict[StageState, State]] = {
+# Which state's colours the bar of a stage has while the stage is not active.
+_INACTIVE_STAGE: Final[dict[StageState, State]] = {
     StageState.WAITING: State.PENDING,
     StageState.DONE: State.READY,
     StageState.FAILED: State.ERROR,
@@ -54,7 +54,10 @@ PROPS: Final = frozenset({"state", "current", "total", "message", "error", "clas
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar as its template needs it. ``percent`` and the counters are empty where the state shows none."""
+    """One bar, ready for its template.
+
+    ``fill`` is the width in percent. ``percent`` is None and the counters are empty where the state shows none.
+    """
 
     state: State
     label: str
@@ -80,48 +83,48 @@ class Bar:
 
     @property
     def fill_class(self) -> str:
-        """The class of the bar's width: one of the 101 that the stylesheet has."""
+        """The class that sets the width; the stylesheet has one for each percent."""
         return f"scale-x-{self.fill}"
 
 
 def clamp(current: int, total: int) -> tuple[int, int]:
-    """The counts as they may be shown: ``total`` at least 1, ``current`` from 0 to ``total``."""
+    """Return both counts in range: ``total`` at least 1, ``current`` from 0 to ``total``."""
     total = max(total, 1)
     return min(max(current, 0), total), total
 
 
 def percentage(current: int, total: int) -> int:
-    """The whole percent that ``current`` is of ``total``, both clamped, half a percent rounded up."""
+    """Return ``current`` as a whole percentage of ``total``, both clamped; half a percent is rounded up."""
     current, total = clamp(current, total)
     return (200 * current + total) // (2 * total)
 
 
 def parse_state(state: object) -> State:
-    """``state`` as one of the five words. Raises `ValueError` that names them."""
+    """Return the `State` of that name. Raises `ValueError` with the names there are."""
     try:
         return State(str(state))
     except ValueError:
-        words = ", ".join(word.value for word in State)
-        raise ValueError(f"{state!r} is no state of a dataset: it is one of {words}.") from None
+        names = ", ".join(known.value for known in State)
+        raise ValueError(f"{state!r} is not a state of a dataset. Use one of {names}.") from None
 
 
 def make_bar(
     state: State, current: int = 0, total: int = 100, *, label: str = "", message: str = "", error: str = "",
-    extra_class: str = "", dataset_id: str = "", version: int | None = None, still: bool = False,
+    extra_class: str = "", dataset_id: str = "", version: int | None = None, animated: bool = True,
 ) -> Bar:  # fmt: skip
-    """The bar of ``state`` at ``current`` of ``total``.
+    """Return the bar of ``state`` at ``current`` of ``total``.
 
-    A total of 0 while working is one that is not known yet: the bar has no percentage and says how many there are so
-    far. ``label`` stands in place of the state's own, in both components. ``still`` takes the motion from a bar
-    whose run works but stands: one that is paused, or has not been heard of.
+    A total of 0 in a working state means that the total is not known yet: the bar shows no percentage and only counts.
+    ``label`` replaces the label of the state in both components. Pass ``animated=False`` for a run that is in a
+    working state but does not advance.
     """
     look = LOOKS[state]
     working = state in WORKING
     indeterminate = working and total == 0
-    shown, whole = clamp(current, total)
+    shown_current, shown_total = clamp(current, total)
     percent = percentage(current, total) if working and not indeterminate else None
     if percent is not None:
-        counter, compact_counter = f"{percent}% ({shown}/{whole})", f"{percent}%"
+        counter, compact_counter = f"{percent}% ({shown_current}/{shown_total})", f"{percent}%"
     else:
         counter, compact_counter = (f"{current} so far" if indeterminate and current > 0 else ""), ""
     name, compact_name = label or look.label, label or look.compact_label
@@ -137,7 +140,7 @@ def make_bar(
         value_text=f"{name}: {counter}" if counter else name,
         compact_value_text=f"{compact_name}: {compact_counter}" if compact_counter else compact_name,
         indeterminate=indeterminate,
-        is_moving=working and not still,
+        is_moving=working and animated,
         message=message,
         error=error,
         extra_class=extra_class,
@@ -146,13 +149,13 @@ def make_bar(
     )
 
 
-def is_still(progress: DatasetProgress) -> bool:
-    """Whether a run stands although its state is a working one: then nothing on its bars moves."""
-    return progress.paused or progress.health in ("stalled", "lost")
+def is_animated(progress: DatasetProgress) -> bool:
+    """Return whether the bars of a working run may move: not while it is paused or makes no progress."""
+    return not progress.paused and progress.health not in ("stalled", "lost")
 
 
 def bar_of(progress: DatasetProgress, extra_class: str = "") -> Bar:
-    """The bar of a dataset: its stage's own label while working, its message and error as they are."""
+    """Return the bar of a dataset, labelled with the active stage's own label if it has one."""
     stage = progress.stage
     return make_bar(
         progress.state,
@@ -164,23 +167,23 @@ def bar_of(progress: DatasetProgress, extra_class: str = "") -> Bar:
         extra_class=extra_class,
         dataset_id=progress.dataset_id,
         version=progress.version,
-        still=is_still(progress),
+        animated=is_animated(progress),
     )
 
 
 def bar_of_props(props: dict[str, Any]) -> Bar:
-    """The bar of single props, as the template tags take them.
+    """Return the bar of single props, as the template tags take them.
 
-    Raises `ValueError` for an unknown prop, no state or one that is none, and counts that are no numbers.
+    Raises `ValueError` for an unknown prop, a missing or unknown state, and counts that are not whole numbers.
     """
     if unknown := set(props) - PROPS:
-        raise ValueError(f"Unknown: {', '.join(sorted(unknown))}. A progress bar takes {', '.join(sorted(PROPS))}.")
+        raise ValueError(f"Unknown: {', '.join(sorted(unknown))}. A progress bar accepts {', '.join(sorted(PROPS))}.")
     if "state" not in props:
         raise ValueError("A progress bar needs a DatasetProgress or a state.")
     try:
         current, total = int(props.get("current", 0)), int(props.get("total", 100))
     except (TypeError, ValueError):
-        raise ValueError("current and total of a progress bar are whole numbers.") from None
+        raise ValueError("current and total of a progress bar must be whole numbers.") from None
     return make_bar(
         parse_state(props["state"]),
         current,
@@ -192,17 +195,17 @@ def bar_of_props(props: dict[str, Any]) -> Bar:
 
 
 def stage_label(stage: CurrentStage) -> str:
-    """The label of a stage: its own, or the name of the state that it counts as."""
+    """Return the label of a stage: its own, or the name of the state that it counts as."""
     return stage.label or STATE_NAMES[State(stage.counts_as)]
 
 
-def bar_of_stage(stage: StageProgress, still: bool = False) -> Bar:
-    """The small bar of one stage: coloured as what it counts as while it is active, else as how it ended.
+def bar_of_stage(stage: StageProgress, *, animated: bool = True) -> Bar:
+    """Return the small bar of one stage, in the colours of the state that it counts as, or of how it ended.
 
-    One that was stopped stays as long as it was: it tells how far the stage came.
+    A stage that failed or was skipped keeps its length, which shows how far it came.
     """
-    state = _STAGE_AFTER.get(stage.state, State(stage.counts_as))
-    bar = make_bar(state, stage.current, stage.total, label=stage_label(stage), still=still)
+    state = _INACTIVE_STAGE.get(stage.state, State(stage.counts_as))
+    bar = make_bar(state, stage.current, stage.total, label=stage_label(stage), animated=animated)
     if stage.state in (StageState.FAILED, StageState.SKIPPED) and stage.total:
         return replace(bar, fill=percentage(stage.current, stage.total))
     return bar

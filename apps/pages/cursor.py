@@ -1,4 +1,4 @@
-"""Pages of a long table by cursor: each is one range of the primary key, so page 1,000 costs what page 1 costs."""
+"""Pages of a long table by cursor: each is a range of the primary key, so page 1,000 costs no more than page 1."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 
 from django.db.models import Model, QuerySet
 
-LONGEST: Final = 18  # digits: more than any id has, and fewer than what a database takes for one
+MAX_DIGITS: Final = 18  # enough for any id, and too few to overflow the database's integer
 
 
 @dataclass(frozen=True, slots=True)
 class CursorPage[M: Model]:
-    """Some rows in order of id. ``next`` and ``previous`` are the cursors of its neighbours, None for none."""
+    """Some rows in order of id, and the cursors of the next and the previous page, if there are any."""
 
     items: list[M]
     next: int | None
@@ -20,17 +20,17 @@ class CursorPage[M: Model]:
 
 
 def parse_cursor(text: str | None) -> int | None:
-    """The id in an address; None where there is none or it is garbage, which shows the first page."""
-    return int(text) if text and len(text) <= LONGEST and text.isascii() and text.isdigit() else None
+    """Return the id in a query parameter; None if it is missing or invalid, which shows the first page."""
+    return int(text) if text and len(text) <= MAX_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def cursor_page[M: Model](
     rows: QuerySet[M], size: int, *, after: int | None = None, before: int | None = None
 ) -> CursorPage[M]:
-    """The ``size`` rows behind the id ``after``, or those in front of ``before``; the first ones without either.
+    """Return the ``size`` rows after the id ``after``, or before the id ``before``; without either, the first ones.
 
-    One query. It reads one row more than it shows, to know whether there are more. A page reached by a cursor always
-    has a neighbour on the side it was reached from.
+    One query: it reads one row more than it returns, to know whether there are more. A page that is reached by a
+    cursor always links back to where it was reached from.
     """
     if before is not None and after is None:
         found = list(rows.filter(pk__lt=before).order_by("-pk")[: size + 1])

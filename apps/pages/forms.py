@@ -9,7 +9,7 @@ from django.conf import settings
 
 from apps.datasets.models import Dataset
 
-_WHO = {
+_VISIBLE_TO = {
     Dataset.Visibility.PUBLIC: "anyone who can open this site",
     Dataset.Visibility.PRIVATE: "the owner, members and staff",
 }
@@ -17,14 +17,14 @@ _WHO = {
 _LIFETIMES = [("", "Never"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
 
 
-def _no_prose(form: forms.BaseForm, *names: str) -> None:
-    """Have browsers correct and complete nothing in these fields."""
+def _disable_text_help(form: forms.BaseForm, *names: str) -> None:
+    """Turn off the browser's spelling, capitals and completion for the fields that hold identifiers."""
     for name in form.fields.keys() & set(names):
         form.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
 
 
 class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Id, name, folder and visibility. Whether the folder may be read is for the pipeline to say."""
+    """ID, name, folder and visibility. The pipeline checks whether the folder may be read."""
 
     folder = forms.CharField(max_length=4096, required=False)
 
@@ -39,14 +39,14 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         visibility = self.fields["visibility"]
         visibility.initial = Dataset.Visibility.of_new()
-        visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _WHO.items()]  # type: ignore[attr-defined]
+        visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _VISIBLE_TO.items()]  # type: ignore[attr-defined]
         self.fields["folder"].help_text = (
             f"The absolute path of a folder of images on this server, in {' or '.join(settings.IMPORT_ROOTS)}. Files "
             "are only read. Leave it empty to report from your own code."
         )
         if not settings.IMPORT_ROOTS:
             del self.fields["folder"]
-        _no_prose(self, "dataset_id", "folder")
+        _disable_text_help(self, "dataset_id", "folder")
 
 
 class TokenForm(forms.Form):
@@ -65,4 +65,4 @@ class TokenForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _no_prose(self, "name", "datasets")
+        _disable_text_help(self, "name", "datasets")

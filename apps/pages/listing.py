@@ -1,4 +1,4 @@
-"""The list of datasets: which ones, in which order, and what stands beside each."""
+"""The list of datasets: its filters, its order, and one row for each dataset."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from .words import plural
 
 PAGE_SIZE: Final = 50
 SORTS: Final = {"updated": "Last change", "name": "Name", "state": "State", "created": "Date created"}
-# What is under way comes first, what is done last.
+# Working datasets first, ready ones last.
 _STATE_ORDER: Final = (State.INDEXING, State.EMBEDDING, State.PENDING, State.ERROR, State.READY)
 
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What is asked for: a search in names and ids, a state or all of them, an order. Garbage asks for nothing."""
+    """A search in names and IDs, a state (None: all) and an order. Invalid values are ignored."""
 
     text: str
     state: State | None
@@ -48,7 +48,7 @@ class ListQuery:
         return bool(self.text or self.state)
 
     def address(self, page: int = 1) -> str:
-        """The query string of this list at ``page``, without what is the default; empty where everything is."""
+        """Return the query string of ``page`` of this list, without the values that are the default."""
         params = {"q": self.text, "state": self.state or "", "sort": "" if self.sort == "updated" else self.sort}
         kept = {name: value for name, value in params.items() if value}
         if page > 1:
@@ -58,7 +58,7 @@ class ListQuery:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``samples`` is None while a run is on its way: its bar counts them."""
+    """One dataset in the list. ``samples`` is None while a run is unfinished, because its bar counts them."""
 
     dataset: Dataset
     progress: DatasetProgress
@@ -66,15 +66,18 @@ class Row:
 
     @property
     def details(self) -> list[str]:
-        """What stands below the name."""
-        dataset = self.dataset
-        said = [dataset.dataset_id if dataset.name else "", "Private" if dataset.visibility == "private" else ""]
-        return [text for text in [*said, plural(self.samples, "samples") if self.samples else ""] if text]
+        """The facts below the name."""
+        facts = [
+            self.dataset.dataset_id if self.dataset.name else "",
+            "Private" if self.dataset.visibility == "private" else "",
+            plural(self.samples, "samples") if self.samples else "",
+        ]
+        return [fact for fact in facts if fact]
 
 
 @dataclass(frozen=True, slots=True)
 class PageLink:
-    """One place of the row of page numbers; ``address`` is empty for a gap in it."""
+    """One entry of the page numbers; ``address`` is empty for a gap between them."""
 
     label: str
     address: str
@@ -86,26 +89,26 @@ class Listing:
     page: Page[Dataset]
     rows: tuple[Row, ...]
     query: ListQuery
-    newest: str  # of all datasets, as it was before these were read
+    newest: str  # of all datasets, read before the rows were
 
     @property
     def socket(self) -> str:
-        """The address of the socket that pushes what moves in these rows, in whatever order they are."""
+        """The address of the socket that pushes these rows. It does not depend on their order."""
         return f"/progress/live/?{urlencode({'id': sorted(row.dataset.dataset_id for row in self.rows)}, doseq=True)}"
 
     @property
     def is_moving(self) -> bool:
-        """Whether a run of any of the datasets shown is unfinished: without a script, the page is loaded again then."""
+        """Whether any run in the list is unfinished. Then a page without JavaScript reloads itself."""
         return any(row.progress.run and not row.progress.is_finished for row in self.rows)
 
     @property
     def address(self) -> str:
-        """Where the same rows are asked for again."""
+        """The address from which the page fetches these rows again."""
         return self.query.address(self.page.number)
 
     @property
     def links(self) -> list[PageLink]:
-        """The row of page numbers; empty where there is one page."""
+        """The page numbers; empty if there is only one page."""
         pages = self.page.paginator
         if pages.num_pages < 2:
             return []
@@ -138,16 +141,16 @@ def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> Datas
 
 
 def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page_number: str | None) -> Listing:
-    """One page of the datasets that ``user`` may see. Five queries, however many datasets there are."""
+    """Return one page of the datasets that ``user`` may see, in five queries, however many datasets there are."""
     newest = newest_dataset()
     page = Paginator(_selected(user, query), PAGE_SIZE).get_page(page_number)
     datasets = list(page.object_list)
     progress = progress_of_many(dataset.pk for dataset in datasets)
-    still = [pk for pk, shown in progress.items() if shown.state not in UNFINISHED or shown.run is None]
-    counts = dict(Sample.objects.filter(dataset__in=still).values_list("dataset_id").annotate(Count("pk")))
+    idle = [pk for pk, one in progress.items() if one.state not in UNFINISHED or one.run is None]
+    counts = dict(Sample.objects.filter(dataset__in=idle).values_list("dataset_id").annotate(Count("pk")))
     rows = tuple(
-        Row(dataset, progress[dataset.pk], counts.get(dataset.pk, 0) if dataset.pk in still else None)
+        Row(dataset, progress[dataset.pk], counts.get(dataset.pk, 0) if dataset.pk in idle else None)
         for dataset in datasets
-        if dataset.pk in progress  # one may have been deleted between the two queries
+        if dataset.pk in progress  # it may have been deleted between the two queries
     )
     return Listing(page, rows, query, newest)

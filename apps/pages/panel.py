@@ -1,4 +1,4 @@
-"""The live panel of a dataset's page as a value: stages and facts. Made anew for every push."""
+"""The live panel of a dataset's page as a value: its facts and stages. Built again for every push."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from apps.progress.snapshot import DatasetProgress, StageProgress
 
 from . import words
-from .components import Bar, bar_of_stage, is_still
+from .components import Bar, bar_of_stage, is_animated
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class StageRow:
 
     @property
     def value_text(self) -> str:
-        """What a screen reader says of the stage's bar."""
+        """The value of the stage's bar for screen readers."""
         return f"{self.word}, {self.count} {self.stage.unit}"
 
 
@@ -39,13 +39,14 @@ class Panel:
 
     @property
     def phase(self) -> str:
-        """What the rest of the page depends on: where it changes, the page's other parts are fetched anew."""
+        """When it changes, the page fetches its other parts again."""
         return phase(self.progress)
 
 
 def phase(progress: DatasetProgress) -> str:
-    """A word that changes with the run, its state, and whether it is paused; not with counts. When it began tells a run
-    from that of the same number of a dataset that was deleted and made again.
+    """Return a word that changes with the run, its state and whether it is paused, but not with its counts.
+
+    It holds the start of the run, because a dataset that was deleted and created again counts its runs from 1.
     """
     began = next((stage.started_at.isoformat() for stage in progress.stages if stage.started_at), "")
     return f"{progress.run or 0}-{began}-{progress.state}{'-paused' if progress.paused else ''}"
@@ -56,11 +57,11 @@ def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -
     time = "–"
     if stage.started_at is not None:
         time = words.clock(((stage.finished_at or now) - stage.started_at).total_seconds())
-    is_left_out = stage.state == "waiting" and progress.is_finished
+    never_started = stage.state == "waiting" and progress.is_finished
     return StageRow(
         stage=stage,
-        bar=bar_of_stage(stage, still=is_still(progress)),
-        word="Not started" if is_left_out else stage.state.capitalize(),
+        bar=bar_of_stage(stage, animated=is_animated(progress)),
+        word="Not started" if never_started else stage.state.capitalize(),
         count=f"{count} / {stage.total:,}" if stage.total else count,
         time=time,
     )
@@ -76,7 +77,7 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
         unit = progress.stage.unit if progress.stage else "items"
         facts.append(Fact("Rate", words.rate(progress.rate, unit) if progress.rate else "–"))
         facts.append(Fact("Time left", words.time_left(progress.eta_seconds) if progress.eta_seconds else "–"))
-    elif (seconds := words.took(progress)) is not None:
+    elif (seconds := words.run_seconds(progress)) is not None:
         facts.append(Fact("Duration", words.clock(seconds)))
     facts.append(Fact("Failed", f"{progress.failed:,}"))
     if progress.skipped:
@@ -85,7 +86,7 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
 
 
 def panel_of(progress: DatasetProgress, now: datetime) -> Panel:
-    """The panel of ``progress`` as it is worded at ``now``."""
+    """Return the panel of ``progress``, with times as of ``now``."""
     return Panel(
         progress=progress,
         stages=tuple(_stage_row(progress, stage, now) for stage in progress.stages),

@@ -12,7 +12,7 @@ from .views import client, datasets, health, partials, samples, steering, tokens
 
 
 class DatasetIdConverter(StringConverter):
-    """A dataset's id in an address: what could not be one is no address of ours."""
+    """A dataset's ID in an address. Anything that cannot be an ID is a 404 without a query."""
 
     regex = DATASET_ID_PATTERN
 

@@ -1,4 +1,4 @@
-"""Plain words for numbers and states: durations, times, and the one line that says how a dataset fares. Pure."""
+"""Numbers, times and states in words. Pure functions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DAY: Final = 24 * HOUR
 
 
 def plural(count: int, noun: str) -> str:
-    """``3 files``, ``1 file``, ``12,000 files``: ``noun`` comes in the plural and loses its s for one."""
+    """Return ``3 files``, ``1 file``, ``12,000 files``; ``noun`` is given in the plural."""
     if count == 1:
         noun = noun.removesuffix("s")
     return f"{count:,} {noun}"
 
 
 def duration(seconds: float) -> str:
-    """A length of time with its largest unit, and the next below where the first is small: ``1 hour 20 minutes``."""
+    """Return a length of time in its largest unit; hours and days with the next smaller unit: ``1 hour 20 minutes``."""
     whole = max(round(seconds), 0)
     if whole < MINUTE:
         return plural(whole, "seconds")
@@ -35,7 +35,7 @@ def duration(seconds: float) -> str:
 
 
 def clock(seconds: float) -> str:
-    """A length of time as figures: ``0:45``, ``12:03``, ``3:20:07``."""
+    """Return a length of time in digits: ``0:45``, ``12:03``, ``3:20:07``."""
     whole = max(round(seconds), 0)
     hours, rest = divmod(whole, HOUR)
     minutes, rest = divmod(rest, MINUTE)
@@ -43,7 +43,7 @@ def clock(seconds: float) -> str:
 
 
 def relative(moment: datetime, now: datetime) -> str:
-    """How long ago, in one unit: ``just now``, ``3 minutes ago``; the date itself after four weeks."""
+    """Return how long ago ``moment`` was: ``just now``, ``3 minutes ago``; its date after four weeks."""
     seconds = (now - moment).total_seconds()
     if seconds < 10:
         return "just now"
@@ -56,24 +56,24 @@ def relative(moment: datetime, now: datetime) -> str:
 
 
 def exact(moment: datetime) -> str:
-    """A time to the second, with its zone: what stands in the tooltip of a relative one."""
+    """Return a time to the second, with its time zone."""
     return f"{moment:%-d %B %Y, %H:%M:%S %Z}".strip()
 
 
 def _range(low: float, high: float) -> str:
-    """A range of seconds in the unit that suits its upper end: ``about 4 minutes``, ``3 to 5 minutes``."""
+    """Return a range of seconds in the unit of its upper end: ``about 4 minutes``, ``3 to 5 minutes``."""
     size, unit = (MINUTE, "minutes") if high < 90 * MINUTE else (HOUR, "hours") if high < 2 * DAY else (DAY, "days")
     first, last = max(round(low / size), 1), max(round(high / size), 1)
     return f"about {plural(last, unit)}" if first == last else f"{first} to {plural(last, unit)}"
 
 
 def time_left(eta: Eta) -> str:
-    """The estimate in words, no more precise than it is: ``less than a minute``, ``3 to 5 minutes``."""
+    """Return the estimate, no more precise than it is: ``less than a minute``, ``3 to 5 minutes``."""
     return "less than a minute" if eta.high < 50 else _range(eta.low, eta.high)
 
 
 def rate(per_second: float, unit: str) -> str:
-    """Items a second; a minute or an hour where it is slower than one."""
+    """Return items per second; per minute or per hour below one."""
     for factor, word in ((1, "s"), (MINUTE, "min"), (HOUR, "h")):
         value = per_second * factor
         if value >= 1 or word == "h":
@@ -82,7 +82,7 @@ def rate(per_second: float, unit: str) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes in the unit that leaves one to three digits before the point."""
+    """Return a number of bytes in the unit that leaves at most three digits before the point."""
     value = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):
         if value < 1000:
@@ -128,8 +128,8 @@ def _working(progress: DatasetProgress, silence: str) -> list[str]:
     return [label, _count(progress)]
 
 
-def took(progress: DatasetProgress) -> float | None:
-    """Seconds from the start of the first stage to the end of the last; None where the run has no such times."""
+def run_seconds(progress: DatasetProgress) -> float | None:
+    """Return how long a finished run took, from its first stage's start to its last stage's end; else None."""
     started = [stage.started_at for stage in progress.stages if stage.started_at]
     ended = [stage.finished_at for stage in progress.stages if stage.finished_at]
     if not started or not ended or not progress.is_finished:
@@ -138,9 +138,9 @@ def took(progress: DatasetProgress) -> float | None:
 
 
 def sentence(progress: DatasetProgress, silence: str) -> str:
-    """One line of plain words for any state: facts with commas between.
+    """Return one line that describes a dataset in any state.
 
-    ``silence`` is for how long nothing has changed, in words; it is used where that is worth telling.
+    ``silence`` is for how long nothing has changed, in words. Only a run that is slow or worse is described with it.
     """
     if progress.run is None:
         return "Not processed yet"
@@ -148,7 +148,7 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
         case State.PENDING:
             parts = ["Paused before it started" if progress.paused else "Queued, waiting for a worker"]
         case State.READY:
-            seconds = took(progress)
+            seconds = run_seconds(progress)
             unit = _unit(progress)
             parts = [
                 f"Ready, {plural(progress.total, unit)}" if progress.total else "Ready",

@@ -1,4 +1,4 @@
-"""The two components: each state and edge of the contract's table (DESIGN 2.1), as they are rendered."""
+"""The two components as they are rendered: each state, and each edge of its counts."""
 
 from __future__ import annotations
 
@@ -199,10 +199,10 @@ def test_nothing_moves_where_nothing_happens(still: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        ('dataset_progress state="done"', "'done' is no state of a dataset: it is one of pending, indexing,"),
+        ('dataset_progress state="done"', "'done' is not a state of a dataset. Use one of pending, indexing,"),
         ("dataset_progress", "needs a DatasetProgress or a state"),
         ("dataset_progress missing", "needs a DatasetProgress or a state"),
-        ("dataset_progress 5", "is no DatasetProgress"),
+        ("dataset_progress 5", "is not a DatasetProgress"),
         ('dataset_progress state="ready" colour="red"', "Unknown: colour"),
         ('dataset_progress state="indexing" current="many"', "whole numbers"),
         ('dataset_progress progress state="ready"', "so state cannot be"),

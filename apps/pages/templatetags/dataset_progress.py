@@ -1,7 +1,7 @@
-"""The two progress components, and the parts of pages that are built from them.
+"""Template tags: the two progress components, and the parts of pages that are built from them.
 
 ``{% dataset_progress progress %}`` or ``{% dataset_progress state="indexing" current=45 total=100 %}``; the same with
-``dataset_progress_compact``. They need no request and no context, so they can be rendered anywhere.
+``dataset_progress_compact``. They use neither the request nor the context, so they can be rendered anywhere.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def _bar(progress: DatasetProgress | None, props: dict[str, Any]) -> Bar:
     try:
         if isinstance(progress, DatasetProgress):
             if unknown := set(props) - {"class"}:
-                raise ValueError(f"A DatasetProgress is given, so {', '.join(sorted(unknown))} cannot be.")
+                raise ValueError(f"A DatasetProgress is given, so {', '.join(sorted(unknown))} cannot be given too.")
             return bar_of(progress, str(props.get("class") or ""))
         if progress not in (None, ""):
-            raise ValueError(f"{progress!r} is no DatasetProgress.")
+            raise ValueError(f"{progress!r} is not a DatasetProgress.")
         return bar_of_props(props)
     except ValueError as error:
         raise template.TemplateSyntaxError(str(error)) from error
@@ -39,31 +39,31 @@ def _bar(progress: DatasetProgress | None, props: dict[str, Any]) -> Bar:
 
 @register.inclusion_tag("components/dataset_progress.html")
 def dataset_progress(progress: DatasetProgress | None = None, **props: Any) -> dict[str, Any]:
-    """The bar with its label, counter, message and error."""
+    """Render the bar with its label, counter, message and error."""
     return {"bar": _bar(progress, props)}
 
 
 @register.inclusion_tag("components/dataset_progress_compact.html")
 def dataset_progress_compact(progress: DatasetProgress | None = None, **props: Any) -> dict[str, Any]:
-    """The small bar: label and percentage."""
+    """Render the small bar with its label and percentage."""
     return {"bar": _bar(progress, props)}
 
 
 @register.inclusion_tag("components/panel.html")
 def dataset_panel(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
-    """The live panel of a dataset's page; with ``oob`` as a fragment that finds its place by itself."""
+    """Render the live panel of a dataset's page; with ``oob`` as an out-of-band fragment for htmx."""
     return {"panel": panel_of(progress, timezone.now()), "oob": oob}
 
 
 @register.inclusion_tag("components/progress_header.html")
 def progress_header(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
-    """The header's element: it polls until the dataset is ready or in error."""
+    """Render the header's element, which polls until the dataset is ready or in error."""
     return {"progress": progress, "oob": oob}
 
 
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString | str:
-    """A time as how long ago it was, with the exact one in the tooltip."""
+    """Render how long ago a time was, with the exact time in the tooltip."""
     if value is None:
         return "–"
     local = timezone.localtime(value)
@@ -77,7 +77,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def sentence(progress: DatasetProgress) -> SafeString:
-    """How a dataset fares, in one line. A length of silence in it is an element, which the script keeps true."""
+    """Render the line that describes a dataset. The page's script keeps the time in it up to date."""
     before, mark, after = words.sentence(progress, silence="\0").partition("\0")
     if not mark:
         return format_html("{}", before)
@@ -103,7 +103,7 @@ def file_size(count: int) -> str:
 
 @register.simple_tag
 def count(number: int, noun: str) -> str:
-    """A number and its noun, which comes in the plural."""
+    """Render a number with its noun, which is given in the plural."""
     return words.plural(number, noun)
 
 
