@@ -2,7 +2,7 @@
 # make test    set up, run every test
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test check bench bench-pipeline bench-live bench-ingest bench-client css lock shots clean
+.PHONY: demo test check bench bench-pipeline bench-live bench-ingest bench-client css docs lock shots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -43,6 +43,10 @@ css:
 shots: $(VENV)/.test
 	@scripts/install-programs
 	@$(PYTHON) -m scripts.screenshots
+
+# The table of settings in docs/deployment.md.
+docs: $(VENV)/.test
+	@$(PYTHON) -m scripts.settings_table
 
 # The locked requirements, after a change of pyproject.toml.
 lock: $(VENV)/.test

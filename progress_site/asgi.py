@@ -2,16 +2,22 @@
 
 import os
 
+import django
 from django.core.asgi import get_asgi_application
 
+from progress_site.startup import check_database, one_line_errors
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
-http = get_asgi_application()  # before anything that needs the models
+with one_line_errors():
+    django.setup()  # before the imports below need the models
+    check_database()
+http = get_asgi_application()
 
-from channels.routing import ProtocolTypeRouter  # noqa: E402
+from channels.routing import ProtocolTypeRouter
 
-from apps.live.origins import same_origins_only  # noqa: E402
-from apps.live.routing import sockets  # noqa: E402
-from progress_site.servers.threads import LastingThreads  # noqa: E402
+from apps.live.origins import same_origins_only
+from apps.live.routing import sockets
+from progress_site.servers.threads import LastingThreads
 
 application = ProtocolTypeRouter(
     {

@@ -22,8 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from progress_site.startup import USAGE, one_line_errors
+
 BASE_DIR = Path(__file__).resolve().parent.parent
-USAGE = 2  # the exit status of a mistake that the person who started it can mend
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 10
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last when its terminal is closed
@@ -160,12 +161,8 @@ def _load() -> None:
     """Load the settings, and refuse those that are wrong before anything is done with them."""
     import django
     from django.core.checks import run_checks
-    from django.core.exceptions import ImproperlyConfigured
 
-    try:
-        django.setup()
-    except (ImproperlyConfigured, ValueError) as error:
-        _give_up(" ".join(str(error).split()))
+    django.setup()
     if wrong := [complaint.msg for complaint in run_checks() if complaint.is_serious()]:
         _give_up(" ".join(wrong))
 
@@ -321,4 +318,5 @@ class _Children:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        main()

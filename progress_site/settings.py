@@ -1,8 +1,8 @@
 """All settings, every one of them from the environment.
 
-``DATA_DIR`` (default ``var/`` beside ``manage.py``) holds what the program writes: the database, the thumbnails, the
-collected static files and the secret key that ``make demo`` makes. Everything else has a default that is safe in
-production, except the secret key, which has none.
+A setting is one call of `env`, with its name, default and bounds, under a comment of one or two lines that says what it
+is. After a change run `make docs`: it writes the table in docs/deployment.md from those calls and comments.
+Every default is safe in production. The secret key has none.
 """
 
 import logging
@@ -13,43 +13,40 @@ from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 from environs import Env
+from environs import validate as bounds
+
+from progress_site.validators import absolute_paths, origins, redis_url, time_zone
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = Env()
 
+# The folder of all that the program writes: database, thumbnails, static files, client package, secret key.
+DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+try:
+    DATA_DIR.mkdir(parents=True, exist_ok=True)  # SQLite opens no database in a folder that does not exist
+except OSError as error:
+    raise ImproperlyConfigured(f"The data folder DATA_DIR={DATA_DIR} cannot be made: {error.strerror}.") from error
 
-def _data_dir() -> Path:
-    """The folder ``DATA_DIR``, made where it is missing: nothing opens a database in a folder that is not there."""
-    path = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
+# The key that signs sessions and forms. Required, unless `SECRET_KEY_FILE` has it.
+SECRET_KEY = env.str("SECRET_KEY", "")
+# A file with the key, read where `SECRET_KEY` is empty.
+SECRET_KEY_FILE = Path(env.str("SECRET_KEY_FILE", str(DATA_DIR / "secret_key")))
+if not SECRET_KEY:
     try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImproperlyConfigured(f"The data folder DATA_DIR={path} cannot be made: {error.strerror}.") from error
-    return path
-
-
-DATA_DIR = _data_dir()
-
-
-def _secret_key() -> str:
-    """The key from ``SECRET_KEY``, else from the file ``SECRET_KEY_FILE``; there is no default."""
-    if key := env.str("SECRET_KEY", ""):
-        return key
-    path = Path(env.str("SECRET_KEY_FILE", str(DATA_DIR / "secret_key")))
-    try:
-        key = path.read_text().strip()
+        SECRET_KEY = SECRET_KEY_FILE.read_text().strip()
     except OSError:
-        key = ""
-    if not key:
-        raise ImproperlyConfigured(f"Set SECRET_KEY, or put a key into {path} (`make demo` makes one).")
-    return key
+        SECRET_KEY = ""
+    if not SECRET_KEY:
+        raise ImproperlyConfigured(f"Set SECRET_KEY, or put a key into {SECRET_KEY_FILE} (`make demo` makes one).")
 
-
-SECRET_KEY = _secret_key()
+# Development mode: error pages with source code, and `runserver` with WebSockets. Never on a server that others reach.
 DEBUG = env.bool("DEBUG", False)
+# The host names under which the site is reached, separated by commas.
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
-ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", [])
+# The origins of other front ends that may read the API and open its sockets: `https://app.example.org`.
+ALLOWED_ORIGINS: list[str] = env.list("ALLOWED_ORIGINS", [], validate=origins)
+# The site's own origin, `https://progress.example.org`, where a proxy ends TLS.
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", [])
 
 # --- Applications ---------------------------------------------------------------------------------------------------
@@ -115,30 +112,32 @@ TEMPLATES = [
 # --- Database, tasks ------------------------------------------------------------------------------------------------
 
 DATABASES: dict[str, dict[str, Any]] = {
-    # By its path and not as a URL, in which `#`, `?` and `%` would mean something.
+    # A path and not a URL: `#`, `?` and `%` in it have no meaning.
     "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(DATA_DIR / "progress.sqlite3")}
 }
+# The address of a PostgreSQL database, `postgres://user:password@host/name`. Empty: SQLite in `DATA_DIR`.
 if env.str("DATABASE_URL", ""):
     DATABASES["default"] = dict(env.dj_db_url("DATABASE_URL"))
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # WAL lets readers go on while one writes. An immediate transaction takes the write lock when it begins, where
-    # SQLite waits for it; a deferred one takes it at its first write, where SQLite refuses at once.
+    # WAL lets readers go on while one process writes. An immediate transaction takes the write lock when it begins, and
+    # SQLite waits for that lock. A deferred one takes it at its first write, and SQLite fails at once if it is taken.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA mmap_size=134217728;",
     }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
-    # Without them a server that has vanished from the network holds up whoever asks for a quarter of an hour.
-    lost = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "tcp_user_timeout": 15_000}
-    DATABASES["default"]["OPTIONS"] = {**lost, **DATABASES["default"].get("OPTIONS", {})}
-# A thread keeps its connection, and threads last: see `progress_site.servers.threads`.
+    # Without these timeouts, a query to a server that has vanished from the network hangs for 15 minutes.
+    timeouts = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "tcp_user_timeout": 15_000}
+    DATABASES["default"]["OPTIONS"] = {**timeouts, **DATABASES["default"].get("OPTIONS", {})}
+# A thread keeps its connection, and `progress_site.servers.threads` keeps the threads.
 DATABASES["default"] |= {"CONN_MAX_AGE": 600, "CONN_HEALTH_CHECKS": True}
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# The doorbell between processes. Empty: each web process finds by itself what others wrote.
-REDIS_URL = env.str("REDIS_URL", "")
+# The Redis server over which processes tell each other of changes, `redis://host:6379/0`. Empty: web processes look for
+# changes in the database four times a second.
+REDIS_URL = env.str("REDIS_URL", "", validate=redis_url)
 
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
@@ -158,18 +157,21 @@ LOGOUT_REDIRECT_URL = "/"
 
 # --- Transport security ---------------------------------------------------------------------------------------------
 
+# Whether browsers use HTTPS: secure cookies, a redirect from http, and HSTS.
 HTTPS = env.bool("HTTPS", False)
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = HTTPS
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 3600 if HTTPS else 0)
+# How long browsers remember to use HTTPS.
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 3600 if HTTPS else 0, validate=bounds.Range(min=0))
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
+# Whether to believe the headers `X-Forwarded-Proto` and `X-Forwarded-For`. Only behind a proxy that sets both.
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 if BEHIND_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-# The pages of other front ends may read the API, on the terms on which they may open its sockets.
+# The origins that may open sockets may also read the API, with the user's cookies.
 CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_ALLOW_CREDENTIALS = True
 CORS_URLS_REGEX = r"^/api/"
@@ -191,7 +193,8 @@ SECURE_CSP = {
 # --- Language, time, static files -----------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env.str("TIME_ZONE", "UTC")
+# The time zone of the times that the server writes, in the admin and where a browser runs no script: `Europe/Berlin`.
+TIME_ZONE = env.str("TIME_ZONE", "UTC", validate=time_zone)
 USE_TZ = True
 
 STATIC_URL = "/static/"
@@ -201,39 +204,42 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-# One file each, under its hashed name. Source maps, megabytes that no page asks for, are left as they are.
+# Keep each file once, under its hashed name. Source maps are large and no page loads them, so they stay uncompressed.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("jpg", "jpeg", "png", "gif", "webp", "woff", "woff2", "map")
 MEDIA_ROOT = DATA_DIR / "media"
 # Where `manage.py build_client` puts the client package, which pages offer for installation.
 CLIENT_DIST = DATA_DIR / "client"
 
+# The lowest level of messages that are logged: `DEBUG`, `INFO`, `WARNING`, `ERROR`.
+LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {"flit_core": {"level": "WARNING"}},
-    "root": {"handlers": ["console"], "level": env.log_level("LOG_LEVEL", logging.INFO)},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
 
 # --- This product ---------------------------------------------------------------------------------------------------
 
-# Folders under which datasets may be created in the browser. Empty: nowhere. The command line is not bound by it.
-IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [])
-# Dotted path of a class as described in apps/pipeline/images/embedders.py.
+# The folders under which datasets may be created in the browser, separated by commas. Empty: nowhere. The command
+# line may use any folder.
+IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [], validate=absolute_paths)
+# The class that computes embeddings, as a dotted path: [embedders](pipeline.md#embedders).
 EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")
-# Images of more pixels than this are refused before they are decoded.
-MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000)
-# Processes that index and embed; 0: one per core.
-PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0)
-# A worker that has not been heard of for so long has lost its run to the next worker.
-LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0)
-# Whether datasets that nobody said anything about may be seen by anyone who can open the site.
+# Images of more pixels are refused before they are decoded.
+MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000, validate=bounds.Range(min=1))
+# How many processes of a worker index and embed. 0: one per core.
+PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0, validate=bounds.Range(min=0))
+# After how many seconds without a sign of life a worker loses its run to another.
+LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
+# Whether anyone who can open the site may see a dataset whose visibility was not chosen.
 DATASETS_PUBLIC = env.bool("DATASETS_PUBLIC", True)
-# Requests a second that one token may make of one web process, with bursts of five seconds' worth; 0: any number.
-TOKEN_REQUESTS_A_SECOND = env.int("TOKEN_REQUESTS_A_SECOND", 100)
-# Sockets that one address may have open with one web process; 0: any number.
-SOCKETS_PER_ADDRESS = env.int("SOCKETS_PER_ADDRESS", 4000)
-# How often a page asks for the bar where no WebSocket can be had.
-BAR_POLL_SECONDS = env.float("BAR_POLL_SECONDS", 2.0)
+# Requests per second that one token may make of one web process, with bursts of five times as many. 0: no limit.
+TOKEN_REQUESTS_A_SECOND = env.int("TOKEN_REQUESTS_A_SECOND", 100, validate=bounds.Range(min=0))
+# WebSockets that one address may have open with one web process. 0: no limit.
+SOCKETS_PER_ADDRESS = env.int("SOCKETS_PER_ADDRESS", 4000, validate=bounds.Range(min=0))
+# How often a page without a WebSocket asks for its bar.
+BAR_POLL_SECONDS = env.float("BAR_POLL_SECONDS", 2.0, validate=bounds.Range(min=0, min_inclusive=False))

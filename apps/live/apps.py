@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.core.checks import register
 
 
 class LiveConfig(AppConfig):
@@ -8,8 +7,6 @@ class LiveConfig(AppConfig):
     def ready(self) -> None:
         from apps.progress.signals import progress_changed
 
-        from .checks import check_settings
         from .receivers import on_change
 
         progress_changed.connect(on_change, dispatch_uid="live.doorbell")
-        register(check_settings)

@@ -6,7 +6,6 @@ class PagesConfig(AppConfig):
     name = "apps.pages"
 
     def ready(self) -> None:
-        from .checks import check_client, check_settings
+        from .checks import check_client
 
-        register(check_settings)
         register(check_client, deploy=True)

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning  # noqa: A004 -- Django's name for it
+from django.core.checks import CheckMessage, Warning  # noqa: A004 -- Django's name for it
 
 from .client import client_wheel
-
-
-def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    if settings.BAR_POLL_SECONDS > 0:
-        return []
-    return [Error("BAR_POLL_SECONDS has to be more than 0.", id="pages.E001")]
 
 
 def check_client(**kwargs: Any) -> list[CheckMessage]:

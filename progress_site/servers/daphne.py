@@ -14,15 +14,15 @@ import uvloop
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # before Daphne makes its loop, when it is imported
 
-from autobahn.websocket.protocol import PreparedMessage  # noqa: E402
-from daphne import http_protocol, server  # noqa: E402
-from daphne.cli import CommandLineInterface  # noqa: E402
-from daphne.server import Server  # noqa: E402
-from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol  # noqa: E402
-from twisted.internet import tcp  # noqa: E402
+from autobahn.websocket.protocol import PreparedMessage
+from daphne import http_protocol, server
+from daphne.cli import CommandLineInterface
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet import tcp
 
-from apps.live.limits import MAX_FRAME_BYTES  # noqa: E402
-from apps.live.protocol import CLOSE_TOO_MANY  # noqa: E402
+from apps.live.limits import MAX_FRAME_BYTES
+from apps.live.protocol import CLOSE_TOO_MANY
 
 CLOSE_SECONDS = 10
 # Messages of a client that the application has not come to.
@@ -35,7 +35,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
     idle: asyncio.Event  # set while nothing waits
     over_tcp = False
 
-    def onConnect(self, request: Any) -> Any:  # noqa: N802 -- autobahn's name; those below are Twisted's and Daphne's
+    def onConnect(self, request: Any) -> Any:
         self.idle = asyncio.Event()
         self.idle.set()
         self.over_tcp = isinstance(self.transport, tcp.Connection)  # and not over TLS
@@ -44,17 +44,17 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
             self.transport.registerProducer(self, False)
         return super().onConnect(request)
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         self.idle.set()
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:
         self.idle.set()
 
-    def connectionLost(self, reason: Any) -> None:  # noqa: N802
+    def connectionLost(self, reason: Any) -> None:
         self._let_go()
         super().connectionLost(reason)
 
-    def dropConnection(self, abort: bool = False) -> None:  # noqa: N802
+    def dropConnection(self, abort: bool = False) -> None:
         self._let_go()
         super().dropConnection(abort)
 
@@ -63,7 +63,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
         if hasattr(self, "idle"):
             self.idle.set()
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
             return
         if self.application_queue.qsize() >= MOST_WAITING:
@@ -71,13 +71,13 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]
         else:
             super().onMessage(payload, isBinary)
 
-    def serverSend(self, content: Any, binary: bool = False) -> None:  # noqa: N802
+    def serverSend(self, content: Any, binary: bool = False) -> None:
         if binary or self.state != self.STATE_OPEN:
             super().serverSend(content, binary)
         else:
             self.sendPreparedMessage(_framed(content))
 
-    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:  # noqa: N802
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         if self.over_tcp and self.transport.connected:
             if self.idle.is_set() and self.state == self.STATE_OPEN:
                 written = self.transport.writeSomeData(data)
@@ -100,7 +100,7 @@ class _Factory(WebSocketFactory):  # type: ignore[misc]
         super().__init__(*args, **options)
         self.setProtocolOptions(closeHandshakeTimeout=CLOSE_SECONDS)
 
-    def setProtocolOptions(self, **options: Any) -> None:  # noqa: N802
+    def setProtocolOptions(self, **options: Any) -> None:
         limits = {"maxFramePayloadSize": MAX_FRAME_BYTES, "maxMessagePayloadSize": MAX_FRAME_BYTES}
         super().setProtocolOptions(**{**options, **limits})
 
@@ -118,7 +118,7 @@ class _Request(http_protocol.WebRequest):  # type: ignore[misc]
 
     content_type: list[bytes] | None = None
 
-    def requestReceived(self, *args: Any) -> None:  # noqa: N802
+    def requestReceived(self, *args: Any) -> None:
         self.content_type = self.requestHeaders.getRawHeaders(b"content-type")
         self.requestHeaders.removeHeader(b"content-type")
         super().requestReceived(*args)

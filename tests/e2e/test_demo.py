@@ -26,8 +26,7 @@ COMMAND = [sys.executable, "-m", "progress_site.demo"]
 
 def environment(data_dir: Path, **values: str) -> dict[str, str]:
     """A fresh machine's: no key, no database, no name set."""
-    ours = ("SECRET_KEY", "DATABASE_URL", "ALLOWED_HOSTS", "IMPORT_ROOTS", "DATASET", "IMAGES", "HOST")
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    kept = {name: value for name, value in os.environ.items() if name not in ("SECRET_KEY", "DATABASE_URL")}
     return {**kept, "DATA_DIR": str(data_dir), **values}
 
 

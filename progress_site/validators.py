@@ -1,0 +1,39 @@
+"""Checks of settings that are more than a type and a range. Each raises `ValidationError` and says what to write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from environs import ValidationError
+
+
+def origins(values: list[str]) -> None:
+    """Accept origins: a scheme, a host and, where it is not the usual one, a port."""
+    for value in values:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.netloc or value != f"{parts.scheme}://{parts.netloc}":
+            raise ValidationError(f"{value!r} is no origin: write it as https://app.example.org")
+
+
+def absolute_paths(values: list[str]) -> None:
+    for value in values:
+        if not Path(value).is_absolute():
+            raise ValidationError(f"{value!r} is no absolute path.")
+
+
+def redis_url(value: str) -> None:
+    """Accept the address of a Redis server, or nothing."""
+    if value and not value.startswith(("redis://", "rediss://", "unix://")):
+        raise ValidationError(f"{value!r} is no address of a Redis server: write it as redis://host:6379/0")
+
+
+def time_zone(value: str) -> None:
+    try:
+        ZoneInfo(value)
+    except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+        raise ValidationError(f"{value!r} is no time zone: write it as Europe/Berlin") from error
