@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django.db.models import Model, QuerySet
+from django.http import QueryDict
 
 MAX_DIGITS: Final = 18  # enough for any id, and too few to overflow the database's integer
 
@@ -19,7 +20,7 @@ class CursorPage[M: Model]:
     previous: int | None
 
 
-def parse_cursor(text: str | None) -> int | None:
+def _parse_cursor(text: str | None) -> int | None:
     """Return the id in a query parameter; None if it is missing or invalid, which shows the first page."""
     return int(text) if text and len(text) <= MAX_DIGITS and text.isascii() and text.isdigit() else None
 
@@ -44,3 +45,13 @@ def cursor_page[M: Model](
     more, items = len(found) > size, found[:size]
     previous = None if after is None else items[0].pk if items else after + 1
     return CursorPage(items, next=items[-1].pk if more else None, previous=previous)
+
+
+def requested_page[M: Model](rows: QuerySet[M], size: int, params: QueryDict, prefix: str = "") -> CursorPage[M]:
+    """Return the page that the query parameters ``after`` and ``before`` ask for; ``prefix`` begins their names."""
+    return cursor_page(
+        rows,
+        size,
+        after=_parse_cursor(params.get(f"{prefix}after")),
+        before=_parse_cursor(params.get(f"{prefix}before")),
+    )

@@ -1,1 +1,1 @@
-"""One module a noun: datasets, their live partials, their samples, and what may be done to them."""
+"""The views, one module for each noun."""

@@ -1,4 +1,4 @@
-"""The list of datasets, a dataset, and a new one."""
+"""The list of datasets, the page of one, and the form of a new one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from apps.datasets.access.callers import Caller
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
 from apps.pages.components import STATE_NAMES
-from apps.pages.cursor import cursor_page, parse_cursor
+from apps.pages.cursor import requested_page
 from apps.pages.forms import NewDatasetForm
+from apps.pages.gallery import gallery_page
 from apps.pages.listing import SORTS, ListQuery, list_datasets
 from apps.pages.panel import phase
 from apps.pages.snippets import address_of, snippets
@@ -27,14 +28,13 @@ from apps.pipeline.services import create_dataset, has_source
 from apps.progress.models import ItemFailure, Run, Transition
 from apps.progress.selectors import progress_of
 
-GALLERY_SIZE: Final = 60
 FAILURES_SIZE: Final = 20
 HISTORY_SIZE: Final = 20
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """The list; only its rows where the page itself asks for them again."""
+    """Show the list; only its rows where htmx asks."""
     query = ListQuery.parse(request.GET)
     listing = list_datasets(request.user, query, request.GET.get("page"))
     template = "pages/datasets.html#rows" if request.headers.get("HX-Request") else "pages/datasets.html"
@@ -46,12 +46,11 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """One dataset: its live panel, what may be done, failures, samples and history."""
+    """Show a dataset: its live panel, controls, samples, failed items and history."""
     dataset = visible_dataset(request, dataset_id)
     progress = progress_of(dataset.pk)
     runs = list(Run.objects.filter(dataset=dataset).order_by("-number")[:HISTORY_SIZE])
     latest = runs[0] if runs else None
-    params = request.GET
     context = {
         "dataset": dataset,
         "progress": progress,
@@ -60,18 +59,12 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "latest": latest,
         "may_steer": Caller(request.user).may_steer(dataset),
         "has_source": has_source(dataset),
-        "failures": cursor_page(
-            ItemFailure.objects.filter(run=latest), FAILURES_SIZE,
-            after=parse_cursor(params.get("failures_after")), before=parse_cursor(params.get("failures_before")),
-        ),
-        "samples": cursor_page(
-            Sample.objects.filter(dataset=dataset), GALLERY_SIZE,
-            after=parse_cursor(params.get("after")), before=parse_cursor(params.get("before")),
-        ),
+        "failures": requested_page(ItemFailure.objects.filter(run=latest), FAILURES_SIZE, request.GET, "failures_"),
+        "samples": gallery_page(dataset, request.GET),
         "sample_count": Sample.objects.filter(dataset=dataset).count(),
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
         "snippets": [] if runs else snippets(address_of(request), dataset_id),
-    }  # fmt: skip
+    }
     return render(request, "pages/dataset.html", context)
 
 
@@ -79,13 +72,13 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
 @login_required
 @permission_required("datasets.add_dataset", raise_exception=True)
 def new(request: HttpRequest) -> HttpResponse:
-    """The form of a new dataset; where it is filled in well, the dataset, with its first run queued."""
+    """Show the form of a new dataset; on a valid POST, create the dataset and queue its first run."""
     form = NewDatasetForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
             dataset = create_dataset(
-                owner=cast("AbstractBaseUser", request.user),  # not anonymous, says the decorator
+                owner=cast("AbstractBaseUser", request.user),  # the decorator lets no anonymous user in
                 dataset_id=data["dataset_id"],
                 name=data["name"],
                 folder=data.get("folder", ""),

@@ -1,4 +1,4 @@
-"""For load balancers and monitors: whether this process answers, and its database too."""
+"""A health check for load balancers and monitors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 @require_safe
 def health(request: HttpRequest) -> HttpResponse:
-    """200 ``ok``; 503 where the database does not answer."""
+    """Answer 200 if this process and its database work, and 503 if the database does not answer."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -1,6 +1,6 @@
-"""What pages ask for again and again: the header's element and the live panel.
+"""The fragments that pages poll: the header's element and the live panel.
 
-Each takes one query. An unchanged version is answered with 204 and no rendering.
+Each takes one query. An unchanged version is answered with 204, without rendering.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from apps.progress.snapshot import Facts, snapshot
 
 
 def _facts(request: HttpRequest, dataset_id: str) -> Facts:
-    """The facts of a dataset that whoever asks may see. Raises `Http404`."""
+    """Return the facts of a dataset that the user may see. Raises `Http404`."""
     facts = facts_for(Caller(request.user), dataset_id)
     if facts is None:
         raise Http404
@@ -25,8 +25,8 @@ def _facts(request: HttpRequest, dataset_id: str) -> Facts:
 
 
 def _answer(*fragments: str) -> HttpResponse:
-    """What there is to swap; 204 where that is nothing."""
-    # The white space around a fragment would be left behind on the page.
+    """Return the fragments to swap in; a 204 if there are none."""
+    # White space around a fragment would be left behind on the page.
     html = "".join(fragment.strip() for fragment in fragments)
     response = HttpResponse(html) if html else HttpResponse(status=204)
     response.headers["Cache-Control"] = "no-store"
@@ -35,7 +35,7 @@ def _answer(*fragments: str) -> HttpResponse:
 
 @require_safe
 def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """The header's element; 204 where ``v`` is the version still."""
+    """Answer with the header's element; 204 if ``v`` is still the version."""
     facts = _facts(request, dataset_id)
     if request.GET.get("v") == str(facts.version):
         return _answer()
@@ -45,9 +45,9 @@ def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
 
 @require_safe
 def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """The live panel; 204 where ``v`` is the version still and ``health``, which changes by itself, is what it was.
+    """Answer with the live panel; 204 if ``v`` is still the version and ``health``, which time changes, is the same.
 
-    Where ``run`` is given and a new one has begun, the header's element comes along and polls again.
+    If ``run`` is given and is not the latest run, the header's element comes along, so that it polls again.
     """
     facts = _facts(request, dataset_id)
     params = request.GET
@@ -56,7 +56,7 @@ def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
         return _answer()
     now = timezone.now()
     progress = snapshot(facts, now)
-    # Words of a run that is slow or worse say for how long: they are never the same.
+    # The panel of a run that is slow or worse says for how long, so it is never the same.
     if unchanged and progress.health in (None, "live") and params["health"] == (progress.health or ""):
         return _answer()
     fragments = [render_to_string("components/panel.html", {"panel": panel_of(progress, now)})]

@@ -1,4 +1,4 @@
-"""A sample's page and its files, each behind the same question: may whoever asks see the dataset?"""
+"""A sample's page and its files. Each checks that the user may see the dataset."""
 
 from __future__ import annotations
 
@@ -11,19 +11,16 @@ from django.views.decorators.http import require_safe
 
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
+from apps.pages.gallery import place_of
 from apps.pipeline.images.media import original_file, thumbnail_file
 from apps.pipeline.images.scanning import OutsideRoot
 from apps.pipeline.images.similar import similar_to
 from apps.progress.selectors import progress_of
 
-# The formats that every browser shows. The type sent is that of the content as it was verified, not of the name.
+# The formats that every browser can show. The format was found in the file's content, not in its name.
 SHOWN_TYPES: Final = {
     "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp",
 }  # fmt: skip
-
-
-# Samples that the gallery shows before the one that it is left to: half a page.
-BEFORE: Final = 30
 
 
 def _sample(request: HttpRequest, dataset_id: str, pk: int) -> Sample:
@@ -33,9 +30,9 @@ def _sample(request: HttpRequest, dataset_id: str, pk: int) -> Sample:
 
 @require_safe
 def detail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
-    """A sample: large, its facts, and its neighbours in the gallery.
+    """Show a sample with its facts and neighbours.
 
-    What looks like it is asked for by the page itself (``?similar``): among a million samples it takes seconds.
+    The page fetches similar images itself (``?similar``), because finding them among a million samples takes seconds.
     """
     sample = _sample(request, dataset_id, pk)
     wants_similar = "similar" in request.GET
@@ -44,21 +41,17 @@ def detail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
         context["similar"] = similar_to(sample)
     if request.headers.get("HX-Request"):
         return render(request, "pages/sample.html#similar", context)
-    siblings = Sample.objects.filter(dataset=sample.dataset)
-    before = list(siblings.filter(pk__lt=sample.pk).order_by("-pk")[: BEFORE + 1])
+    has_original = _has_original(sample)
     return render(request, "pages/sample.html", context | {
         "progress": progress_of(sample.dataset_id),
-        "previous": before[0] if before else None,
-        "next": siblings.filter(pk__gt=sample.pk).order_by("pk").first(),
-        # The page of the gallery that has the sample in its middle.
-        "gallery": f"?after={before[BEFORE].pk}" if before[BEFORE:] else "",
-        "has_original": (has_original := _has_original(sample)),
+        "place": place_of(sample),
+        "has_original": has_original,
         "shows_original": sample.format in SHOWN_TYPES and has_original,
     })  # fmt: skip
 
 
 def _has_original(sample: Sample) -> bool:
-    """Whether the file of a sample is still there."""
+    """Return whether the file of a sample still exists."""
     try:
         original_file(sample)
     except (OSError, OutsideRoot):
@@ -67,9 +60,9 @@ def _has_original(sample: Sample) -> bool:
 
 
 def _bytes(content: bytes, content_type: str, cache: str) -> HttpResponse:
-    """Bytes that came from elsewhere: shown as what they were verified to be, and able to do nothing.
+    """Return a response with untrusted content, which the browser may neither guess the type of nor run.
 
-    They are sent whole: Django reads a file response whole under ASGI anyway, and warns about it.
+    It is not a `FileResponse`: under ASGI, Django reads one into memory as well, with a warning.
     """
     response = HttpResponse(content, content_type=content_type)
     response.headers["Cache-Control"] = cache
@@ -80,7 +73,7 @@ def _bytes(content: bytes, content_type: str, cache: str) -> HttpResponse:
 
 @require_safe
 def thumbnail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
-    """The thumbnail. Its address carries the content's hash, so a browser asks for it once."""
+    """Serve the thumbnail. Its address holds the content's hash, so browsers may cache it for ever."""
     sample = _sample(request, dataset_id, pk)
     try:
         content = thumbnail_file(sample).read_bytes()
@@ -91,14 +84,14 @@ def thumbnail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
 
 @require_safe
 def original(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
-    """The file itself, to be shown where browsers can, else to be saved."""
+    """Serve the file itself: inline where browsers can show it, else as a download."""
     sample = _sample(request, dataset_id, pk)
     try:
         content = original_file(sample).read_bytes()
     except (OSError, OutsideRoot):
         raise Http404 from None
-    shown = sample.format in SHOWN_TYPES
+    is_shown = sample.format in SHOWN_TYPES
     response = _bytes(content, SHOWN_TYPES.get(sample.format, "application/octet-stream"), "private, max-age=300")
     name = sample.path.rsplit("/", 1)[-1]
-    response.headers["Content-Disposition"] = content_disposition_header(not shown, name) or "inline"
+    response.headers["Content-Disposition"] = content_disposition_header(not is_shown, name) or "inline"
     return response

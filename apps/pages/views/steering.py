@@ -1,5 +1,7 @@
-"""What the owner of a dataset, or staff, may do to it. Each answers with the dataset's page and a line that says what
-came of it; a race that is lost is told, and is no error."""
+"""What the owner of a dataset, or staff, may do to it: process, pause, resume, cancel and delete.
+
+Each redirects to the dataset's page with a message. A run that ended in the meantime is a message too, not an error.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,10 @@ from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset
 from apps.pages.access import steering
 from apps.pipeline.services import NoSource, queue_run
-from apps.progress.errors import RunFinished, RunUnfinished
+from apps.progress.errors import NoRun, RunFinished, RunUnfinished
 from apps.progress.models import Run
 from apps.progress.selectors import progress_of
-from apps.progress.services import request_cancel, request_pause, request_resume
+from apps.progress.services import open_run_of, request_cancel, request_pause, request_resume
 
 ACTIONS = {
     "pause": (request_pause, "Pausing. The worker stops at its next report."),
@@ -46,14 +48,13 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     action = ACTIONS.get(request.POST.get("action", ""))
     if action is None:
         return HttpResponse("Unknown action. Use pause, resume or cancel.", status=400, content_type="text/plain")
-    ask, done = action
-    run = Run.objects.filter(dataset=dataset).unfinished().first()
+    request_control, message = action
     try:
-        asked = ask(run.pk, str(request.user)) if run is not None else False
-    except RunFinished:
-        asked = False
-    if asked:
-        messages.success(request, done)
+        changed = request_control(open_run_of(dataset).pk, str(request.user))
+    except (NoRun, RunFinished):
+        changed = False
+    if changed:
+        messages.success(request, message)
     else:
         messages.warning(request, "Nothing to do. The run has ended, or this was already requested.")
     return redirect(dataset)
@@ -62,7 +63,7 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @steering
 def delete(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """Say what goes and what stays; on POST, do it."""
+    """Show what will be deleted and what will be kept; on POST, delete the dataset."""
     if request.method == "POST":
         title = str(dataset)
         delete_dataset(dataset)

@@ -1,4 +1,4 @@
-"""The tokens of whoever is signed in."""
+"""The tokens of the signed-in user."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from apps.pages.snippets import address_of, snippets
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
-    """The tokens that are not revoked, and the form of a new one; where it is filled in well, its secret, once."""
-    user = cast("User", request.user)  # not anonymous, says the decorator
+    """Show the user's tokens and the form of a new one; on a valid POST, create it and show its secret once."""
+    user = cast("User", request.user)  # the decorator lets no anonymous user in
     form = TokenForm(request.POST if request.method == "POST" else None)
     secret = ""
     if request.method == "POST" and form.is_valid():
@@ -50,7 +50,7 @@ def index(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    """Revoke a token of one's own; what is done with it from now on is refused."""
+    """Revoke one of the user's own tokens."""
     token = get_object_or_404(Token, user=cast("User", request.user), pk=pk)
     if Token.objects.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now()):
         messages.success(request, f"Revoked {token.name}.")
