@@ -1,4 +1,7 @@
-"""The application, for any ASGI server: pages and the API over HTTP, live updates over WebSocket."""
+"""The ASGI application: pages and the API over HTTP, live updates over WebSocket.
+
+Any ASGI server can run it. `progress_site.servers` has the two that it is tuned for.
+"""
 
 import os
 
@@ -17,11 +20,11 @@ from channels.routing import ProtocolTypeRouter
 
 from apps.live.origins import same_origins_only
 from apps.live.routing import sockets
-from progress_site.servers.threads import LastingThreads
+from progress_site.servers.threads import RequestThreads
 
 application = ProtocolTypeRouter(
     {
-        "http": LastingThreads(http),
+        "http": RequestThreads(http),
         "websocket": same_origins_only(sockets),
     }
 )

@@ -1,4 +1,7 @@
-"""Django's sessions in the database, whose keys are looked at before the database is asked."""
+"""Django's database sessions, which refuse a malformed session key before the database is queried.
+
+A cookie can contain any character, even NUL. PostgreSQL raises an error for that one, which would be a 500.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,5 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseSessionS
 
 class SessionStore(DatabaseSessionStore):
     def _validate_session_key(self, key: str | None) -> bool:
-        # A cookie can carry any character, NUL too, and PostgreSQL raises where it is asked for that one: a 500 to a
-        # bad request. A key that Django cannot have given is that of nobody.
-        known: bool = super()._validate_session_key(key)  # type: ignore[misc]  # the stubs leave it out
-        return known and set(key or "") <= set(VALID_KEY_CHARS)
+        is_valid: bool = super()._validate_session_key(key)  # type: ignore[misc]  # the stubs leave it out
+        return is_valid and set(key or "") <= set(VALID_KEY_CHARS)

@@ -1,8 +1,8 @@
-"""Threads that outlive a request, and with them what they have opened: a connection to the database.
+"""Threads that outlive a request, so that their database connections do too.
 
-By itself Django runs each request of an ASGI server in a thread of its own, which ends with it. A connection is its
-thread's, so every request would open one: half a millisecond of the processor with SQLite, and several with
-PostgreSQL, which also has but so many of them.
+By default Django runs each request under ASGI in a new thread that ends with it. A database connection belongs to its
+thread, so every request would open one: half a millisecond of processor time with SQLite, several with PostgreSQL,
+which also limits how many there are.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any, Final
 from asgiref.sync import ThreadSensitiveContext
 from django.db import connections
 
-# Threads that are kept though nothing is asked of them. More come while more is asked for at once, up to so many, each
-# with a connection to the database, which has but so many: what comes then waits for its turn.
-KEPT: Final = 8
-MOST: Final = 32
-# Asked by whoever watches over the process, who is not to wait behind what keeps it busy.
-HEALTH: Final = "/health/"
+# Idle threads that are kept.
+KEPT_THREADS: Final = 8
+# Requests that run at the same time, each with a thread and a database connection. Others wait for their turn.
+MAX_THREADS: Final = 32
+# A supervisor of the process asks for it, and must not wait behind the requests that keep the process busy.
+HEALTH_PATH: Final = "/health/"
 
 
-class LastingThreads:
-    """An ASGI application over HTTP, each of its requests in the thread that has been idle for the shortest time."""
+class RequestThreads:
+    """ASGI middleware that runs each HTTP request in the thread that became idle last, or else in a new one."""
 
     def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
         self._application = application
         self._idle: deque[Executor] = deque()
-        self._turns = asyncio.Semaphore(MOST)
+        self._turns = asyncio.Semaphore(MAX_THREADS)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        turns = None if scope.get("path") == HEALTH else self._turns
+        turns = None if scope.get("path") == HEALTH_PATH else self._turns
         if turns is not None:
             await turns.acquire()
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
@@ -42,19 +42,20 @@ class LastingThreads:
             async with ThreadSensitiveContext(executor=thread):
                 await self._application(scope, receive, send)
         finally:
-            # It says itself that it is idle: where the client has gone away, the view may still be at work.
+            # The thread itself releases its turn: after a client has disconnected, the view may still be running.
             try:
-                thread.submit(self._rest, thread, turns, asyncio.get_running_loop())
-            except RuntimeError:  # it was never started, since no thread can be
+                thread.submit(self._release, thread, turns, asyncio.get_running_loop())
+            except RuntimeError:  # the system could not start the thread
                 if turns is not None:
                     turns.release()
                 raise
 
-    def _rest(self, thread: Executor, turns: asyncio.Semaphore | None, loop: asyncio.AbstractEventLoop) -> None:
+    def _release(self, thread: Executor, turns: asyncio.Semaphore | None, loop: asyncio.AbstractEventLoop) -> None:
+        """Let the next request begin, and keep this thread or end it. Runs in the thread, after the view."""
         if turns is not None:
-            with suppress(RuntimeError):  # the loop is closed: the process ends
+            with suppress(RuntimeError):  # the loop is closed, because the process is ending
                 loop.call_soon_threadsafe(turns.release)
-        if len(self._idle) < KEPT:
+        if len(self._idle) < KEPT_THREADS:
             self._idle.append(thread)
         else:
             connections.close_all()

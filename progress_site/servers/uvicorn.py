@@ -1,7 +1,7 @@
-"""`uvicorn --ws progress_site.servers.uvicorn:Protocol`: Uvicorn, for many clients that are told the same.
+"""`uvicorn --ws progress_site.servers.uvicorn:Protocol`: Uvicorn, tuned for one message to many clients.
 
-By itself, Uvicorn frames a text for every client anew, and stores 64 KiB for one that does not take it. Here, as under
-`progress_site.servers.daphne`, a text is framed once, and who has not taken all of it makes the application wait.
+Plain Uvicorn frames a text for every client anew and buffers 64 KiB for a slow one. Here, as in
+`progress_site.servers.daphne`, a text is framed once, and a slow client makes the application wait.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Protocol(WebSocketsSansIOProtocol):
-    """Writes what many are sent as it is, and holds one frame at most that a client has not taken."""
+    """Writes frames that many clients share, and buffers at most one that a client has not read."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Without extensions: what is compressed for one client is of no use to another.
+        # No extensions: a frame that is compressed for one client cannot be sent to another.
         self.conn = ServerProtocol(max_size=MAX_FRAME_BYTES, logger=self.logger)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -35,14 +35,14 @@ class Protocol(WebSocketsSansIOProtocol):
 
     def shutdown(self) -> None:
         super().shutdown()
-        self._let_go()
+        self._abort_slow_client()
 
     def keepalive_timeout(self) -> None:
         super().keepalive_timeout()
-        self._let_go()
+        self._abort_slow_client()
 
-    def _let_go(self) -> None:
-        """A transport that is closed waits for its client to take what is left, which may be for ever."""
+    def _abort_slow_client(self) -> None:
+        """Drop what a slow client has not read: a closed transport would wait for it, perhaps for ever."""
         if not self.writable.is_set():
             self.transport.abort()
 
@@ -51,12 +51,12 @@ class Protocol(WebSocketsSansIOProtocol):
         if not isinstance(text, str) or self.conn.state is not OPEN or self.disconnected:
             await super().send(message)
             return
-        self.transport.write(_framed(text))
+        self.transport.write(_frame(text))
         if not self.writable.is_set():
             await self.writable.wait()
 
 
 @lru_cache(maxsize=8)
-def _framed(text: str) -> bytes:
-    """A text frame. The hub hands the same few texts to one client after the other."""
+def _frame(text: str) -> bytes:
+    """Return a text as a frame. Cached, because the hub sends the same few texts to one client after the other."""
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)

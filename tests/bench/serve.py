@@ -9,5 +9,5 @@ import sys
 from progress_site.servers import daphne as serve
 
 if __name__ == "__main__":
-    serve.MOST_WAITING = sys.maxsize
+    serve.MAX_QUEUED_MESSAGES = sys.maxsize
     serve.main()

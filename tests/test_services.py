@@ -1,4 +1,4 @@
-"""The servers that tests start for themselves start, answer and are gone."""
+"""The database servers that tests start: they answer while a test runs, and are gone afterwards."""
 
 from __future__ import annotations
 

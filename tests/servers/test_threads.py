@@ -1,4 +1,4 @@
-"""The threads of requests last, and each is one request's at a time."""
+"""Requests share a few threads that last, and each thread runs one request at a time."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ import pytest
 from asgiref.sync import sync_to_async
 from websockets.asyncio.client import connect
 
-from progress_site.servers.threads import KEPT, MOST, LastingThreads
-
-from .processes import ROOT, Server, collect_static, environment, web_server
-from .services import PostgreSQL, run_quietly, wait_until
+from progress_site.servers.threads import KEPT_THREADS, MAX_THREADS, RequestThreads
+from tests.processes import ROOT, Server, collect_static, environment, web_server
+from tests.services import PostgreSQL, run_quietly, wait_until
 
 
 class Views:
-    """An application whose only view, which is synchronous, waits until it may go on."""
+    """An application with one synchronous view, which waits for `go_on`."""
 
     def __init__(self) -> None:
         self.threads: list[threading.Thread] = []
@@ -42,60 +41,60 @@ class Views:
 
 
 async def until(reached: Callable[[], bool]) -> None:
-    await asyncio.to_thread(wait_until, reached, seconds=30, what="the threads are not at rest")
+    await asyncio.to_thread(wait_until, reached, seconds=30, what="the threads are not idle")
 
 
-async def idle(application: LastingThreads, count: int) -> None:
+async def until_idle(application: RequestThreads, count: int) -> None:
     await until(lambda: len(application._idle) == count)
 
 
-async def test_requests_that_follow_each_other_share_a_thread() -> None:
+async def test_consecutive_requests_share_a_thread() -> None:
     views = Views()
     views.go_on.set()
-    application = LastingThreads(views)
+    application = RequestThreads(views)
     for _ in range(5):
         await application({}, None, None)
-        await idle(application, 1)
+        await until_idle(application, 1)
     assert len(set(views.threads)) == 1
 
 
-async def test_requests_at_once_have_a_thread_each_and_not_all_are_kept() -> None:
+async def test_concurrent_requests_have_a_thread_each_and_not_all_are_kept() -> None:
     views = Views()
-    application = LastingThreads(views)
-    requests = [asyncio.create_task(application({}, None, None)) for _ in range(KEPT + 3)]
+    application = RequestThreads(views)
+    requests = [asyncio.create_task(application({}, None, None)) for _ in range(KEPT_THREADS + 3)]
     for _ in requests:
         await views.begun.acquire()  # all of them are under way
     views.go_on.set()
     await asyncio.gather(*requests)
-    await idle(application, KEPT)
-    assert len(set(views.threads)) == KEPT + 3
-    await until(lambda: sum(thread.is_alive() for thread in views.threads) == KEPT)
+    await until_idle(application, KEPT_THREADS)
+    assert len(set(views.threads)) == KEPT_THREADS + 3
+    await until(lambda: sum(thread.is_alive() for thread in views.threads) == KEPT_THREADS)
 
 
 async def test_more_requests_than_threads_wait_for_their_turn_and_health_does_not() -> None:
     views = Views()
-    application = LastingThreads(views)
-    requests = [asyncio.create_task(application({"path": "/"}, None, None)) for _ in range(MOST + 20)]
-    for _ in range(MOST):
+    application = RequestThreads(views)
+    requests = [asyncio.create_task(application({"path": "/"}, None, None)) for _ in range(MAX_THREADS + 20)]
+    for _ in range(MAX_THREADS):
         await views.begun.acquire()
     health = asyncio.create_task(application({"path": "/health/"}, None, None))
     await views.begun.acquire()
-    assert len(views.threads) == MOST + 1
+    assert len(views.threads) == MAX_THREADS + 1
     views.go_on.set()
     await asyncio.gather(health, *requests)
-    assert len(views.threads) == MOST + 21
+    assert len(views.threads) == MAX_THREADS + 21
 
 
-async def test_thread_of_a_view_that_goes_on_without_its_client_is_nobody_elses() -> None:
+async def test_thread_is_not_reused_while_its_view_runs_on_after_a_disconnect() -> None:
     views = Views()
-    application = LastingThreads(views)
-    left = asyncio.create_task(application({}, None, None))
+    application = RequestThreads(views)
+    disconnected = asyncio.create_task(application({}, None, None))
     await views.begun.acquire()
-    left.cancel()
+    disconnected.cancel()
     with suppress(asyncio.CancelledError):
-        await left
+        await disconnected
     following = asyncio.create_task(application({}, None, None))
-    await views.begun.acquire()  # although the first is still at work
+    await views.begun.acquire()  # although the first view still runs
     views.go_on.set()
     await following
     assert len(set(views.threads)) == 2
@@ -103,7 +102,7 @@ async def test_thread_of_a_view_that_goes_on_without_its_client_is_nobody_elses(
 
 @pytest.fixture
 def database(postgresql: PostgreSQL) -> Iterator[tuple[str, Callable[[], set[int]]]]:
-    """The address of an empty database, and who is connected to it."""
+    """The URL of an empty database, and a function that returns the process ids of its connections."""
     name = "threads"
     url = f"{postgresql.url.rpartition('/')[0]}/{name}"
     with psycopg.connect(postgresql.url, autocommit=True) as connection:
@@ -124,14 +123,14 @@ def test_requests_share_a_few_connections_to_the_database(
     url, connected = database
     seen: set[int] = set()
     with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server, httpx.Client(timeout=60) as client:
-        for _ in range(4 * KEPT):
+        for _ in range(4 * KEPT_THREADS):
             assert client.get(f"{server.url}/api/datasets").status_code == 200
             seen |= connected()
-    # Not one: the next request may come before the thread of the last has said that it is idle.
-    assert 1 <= len(seen) <= KEPT
+    # Not always 1: a request may come before the thread of the last one is idle.
+    assert 1 <= len(seen) <= KEPT_THREADS
 
 
-def test_sockets_that_come_at_once_share_a_few_connections(
+def test_concurrent_sockets_share_a_few_connections(
     database: tuple[str, Callable[[], set[int]]], tmp_path: Path
 ) -> None:
     url, connected = database
@@ -150,10 +149,10 @@ def test_sockets_that_come_at_once_share_a_few_connections(
         assert 1 <= len(connected()) <= 2
 
 
-def test_crowd_is_answered_and_leaves_connections_to_others(
+def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
     database: tuple[str, Callable[[], set[int]]], tmp_path: Path
 ) -> None:
-    """As many pages at once as a dataset that is watched by a whole company asks for when it is ready."""
+    """300 pages at once, as when a dataset that a whole company watches becomes ready."""
     collect_static()
     url, connected = database
     most = 0
@@ -161,7 +160,7 @@ def test_crowd_is_answered_and_leaves_connections_to_others(
     async def ask(client: httpx.AsyncClient, address: str) -> int:
         nonlocal most
         answer = await client.get(address)
-        # One that is about to end, its thread's place taken by another, is gone with the next look.
+        # A connection that is about to close is gone at the second or third count.
         most = max(most, min(len(connected()) for _ in range(3)))
         return answer.status_code
 
@@ -171,4 +170,4 @@ def test_crowd_is_answered_and_leaves_connections_to_others(
 
     with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server:
         assert asyncio.run(crowd(f"{server.url}/")) == [200] * 300
-    assert 1 <= most <= MOST + 4
+    assert 1 <= most <= MAX_THREADS + 4

@@ -11,9 +11,8 @@ import pytest
 
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
+from tests.live.conftest import open_socket
 from tests.processes import UVICORN, Server, collect_static, web_server
-
-from .conftest import open_socket
 
 PLAIN = ("-m", "uvicorn", "--host", "127.0.0.1", "--port")
 
@@ -47,7 +46,7 @@ def test_everything_is_served(uvicorn: Server, dataset: Dataset) -> None:
         assert socket.until(2)[-1]["state"] == "ready"
 
 
-def test_sockets_are_closed_in_good_order_when_it_ends(uvicorn: Server, dataset: Dataset) -> None:
+def test_sockets_are_closed_with_a_code_when_the_server_ends(uvicorn: Server, dataset: Dataset) -> None:
     with open_socket(uvicorn, dataset.dataset_id) as socket:
         socket.subscribe()
         socket.update()

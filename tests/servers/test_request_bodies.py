@@ -1,4 +1,4 @@
-"""Bodies of requests, over a real connection: what is refused is refused by the API, in JSON."""
+"""Request bodies under Daphne: the API refuses them in JSON, and Twisted answers none of them itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.processes import Server
     "content_type",
     ["multipart/form-data", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "text/plain"],
 )
-def test_what_is_no_json_is_refused_in_json(server: Server, dataset: Dataset, content_type: str) -> None:
+def test_other_content_types_are_refused_in_json(server: Server, dataset: Dataset, content_type: str) -> None:
     headers = {"Authorization": f"Bearer {tokens.issue('x')[1]}", "Content-Type": content_type}
     for path in (f"/api/datasets/{dataset.dataset_id}/progress", "/api/progress"):
         response = httpx.post(server.url + path, content=b'{"current": 1}', headers=headers, timeout=60)
