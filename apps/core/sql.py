@@ -111,19 +111,6 @@ def write_rows(updates: Iterable[Update]) -> bool:
     return written == sum(len(update.rows) for update in updates)
 
 
-def put_rows(rows: Sequence[Model], unique: tuple[str, ...]) -> None:
-    """Write rows of one table, new to it as far as the fields ``unique`` tell: where they do not, the row that is there
-    takes all other values. Nothing is told of the rows' ids.
-    """
-    if not rows:
-        return
-    connection = connections[DEFAULT_DB_ALIAS]
-    sql, fields = _putting(type(rows[0]), unique)
-    parameters = [tuple(_parameter(field, getattr(row, field.attname), connection) for field in fields) for row in rows]
-    with connection.cursor() as cursor:
-        cursor.executemany(sql, parameters)
-
-
 def _statement(update: Update, connection: BaseDatabaseWrapper) -> tuple[str, list[tuple[Any, ...]]]:
     sql, fields, guard = _writing(type(update.rows[0]), update.names, update.guard)
     return sql, [
@@ -160,18 +147,6 @@ def _writing(
     key = model._meta.pk.column
     sql = f"UPDATE {model._meta.db_table} SET {columns} WHERE {key} = %s AND {known[guard].column} = %s"  # noqa: S608
     return sql, fields, known[guard]
-
-
-@cache
-def _putting(model: type[Model], unique: tuple[str, ...]) -> tuple[str, list[Field[Any, Any]]]:
-    """The statement that inserts a row or replaces the one that is there, and its fields."""
-    fields = [field for field in model._meta.concrete_fields if not field.primary_key]
-    columns = ", ".join(str(field.column) for field in fields)
-    marks = ", ".join(["%s"] * len(fields))
-    known = ", ".join(str(field.column) for field in fields if field.name in unique)
-    others = ", ".join(f"{field.column} = excluded.{field.column}" for field in fields if field.name not in unique)
-    sql = f"INSERT INTO {model._meta.db_table} ({columns}) VALUES ({marks})"  # noqa: S608
-    return f"{sql} ON CONFLICT ({known}) DO UPDATE SET {others}", fields
 
 
 def _parameter(field: Field[Any, Any], value: object, connection: BaseDatabaseWrapper) -> Any:

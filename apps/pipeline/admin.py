@@ -1,4 +1,4 @@
-"""Where datasets come from and who works on them, to be looked at: only the pipeline writes it."""
+"""Admin pages of the pipeline's tables. They are read-only: the pipeline alone writes these rows."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class SourceAdmin(ReadOnlyAdmin):
 
 @admin.register(Job)
 class JobAdmin(ReadOnlyAdmin):
-    """Which worker has a run, and until when unless it renews its lease."""
+    """Shows which worker holds a run, and when its lease ends unless it is renewed."""
 
-    list_display = ("run", "phase", "claim", "lease_until", "task_id")
+    list_display = ("run", "phase", "lease_token", "lease_until", "task_id")
     list_filter = ("phase",)
     list_select_related = ("run__dataset",)
-    search_fields = ("run__dataset__dataset_id", "claim", "task_id")
+    search_fields = ("run__dataset__dataset_id", "lease_token", "task_id")
 
 
 @admin.register(Chunk)

@@ -15,10 +15,10 @@ from apps.pipeline.images.embedders import load_embedder
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    return list(_complaints())
+    return list(_messages())
 
 
-def _complaints() -> Iterator[CheckMessage]:
+def _messages() -> Iterator[CheckMessage]:
     try:
         load_embedder(settings.EMBEDDER)
     except ValueError as error:
@@ -30,7 +30,7 @@ def _complaints() -> Iterator[CheckMessage]:
     for root in settings.IMPORT_ROOTS:
         if not Path(root).is_dir():
             yield checks.Warning(
-                f"IMPORT_ROOTS has {root!r}, which is no folder here.",
+                f"IMPORT_ROOTS has {root!r}, which is not a folder on this machine.",
                 hint="Nothing can be imported from it until it is mounted.",
                 id="pipeline.W001",
             )

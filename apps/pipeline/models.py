@@ -1,4 +1,4 @@
-"""Where a dataset's files are, and how far the work on them is: what a worker needs to take up a run, or over."""
+"""The folder of a dataset, the job of a run, and the chunks of a job: all that a worker needs to continue a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from apps.progress.models import Run
 
 
 class Source(models.Model):
-    """The folder that a dataset is read from, by its real path: a link put in its place later is not followed."""
+    """The folder that a dataset is read from.
+
+    The path is a real path. If the folder is replaced by a link later, the link is not followed.
+    """
 
     dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="source")
     folder = models.CharField(max_length=4096, help_text="An absolute path on the machines where the workers run.")
@@ -20,10 +23,10 @@ class Source(models.Model):
 
 
 class Job(models.Model):
-    """A run of the built-in pipeline, and the worker that has it.
+    """A run of the built-in pipeline, and the worker that holds it.
 
-    A worker holds a job by a claim, and renews its lease for as long as it lives. A lease that has run out may be
-    claimed by another worker; every commit of the first one compares its claim, so it cannot write any more.
+    A worker writes its token and the end of its lease, and renews the lease while it lives. Once a lease has ended,
+    another worker may take the job. Every commit confirms the token, so the first worker can no longer write.
     """
 
     class Phase(models.TextChoices):
@@ -33,29 +36,34 @@ class Job(models.Model):
 
     run = models.OneToOneField(Run, primary_key=True, on_delete=models.CASCADE, related_name="job")
     phase = models.CharField(max_length=5, choices=Phase, default=Phase.SCAN)
-    claim = models.CharField(max_length=32, blank=True, help_text="Empty: no worker has it.")
+    lease_token = models.CharField(max_length=32, blank=True, help_text="Empty: no worker holds it.")
     lease_until = models.DateTimeField(null=True, blank=True)
-    task_id = models.CharField(max_length=36, blank=True, help_text="The task that is to process it, or did last.")
+    task_id = models.CharField(max_length=36, blank=True, help_text="The task that will process it, or did last.")
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(phase__in=["scan", "index", "embed"]), name="job_phase_known"),
             models.CheckConstraint(
-                condition=Q(claim="", lease_until__isnull=True) | (~Q(claim="") & Q(lease_until__isnull=False)),
-                name="job_claim_has_a_lease",
+                condition=Q(lease_token="", lease_until__isnull=True)
+                | (~Q(lease_token="") & Q(lease_until__isnull=False)),
+                name="job_lease_has_an_end",
             ),
         ]
 
     def __str__(self) -> str:
         return f"job of {self.run}"
 
+    def enter_phase(self, phase: Phase) -> None:
+        self.phase = phase
+        self.save(update_fields=["phase"])
+
 
 class Chunk(models.Model):
-    """Some of a job's work: what is handed to a process at once, and committed at once with its results.
+    """Items that are handed to a process at once, and committed at once with their results.
 
-    ``items`` of an index chunk are [path, size, mtime_ns], those of an embed chunk [sample id, SHA-256]. Of one that is
-    done nothing is left but, of an index chunk, the SHA-256 of content that its samples had before: thumbnails that
-    nobody needs once the phase is over. The chunks of a run are deleted when it ends.
+    The ``items`` of an index chunk are [path, size, mtime_ns], those of an embed chunk [sample id, SHA-256]. When a
+    chunk is done, they are replaced by the SHA-256 of the contents that its samples had before. The thumbnails of those
+    are deleted when the phase ends. The chunks of a run are deleted when the run ends.
     """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="chunks")

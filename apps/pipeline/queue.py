@@ -1,4 +1,4 @@
-"""The queue of the workers, and the sweeper that puts back what a dead one dropped."""
+"""The queue of the workers, and the sweep that puts jobs of dead workers back into it."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ logger = logging.getLogger(__name__)
 
 
 class WorkerLost(Exception):
-    """Stands in the record of a task whose worker has not been heard of for longer than its lease."""
+    """Recorded as the error of a task whose worker let its lease end."""
 
 
 def enqueue(job: Job) -> None:
-    """Queue a task for ``job``, and note which."""
+    """Queue a task for ``job``, and store its id in the job."""
     job.task_id = str(process_run.enqueue(job.pk).id)
     job.save(update_fields=["task_id"])
 
 
 def sweep() -> int:
-    """Queue again every unfinished job that no worker has and no task is waiting to process. Says how many.
+    """Queue every unfinished job again that no worker holds and no task will process. Returns how many.
 
-    Run by every worker, at its start and then several times a lease. Two sweeps at once may queue a job twice: the
-    claim decides, and the second task ends at once.
+    Each worker sweeps when it starts and then several times per lease. Two sweeps at once may queue a job twice: only
+    one of the tasks gets the lease, and the other ends at once.
     """
     now = timezone.now()
-    orphans = (
+    dropped = (
         Job.objects.filter(run__state__in=UNFINISHED)
         .exclude(run__control=Run.Control.PAUSE)
-        .filter(Q(claim="") | Q(lease_until__lt=now))
+        .filter(Q(lease_token="") | Q(lease_until__lt=now))
     )
     swept = 0
-    for job in orphans:
+    for job in dropped:
         task = DBTaskResult.objects.filter(pk=job.task_id).first() if job.task_id else None
-        if task is not None and _will_claim(task):
+        if task is not None and _will_process(task):
             continue
         with transaction.atomic():
             if task is not None and task.status == TaskResultStatus.RUNNING:
-                task.set_failed(WorkerLost(f"Not heard of for {settings.LEASE_SECONDS:g} s."))
+                task.set_failed(WorkerLost(f"Nothing was heard from the worker for {settings.LEASE_SECONDS:g} s."))
             enqueue(job)
-        logger.info("queued again: job of run %s", job.pk)
+        logger.info("queued the job of run %s again", job.pk)
         swept += 1
     return swept
 
 
-def _will_claim(task: DBTaskResult[..., object]) -> bool:
-    """Whether a task waits in the queue, or was taken a moment ago and is about to claim its job."""
+def _will_process(task: DBTaskResult[..., object]) -> bool:
+    """Whether a task waits in the queue, or was taken a moment ago and is about to take the lease of its job."""
     if task.status == TaskResultStatus.READY:
         return True
     lease = timedelta(seconds=settings.LEASE_SECONDS)

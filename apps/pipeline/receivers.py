@@ -1,4 +1,4 @@
-"""What goes when a dataset is deleted: its chunks at once, its thumbnails once that is committed."""
+"""Delete what the pipeline keeps of a dataset when the dataset is deleted."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 from django.db import transaction
 
 from apps.datasets.models import Dataset
-from apps.pipeline.images.media import thumbnails_of
+from apps.pipeline.images.media import thumbnail_folder
 
 from .models import Chunk
 
 
 def on_delete(sender: type[Dataset], instance: Dataset, **kwargs: object) -> None:
-    """The receiver of ``pre_delete`` of a dataset."""
-    # One statement, where a cascade would gather the rows first.
+    """Receiver of ``pre_delete``: delete the chunks now, and the thumbnails once the deletion is committed."""
+    # One statement. Django's cascade would load the rows first.
     Chunk.objects.filter(job__run__dataset=instance).delete()
-    transaction.on_commit(partial(shutil.rmtree, thumbnails_of(instance.pk), ignore_errors=True))
+    transaction.on_commit(partial(shutil.rmtree, thumbnail_folder(instance.pk), ignore_errors=True))

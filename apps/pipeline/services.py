@@ -1,4 +1,4 @@
-"""The verbs of the pipeline for pages and commands: make a dataset of a folder, queue a run."""
+"""Verbs of the pipeline for pages and commands: create a dataset from a folder, queue a run."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .stages import STAGES
 
 
 class OtherFolder(Exception):
-    """The dataset was made of another folder, whose samples would go."""
+    """The dataset is read from another folder. Its samples would be deleted."""
 
 
 class NoSource(Exception):
-    """The dataset was not made of a folder, so there is nothing to process here."""
+    """The dataset has no folder, so there is nothing to process."""
 
     code = "no_source"
 
@@ -31,9 +31,9 @@ class NoSource(Exception):
 def create_dataset(
     *, owner: AbstractBaseUser | None, dataset_id: str, name: str, folder: str, visibility: str
 ) -> Dataset:
-    """Make a dataset of a folder under ``IMPORT_ROOTS`` and queue its first run; without a folder, the dataset alone.
+    """Create a dataset and, with a ``folder`` under ``IMPORT_ROOTS``, queue its first run.
 
-    Raises `FolderRefused`, and Django's `ValidationError` for an id that is malformed or taken; nothing is made then.
+    Creates nothing if it raises `FolderRefused`, or Django's `ValidationError` for an id that is malformed or taken.
     """
     path = importable_folder(folder) if folder else None
     with transaction.atomic():
@@ -45,10 +45,10 @@ def create_dataset(
 
 
 def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bool = False) -> Run:
-    """Queue a run over ``folder``, a real path, for the dataset ``dataset_id``, made if there is none: for commands.
+    """Queue a run over ``folder``, a real path, for a dataset that is created if it does not exist. For commands.
 
-    ``replace``: a dataset that was read from another folder is read from this one from now on, and its samples go.
-    Raises `OtherFolder` where it may not, `ValidationError` for a malformed id or name, and `RunUnfinished`.
+    With ``replace``, a dataset of another folder is read from this one from now on, and loses its samples. Raises
+    `OtherFolder` without it, `ValidationError` for a malformed id or name, and `RunUnfinished`.
     """
     with transaction.atomic():
         dataset = Dataset.objects.filter(dataset_id=dataset_id).first()
@@ -65,7 +65,7 @@ def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bo
 
 
 def check_folder(dataset_id: str, folder: Path) -> None:
-    """Raise `OtherFolder` where the dataset ``dataset_id`` is made of another folder than ``folder``."""
+    """Raise `OtherFolder` if the dataset exists and is read from another folder."""
     source = Source.objects.filter(dataset__dataset_id=dataset_id).first()
     if source is not None and source.folder != str(folder):
         raise OtherFolder(f"{dataset_id} is made of {source.folder}, and not of {folder}.")
@@ -76,7 +76,7 @@ def has_source(dataset: Dataset) -> bool:
 
 
 def queue_run(dataset: Dataset) -> Run:
-    """Open a run and put it in the queue of the workers. Raises `NoSource`, `RunUnfinished`."""
+    """Begin a run and queue it for the workers. Raises `NoSource`, `RunUnfinished`."""
     if not has_source(dataset):
         raise NoSource(f"{dataset} was not made of a folder.")
     with transaction.atomic():

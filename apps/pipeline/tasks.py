@@ -1,4 +1,4 @@
-"""What the workers take from the queue."""
+"""The task that workers take from the queue."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from apps.pipeline.work.runner import Runner
 
 @task()
 def process_run(run_pk: int) -> str:
-    """Process a run until it ends, or until this worker is stopped or superseded. Says how it came out."""
+    """Process a run until it ends or this worker has to release it. Returns the `Outcome`."""
     return Runner(run_pk).process().value

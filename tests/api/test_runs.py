@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from apps.datasets.models import Dataset
-from apps.pipeline.images.media import thumbnails_of
+from apps.pipeline.images.media import thumbnail_folder
 from apps.progress.models import Run
 
 from .conftest import Pipeline
@@ -129,7 +129,7 @@ def test_a_dataset_is_deleted_with_all_that_is_its_own(
 ) -> None:
     settings.MEDIA_ROOT = tmp_path
     pipeline.report("cats", worker="w", current=1, failures=[{"item": "a"}])
-    folder = Path(thumbnails_of(Dataset.objects.get().pk))
+    folder = Path(thumbnail_folder(Dataset.objects.get().pk))
     folder.mkdir(parents=True)
     with django_capture_on_commit_callbacks(execute=True):
         assert pipeline.send("DELETE", "datasets/cats").status_code == 204

@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset, Sample, Token
-from apps.pipeline.images.media import thumbnails_of
+from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.progress import services
 from tests.processes import Server
@@ -73,7 +73,7 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
             dataset=dataset, path="a.jpg", size=1, mtime_ns=1, sha256="0" * 64, format="JPEG", width=1, height=1,
             thumbnail_width=1, thumbnail_height=1, seen_in_run=1,
         )  # fmt: skip
-        thumbnail = Path(thumbnail_path(str(thumbnails_of(dataset.pk)), sample.sha256))
+        thumbnail = Path(thumbnail_path(str(thumbnail_folder(dataset.pk)), sample.sha256))
         thumbnail.parent.mkdir(parents=True, exist_ok=True)
         thumbnail.write_bytes(b"a thumbnail")
     made: dict[str, str] = {

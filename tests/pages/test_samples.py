@@ -16,7 +16,7 @@ from django.urls import reverse
 from PIL import Image
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
-from apps.pipeline.images.media import thumbnails_of
+from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.pipeline.models import Source
 
@@ -39,7 +39,7 @@ def sample(private: Dataset, samples_in: SamplesIn, tmp_path: Path, settings: An
     Source.objects.create(dataset=private, folder=str(tmp_path / "images"))
     middle.sha256 = hashlib.sha256(original.read_bytes()).hexdigest()
     middle.save()
-    thumbnail = Path(thumbnail_path(str(thumbnails_of(private.pk)), middle.sha256))
+    thumbnail = Path(thumbnail_path(str(thumbnail_folder(private.pk)), middle.sha256))
     thumbnail.parent.mkdir(parents=True)
     Image.new("RGB", (256, 192), "teal").save(thumbnail)
     return middle

@@ -26,12 +26,12 @@ class Migration(migrations.Migration):
             fields=[
                 ('run', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='job', serialize=False, to='progress.run')),
                 ('phase', models.CharField(choices=[('scan', 'Scan'), ('index', 'Index'), ('embed', 'Embed')], default='scan', max_length=5)),
-                ('claim', models.CharField(blank=True, help_text='Empty: no worker has it.', max_length=32)),
+                ('lease_token', models.CharField(blank=True, help_text='Empty: no worker holds it.', max_length=32)),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
-                ('task_id', models.CharField(blank=True, help_text='The task that is to process it, or did last.', max_length=36)),
+                ('task_id', models.CharField(blank=True, help_text='The task that will process it, or did last.', max_length=36)),
             ],
             options={
-                'constraints': [models.CheckConstraint(condition=models.Q(('phase__in', ['scan', 'index', 'embed'])), name='job_phase_known'), models.CheckConstraint(condition=models.Q(models.Q(('claim', ''), ('lease_until__isnull', True)), models.Q(models.Q(('claim', ''), _negated=True), ('lease_until__isnull', False)), _connector='OR'), name='job_claim_has_a_lease')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('phase__in', ['scan', 'index', 'embed'])), name='job_phase_known'), models.CheckConstraint(condition=models.Q(models.Q(('lease_token', ''), ('lease_until__isnull', True)), models.Q(models.Q(('lease_token', ''), _negated=True), ('lease_until__isnull', False)), _connector='OR'), name='job_lease_has_an_end')],
             },
         ),
         migrations.CreateModel(

@@ -1,13 +1,17 @@
-"""How a worker holds a job: a claim that every commit compares, and a lease that a thread of its own renews."""
+"""Leases: how a worker holds a job, and how it stops writing once another worker has it.
+
+A worker takes a free job by writing its token and the end of its lease into the row. A thread renews the lease while
+the worker lives. Every commit of the worker confirms the lease in its own transaction.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
 import uuid
-from datetime import timedelta
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, connection
@@ -20,57 +24,73 @@ from apps.progress import services as progress
 logger = logging.getLogger(__name__)
 
 
-class Superseded(Exception):
-    """Another worker has the job, or it is gone: nothing more may be written for it."""
+class LeaseLost(Exception):
+    """Another worker holds the job, or the job is gone. Nothing more may be written for it."""
 
 
-class Claim:
-    """A context in which this worker has a job, if it got it: `held` says so.
-
-    The thread says that the worker lives even while a chunk takes minutes. A worker that was frozen for longer than
-    its lease (a suspended machine) finds its claim gone at its next commit.
-    """
+class Lease:
+    """This worker's hold on the job of a run."""
 
     def __init__(self, run_pk: int) -> None:
         self.run_pk = run_pk
         self.token = uuid.uuid4().hex
-        self.held = False
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"lease of run {run_pk}", daemon=True)
 
-    def __enter__(self) -> Self:
-        free = Q(claim="") | Q(lease_until__lt=timezone.now())
-        self.held = bool(Job.objects.filter(free, pk=self.run_pk).update(claim=self.token, lease_until=self._until()))
-        if self.held:
-            progress.heartbeat(self.run_pk)
-            self._thread.start()
-        return self
+    def acquire(self) -> bool:
+        """Take the job if no other lease on it is in force. Returns whether it was free."""
+        free = Q(lease_token="") | Q(lease_until__lt=timezone.now())
+        return bool(Job.objects.filter(free, pk=self.run_pk).update(lease_token=self.token, lease_until=_new_end()))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if self.held:
-            self._over.set()
-            self._thread.join()
-            Job.objects.filter(pk=self.run_pk, claim=self.token).update(claim="", lease_until=None)
+    def renew(self) -> bool:
+        """Extend the lease. Returns whether it was still ours."""
+        return bool(Job.objects.filter(pk=self.run_pk, lease_token=self.token).update(lease_until=_new_end()))
 
     def confirm(self) -> None:
-        """Lock the job for the transaction under way. Raises `Superseded` where the claim is another's."""
-        if not Job.objects.filter(pk=self.run_pk, claim=self.token).update(lease_until=self._until()):
-            raise Superseded
+        """Renew the lease, which locks the job until the transaction ends. Raises `LeaseLost`."""
+        if not self.renew():
+            raise LeaseLost
 
-    def _until(self) -> object:
-        return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+    def release(self) -> None:
+        """Free the job for other workers, if it is still ours."""
+        Job.objects.filter(pk=self.run_pk, lease_token=self.token).update(lease_token="", lease_until=None)
 
-    def _beat(self) -> None:
-        try:
-            while not self._over.wait(settings.LEASE_SECONDS / 4):
-                try:
-                    Job.objects.filter(pk=self.run_pk, claim=self.token).update(lease_until=self._until())
-                    progress.heartbeat(self.run_pk)
-                except DatabaseError:
-                    # The next beat tries again; if none gets through, the lease runs out, as it should.
-                    logger.warning("the lease of run %s could not be renewed", self.run_pk, exc_info=True)
-                    connection.close()
-        finally:
-            connection.close()
+
+@contextmanager
+def hold(run_pk: int) -> Iterator[Lease | None]:
+    """Hold the job of a run, and renew the lease in a thread. Yields ``None`` if another worker holds it.
+
+    The thread keeps the lease alive while a chunk takes minutes. A worker that was suspended for longer than its lease
+    gets `LeaseLost` at its next commit.
+    """
+    lease = Lease(run_pk)
+    if not lease.acquire():
+        yield None
+        return
+    progress.heartbeat(run_pk)
+    released = threading.Event()
+    thread = threading.Thread(target=_keep_renewing, args=(lease, released), name=f"lease of run {run_pk}", daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        released.set()
+        thread.join()
+        lease.release()
+
+
+def _new_end() -> datetime:
+    """The end of a lease that is taken or renewed now."""
+    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+
+
+def _keep_renewing(lease: Lease, released: threading.Event) -> None:
+    try:
+        while not released.wait(settings.LEASE_SECONDS / 4):
+            try:
+                lease.renew()
+                progress.heartbeat(lease.run_pk)
+            except DatabaseError:
+                # Try again in a moment. If the database stays away, the lease ends, as it should.
+                logger.warning("could not renew the lease of run %s", lease.run_pk, exc_info=True)
+                connection.close()
+    finally:
+        connection.close()

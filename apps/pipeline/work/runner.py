@@ -1,14 +1,13 @@
-"""Processes a run: scan, index, embed, each from where the last worker left it.
+"""One worker's attempt at a run: scan, index and embed, each from where the last worker stopped.
 
-What a chunk yields and how far the run is are committed together. A worker killed at any moment has therefore lost
-the chunks under way and nothing else, and none of what it committed is done again.
+A chunk's results and its progress are committed together. A worker that is killed therefore loses the chunks that were
+in the pool and nothing else, and nothing that was committed is done again.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
@@ -20,20 +19,23 @@ from django.db import DatabaseError, transaction
 
 from apps.datasets.models import EmbeddingBlock, Sample
 from apps.pipeline.images.folders import FolderRefused
-from apps.pipeline.images.media import drop_orphans
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import services as progress
 from apps.progress.errors import RunFinished
 from apps.progress.models import ItemFailure, Run
 
-from .chunks import drop_replaced, forget_missing, plan_embedding, plan_indexing
-from .lease import Claim, Superseded
+from .chunks import pending_chunks
+from .cleanup import delete_missing_samples, delete_orphaned_thumbnails, delete_replaced_thumbnails
+from .embed_step import EmbedStep, plan_embedding
+from .index_step import IndexStep
+from .lease import Lease, LeaseLost, hold
 from .pool import Pool
-from .steps import EmbedStep, IndexStep, Step
+from .scan_step import ScanStep
+from .step import Step
 
 logger = logging.getLogger(__name__)
 
-# Set when this process is asked to end: the runner then lets its job go at the next chunk.
+# Set when this process is asked to stop. The runner then releases its job at the next chunk.
 stopping = threading.Event()
 
 
@@ -41,16 +43,16 @@ class Outcome(StrEnum):
     READY = "ready"
     ERROR = "error"
     CANCELLED = "cancelled"
-    RELEASED = "released"  # paused, or this worker is stopping: another task goes on with it
-    SUPERSEDED = "superseded"  # another worker has it, or it is over or gone
+    RELEASED = "released"  # paused, or this worker is stopping: another task continues the run
+    SUPERSEDED = "superseded"  # another worker holds the run, or the run has ended or is gone
 
 
-class _Hold(Exception):
-    """The job is to be let go, unfinished."""
+class _ReleaseRequested(Exception):
+    """The job is to be released unfinished: someone paused the run, or this worker is stopping."""
 
 
-class _Cancel(Exception):
-    """The run is to end because someone asked for it."""
+class _CancelRequested(Exception):
+    """Someone cancelled the run."""
 
 
 class Runner:
@@ -61,105 +63,97 @@ class Runner:
         self.stop = stop
 
     def process(self) -> Outcome:
-        """Go on with the run until it ends or has to be let go. Raises `DatabaseError` where the database fails; the
-        lease then runs out, and the sweeper queues the job again.
+        """Continue the run until it ends or the job is released.
+
+        Raises `DatabaseError` where the database fails. The lease then ends, and the sweeper queues the job again.
         """
-        with Claim(self.run_pk) as claim:
-            if not claim.held:
+        with hold(self.run_pk) as lease:
+            if lease is None:
                 return Outcome.SUPERSEDED
             try:
-                return self._work(claim)
-            except (Superseded, RunFinished, ObjectDoesNotExist):
-                drop_orphans()
+                self._run_phases(lease)
+            except (LeaseLost, RunFinished, ObjectDoesNotExist):
+                delete_orphaned_thumbnails()
                 return Outcome.SUPERSEDED
-            except _Hold:
+            except _ReleaseRequested:
                 return Outcome.RELEASED
-            except _Cancel:
+            except _CancelRequested:
                 progress.cancel(self.run_pk)
                 return Outcome.CANCELLED
             except DatabaseError:
                 raise
             except Exception as error:
                 logger.exception("run %s failed", self.run_pk)
-                said = str(error) if isinstance(error, OSError | FolderRefused) else f"{type(error).__name__}: {error}"
-                progress.fail(self.run_pk, said)
+                progress.fail(self.run_pk, _error_message(error))
                 return Outcome.ERROR
+            return Outcome.READY
 
-    def _work(self, claim: Claim) -> Outcome:
+    def _run_phases(self, lease: Lease) -> None:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
-        self._obey(job.run)
+        self._check_control(job.run)
         with Pool(settings.PIPELINE_PROCESSES) as pool:
             if job.phase == Job.Phase.SCAN:
-                plan_indexing(job, source, claim, self._obey)
+                ScanStep(job, source, lease, self._check_control).run()
             if job.phase == Job.Phase.INDEX:
-                self._chunks(job, IndexStep(job, source, claim), pool)
-                forget_missing(job)
-                drop_replaced(job)
-                plan_embedding(job, claim)
-            self._chunks(job, EmbedStep(job, claim), pool)
-        self._finish(job, claim)
-        return Outcome.READY
+                self._run_step(IndexStep(job, source, lease), pool)
+                delete_missing_samples(job)
+                delete_replaced_thumbnails(job)
+                plan_embedding(job, lease)
+            self._run_step(EmbedStep(job, lease), pool)
+        self._finish(job, lease)
 
-    def _obey(self, run: Run) -> None:
-        """Do as the people in charge ask, as of ``run``; and let the job go where this process is asked to end."""
+    def _check_control(self, run: Run) -> None:
+        """Raise if someone paused or cancelled the run, as ``run`` says, or if this worker is stopping."""
         if run.control == Run.Control.CANCEL:
-            raise _Cancel
+            raise _CancelRequested
         if run.control == Run.Control.PAUSE or self.stop.is_set():
-            raise _Hold
+            raise _ReleaseRequested
 
-    def _chunks(self, job: Job, step: Step[Any], pool: Pool) -> None:
-        """Put every chunk of a step that is not done through the pool, a few ahead of the processes."""
-        chunks = _to_do(job, step.name)
-        under_way: dict[Future[Any], Chunk] = {}
+    def _run_step(self, step: Step[Any], pool: Pool) -> None:
+        """Put the pending chunks of a step through the pool, a few more at a time than it has processes."""
+        chunks = pending_chunks(step.job, step.name)
+        submitted: dict[Future[Any], Chunk] = {}
         try:
             while True:
-                while len(under_way) < 2 * pool.processes and (chunk := next(chunks, None)) is not None:
-                    under_way[step.submit(pool, chunk)] = chunk
-                if not under_way:
+                while len(submitted) < 2 * pool.processes and (chunk := next(chunks, None)) is not None:
+                    submitted[step.submit(pool, chunk)] = chunk
+                if not submitted:
                     return
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    chunk = under_way.pop(future)
-                    try:
-                        result = future.result()
-                    except Exception as error:
-                        # Whoever ends this process may end its children in the same breath.
-                        if isinstance(error, BrokenProcessPool) and self.stop.is_set():
-                            raise _Hold from None
-                        result = step.one_by_one(pool, chunk, error)
-                    self._obey(step.commit(chunk, result))
+                for future in wait(submitted, return_when=FIRST_COMPLETED).done:
+                    chunk = submitted.pop(future)
+                    result = self._result(future, step, pool, chunk)
+                    self._check_control(step.commit(chunk, result))
         finally:
-            for future in under_way:
+            for future in submitted:
                 future.cancel()
 
-    def _finish(self, job: Job, claim: Claim) -> None:
+    def _result(self, future: Future[Any], step: Step[Any], pool: Pool, chunk: Chunk) -> Any:
+        """The result of a chunk. If the chunk failed, its items are processed one by one."""
+        try:
+            return future.result()
+        except Exception as error:
+            # Whoever stops this process may stop the processes of its pool at the same moment.
+            if isinstance(error, BrokenProcessPool) and self.stop.is_set():
+                raise _ReleaseRequested from None
+            return step.isolate(pool, chunk, error)
+
+    def _finish(self, job: Job, lease: Lease) -> None:
         with transaction.atomic():
-            claim.confirm()
-            progress.finish(self.run_pk, message=self._nothing_found(job.run))
+            lease.confirm()
+            progress.finish(self.run_pk, message=_closing_message(job.run))
             Chunk.objects.filter(job=job).delete()
-            # Blocks that later runs have replaced to the last row.
+            # Blocks whose every row was replaced by later runs.
             EmbeddingBlock.objects.filter(dataset=job.run.dataset_id, samples__isnull=True).delete()
 
-    def _nothing_found(self, run: Run) -> str:
-        """What to say of a dataset without a sample; empty where there is one."""
-        if Sample.objects.filter(dataset=run.dataset_id).exists():
-            return ""
-        has_failures = ItemFailure.objects.filter(run=run).exists()
-        return "None of its images could be read." if has_failures else "No image was found in its folder."
+
+def _error_message(error: Exception) -> str:
+    return str(error) if isinstance(error, OSError | FolderRefused) else f"{type(error).__name__}: {error}"
 
 
-def _to_do(job: Job, phase: str) -> Iterator[Chunk]:
-    """The chunks that are not done, in order.
-
-    They are fetched by the dozen: a cursor left open over the commits in between would hold an old view of the
-    database, from which SQLite refuses to write.
-    """
-    position = -1
-    while True:
-        page = list(
-            Chunk.objects.filter(job=job, phase=phase, done=False, position__gt=position).order_by("position")[:16]
-        )
-        if not page:
-            return
-        yield from page
-        position = page[-1].position
+def _closing_message(run: Run) -> str:
+    """What to say about a dataset without samples; empty for any other."""
+    if Sample.objects.filter(dataset=run.dataset_id).exists():
+        return ""
+    has_failures = ItemFailure.objects.filter(run=run).exists()
+    return "None of its images could be read." if has_failures else "No image was found in its folder."

@@ -1,4 +1,4 @@
-"""`manage.py process PATH --dataset ID`: queues a folder; with ``--wait`` shows how far it is."""
+"""`manage.py process PATH --dataset ID`: queue a run over a folder. ``--wait`` shows its progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from apps.progress.selectors import progress_of
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
 
-LOOK_EVERY = 0.25  # seconds
+SECONDS_BETWEEN_QUERIES = 0.25
 INTERRUPTED = 130
 
 
@@ -30,10 +30,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("path", help="the folder")
-        parser.add_argument("--dataset", required=True, metavar="ID", help="the dataset; made if there is none")
+        parser.add_argument("--dataset", required=True, metavar="ID", help="the dataset; created if it does not exist")
         parser.add_argument("--name", default="", help="a name to show in place of the id")
         parser.add_argument(
-            "--replace", action="store_true", help="take it from this folder, though it was made of another"
+            "--replace", action="store_true", help="read the dataset from this folder, even if it was read from another"
         )
         parser.add_argument(
             "--wait", action="store_true", help="show a progress bar until the end; exit 0 on ready, 1 on error"
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         except FolderRefused as error:
             raise CommandError(str(error), returncode=2) from None
         except OtherFolder as error:
-            hint = "Pass --replace to take it from there from now on; samples that are not there are deleted."
+            hint = "Pass --replace to read it from there from now on; samples that are not there are deleted."
             raise CommandError(f"{error} {hint}", returncode=2) from None
         except ValidationError as error:
             raise CommandError(" ".join(error.messages), returncode=2) from None
@@ -63,7 +63,7 @@ class Command(BaseCommand):
 
 
 def _watch(run: Run) -> State:
-    """Show a bar until ``run`` is over; returns how it ended."""
+    """Show a bar until ``run`` has ended. Returns its final state."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -79,8 +79,8 @@ def _watch(run: Run) -> State:
                 break
             if progress.is_working:
                 bar.update(task, description=progress.message, completed=progress.current, total=progress.total or None)
-            time.sleep(LOOK_EVERY)
-        # By itself: another run may have begun since.
+            time.sleep(SECONDS_BETWEEN_QUERIES)
+        # Read the run itself: the dataset may show a newer one.
         run.refresh_from_db()
         ready = run.state == State.READY
         bar.update(task, description="Ready" if ready else "Error", completed=int(ready), total=1)
@@ -92,7 +92,7 @@ def _watch(run: Run) -> State:
 
 
 def _summary(progress: DatasetProgress) -> str:
-    said = f"{progress.total:,} {'sample' if progress.total == 1 else 'samples'}"
+    summary = f"{progress.total:,} {'sample' if progress.total == 1 else 'samples'}"
     if progress.failed:
-        said += f", {progress.failed:,} {'file' if progress.failed == 1 else 'files'} could not be read"
-    return said
+        summary += f", {progress.failed:,} {'file' if progress.failed == 1 else 'files'} could not be read"
+    return summary

@@ -1,4 +1,4 @@
-"""`manage.py worker`: takes runs from the queue, and puts back those that a dead worker dropped."""
+"""`manage.py worker`: process runs from the queue, and put runs of dead workers back into it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from django.db import DatabaseError, connection
 from django_tasks_db.management.commands import db_worker
 
 from apps.pipeline.queue import sweep
-from apps.pipeline.work.chunks import clear_up
+from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.runner import stopping
 
 logger = logging.getLogger(__name__)
 
 
 class Worker(db_worker.Worker):
-    """The queue's own worker, whose run in hand is let go at its next chunk when it is asked to stop."""
+    """The queue's own worker. Asked to stop, it releases its run at the next chunk."""
 
     def shutdown(self, signum: int, frame: FrameType | None) -> None:
         stopping.set()
@@ -57,6 +57,6 @@ def _sweep_often() -> None:
 def _sweep() -> None:
     try:
         sweep()
-        clear_up()
+        delete_leftover_chunks()
     except DatabaseError:
-        logger.warning("could not look for dropped runs; the next sweep tries again", exc_info=True)
+        logger.warning("could not sweep for dropped runs; the next sweep tries again", exc_info=True)

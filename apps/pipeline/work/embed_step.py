@@ -1,0 +1,108 @@
+"""The embed step: samples get vectors from their thumbnails."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from itertools import batched
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from numpy.typing import NDArray
+
+from apps.datasets.models import EmbeddingBlock, Sample
+from apps.pipeline.images.embedders import embed_chunk, load_embedder
+from apps.pipeline.models import Chunk, Job
+from apps.pipeline.stages import EMBED
+from apps.progress import services as progress
+
+from .chunks import EMBED_CHUNK, new_chunks
+from .lease import Lease
+from .pool import Pool
+from .step import Step
+
+
+def plan_embedding(job: Job, lease: Lease) -> None:
+    """Cut the samples without a vector of the current embedder into chunks, and move the job on to its embed phase."""
+    samples = (
+        Sample.objects.filter(dataset=job.run.dataset_id)
+        .exclude(embedding_block__embedder=load_embedder(settings.EMBEDDER).name)
+        .order_by("pk")
+        .values_list("pk", "sha256")
+    )
+    with transaction.atomic():
+        lease.confirm()
+        job.enter_phase(Job.Phase.EMBED)
+        for chunks in new_chunks(job, Job.Phase.EMBED, batched(samples.iterator(), EMBED_CHUNK)):
+            Chunk.objects.bulk_create(chunks)
+
+
+class EmbedStep(Step[NDArray[np.float32]]):
+    """Embed the samples of the chunks. One that cannot be embedded is a failure and stays a sample: the next run tries
+    it again.
+    """
+
+    name = EMBED
+    message = "Generating embeddings"
+
+    def __init__(self, job: Job, lease: Lease) -> None:
+        super().__init__(job, lease)
+        self.embedder = load_embedder(settings.EMBEDDER)
+        # For each chunk in the pool: the reason why samples of it, by id, have no vector.
+        self._failed: dict[int, dict[int, str]] = {}
+
+    def count(self) -> tuple[int, int]:
+        """Count all samples of the dataset: those that have their vectors from earlier runs are done."""
+        samples = Sample.objects.filter(dataset=self.run.dataset_id).count()
+        total, done = super().count()
+        return samples, samples - (total - done)
+
+    def submit(self, pool: Pool, chunk: Chunk) -> Future[NDArray[np.float32]]:
+        return pool.submit(embed_chunk, *self._arguments([sha256 for _, sha256 in chunk.items]))
+
+    def isolate(self, pool: Pool, chunk: Chunk, error: Exception) -> NDArray[np.float32]:
+        """Embed each sample alone, in a process of its own if a process died. Returns the vectors of the good ones.
+
+        Raises ``error`` if none of several samples can be embedded: then the embedder is at fault.
+        """
+        rows: list[NDArray[np.float32]] = []
+        failed: dict[int, str] = {}
+        for sample_pk, sha256 in chunk.items:
+            try:
+                rows.append(self._embed_one(pool, sha256, isolated=isinstance(error, BrokenProcessPool)))
+            except BrokenProcessPool:
+                failed[sample_pk] = f"the process of the embedder {self.embedder.name} died"
+            except FileNotFoundError:
+                failed[sample_pk] = "its thumbnail is gone"
+            except Exception as own:
+                failed[sample_pk] = f"the embedder {self.embedder.name} failed: {own or type(own).__name__}"
+        if len(failed) == len(chunk.items) > 1:
+            raise error
+        self._failed[chunk.pk] = failed
+        return np.concatenate(rows) if rows else np.empty((0, self.embedder.dimensions), dtype=np.float32)
+
+    def write(self, chunk: Chunk, result: NDArray[np.float32]) -> list[str]:
+        failed = self._failed.pop(chunk.pk, {})
+        sample_pks = [sample_pk for sample_pk, _ in chunk.items if sample_pk not in failed]
+        if sample_pks:
+            block = EmbeddingBlock.objects.create(
+                dataset_id=self.run.dataset_id,
+                embedder=self.embedder.name,
+                dimensions=result.shape[1],
+                sample_ids=np.asarray(sample_pks, dtype="<i8").tobytes(),
+                vectors=result.astype("<f4", copy=False).tobytes(),
+            )
+            Sample.objects.filter(pk__in=sample_pks).update(embedding_block=block)
+        if failed:
+            paths = Sample.objects.filter(pk__in=failed).values_list("pk", "path")
+            progress.record_failures(self.run.pk, EMBED, [(path, failed[pk]) for pk, path in paths])
+        return []
+
+    def _embed_one(self, pool: Pool, sha256: str, *, isolated: bool) -> NDArray[np.float32]:
+        arguments = self._arguments([sha256])
+        return pool.isolate(embed_chunk, *arguments) if isolated else pool.submit(embed_chunk, *arguments).result()
+
+    def _arguments(self, hashes: list[str]) -> tuple[Any, ...]:
+        return settings.EMBEDDER, str(self.thumbnails), hashes

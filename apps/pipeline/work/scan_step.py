@@ -1,0 +1,103 @@
+"""The scan: a folder becomes index chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
+
+from apps.datasets.models import Sample
+from apps.pipeline.images.folders import FolderRefused, readable_folder
+from apps.pipeline.images.scanning import FoundFile, Unreadable, scan
+from apps.pipeline.models import Chunk, Job, Source
+from apps.pipeline.stages import INDEX
+from apps.progress import services as progress
+from apps.progress.models import Run
+
+from .chunks import cut_files, new_chunks
+from .lease import Lease
+
+# Bytes of UTF-8. PostgreSQL's unique index takes a little over twice as many.
+LONGEST_PATH = 1024
+SECONDS_BETWEEN_REPORTS = 0.5
+
+
+class ScanStep:
+    """Scan the folder of a job into index chunks, and move the job on to its index phase.
+
+    ``check_control`` is called with the run twice a second, and may raise to stop the scan. A scan that was interrupted
+    starts over.
+    """
+
+    def __init__(self, job: Job, source: Source, lease: Lease, check_control: Callable[[Run], None]) -> None:
+        self.job = job
+        self.source = source
+        self.lease = lease
+        self.check_control = check_control
+        self.found = 0
+        self.unreadable: list[Unreadable] = []
+        self.reported_at = time.monotonic()
+
+    def run(self) -> None:
+        """Raises `FolderRefused` if the folder is gone, became a link, or holds no image although it did before: an
+        unmounted disk looks like that.
+        """
+        root = readable_folder(self.source.folder)
+        if str(root) != self.source.folder:
+            raise FolderRefused(f"The folder {self.source.folder} has become a link, which is not followed.")
+        progress.start_stage(self.job.run_id, INDEX, total=0, message="Scanning the folder...")
+        Chunk.objects.filter(job=self.job).delete()
+        files = self._usable_files(scan(root, self._report_often))
+        for chunks in new_chunks(self.job, Job.Phase.INDEX, cut_files(files)):
+            with transaction.atomic():
+                self.lease.confirm()
+                Chunk.objects.bulk_create(chunks)
+        self._refuse_emptied_folder()
+        self._finish()
+
+    def _usable_files(self, entries: Iterator[FoundFile | Unreadable]) -> Iterator[FoundFile]:
+        """Yield the files that can be indexed, and keep the other entries in `unreadable`."""
+        for entry in entries:
+            if isinstance(entry, Unreadable):
+                self.unreadable.append(entry)
+            elif len(entry.path.encode()) > LONGEST_PATH:
+                self.unreadable.append(Unreadable(entry.path, f"its path is over {LONGEST_PATH} bytes long"))
+            else:
+                self.found += 1
+                yield entry
+
+    def _report_often(self) -> None:
+        if time.monotonic() - self.reported_at >= SECONDS_BETWEEN_REPORTS:
+            message = f"Scanning the folder... {self.found} files found"
+            self.check_control(progress.report(self.job.run_id, message=message))
+            self.reported_at = time.monotonic()
+
+    def _refuse_emptied_folder(self) -> None:
+        if not self.found and (before := self._samples().count()):
+            raise FolderRefused(
+                f"No image was found in {self.source.folder}, where there were {before:,}."
+                " Nothing was changed: is it mounted?"
+            )
+
+    def _finish(self) -> None:
+        with transaction.atomic():
+            self.lease.confirm()
+            self.job.enter_phase(Job.Phase.INDEX)
+            if self.unreadable:
+                failures = [(entry.path, entry.reason) for entry in self.unreadable]
+                progress.record_failures(self.job.run_id, INDEX, failures)
+            for entry in self.unreadable:
+                if entry.is_directory:
+                    self._keep_samples_in(f"{entry.path}/")
+
+    def _keep_samples_in(self, folder: str) -> None:
+        """Keep the samples of a folder that could not be read: mark them as found by this run."""
+        inside = Exact(Left("path", len(folder)), folder)
+        self._samples().filter(inside).update(seen_in_run=self.job.run.number)
+
+    def _samples(self) -> QuerySet[Sample]:
+        return Sample.objects.filter(dataset=self.job.run.dataset_id)

@@ -1,0 +1,68 @@
+"""What the index step and the embed step share: they count and commit one chunk after another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from concurrent.futures import Future
+
+from django.db import transaction
+
+from apps.pipeline.images.media import thumbnail_folder
+from apps.pipeline.models import Chunk, Job
+from apps.progress import services as progress
+from apps.progress.models import Run
+
+from .chunks import count_items
+from .lease import Lease
+from .pool import Pool
+
+
+class Step[Result](ABC):
+    """A phase that is done in chunks. It goes on from what earlier workers committed."""
+
+    name: str
+    message: str
+    skipped: int | None = None  # None: this step skips nothing
+
+    def __init__(self, job: Job, lease: Lease) -> None:
+        self.job = job
+        self.lease = lease
+        self.run: Run = job.run
+        self.thumbnails = thumbnail_folder(self.run.dataset_id)
+        self.total, self.current = self.count()
+        progress.start_stage(self.run.pk, self.name, total=self.total, message=self._message())
+        progress.report(self.run.pk, current=self.current)
+
+    def count(self) -> tuple[int, int]:
+        """Return the number of items of this step, and of those that are done."""
+        return count_items(self.job, self.name)
+
+    @abstractmethod
+    def submit(self, pool: Pool, chunk: Chunk) -> Future[Result]:
+        """Hand a chunk to the pool."""
+
+    @abstractmethod
+    def isolate(self, pool: Pool, chunk: Chunk, error: Exception) -> Result:
+        """Process a chunk that failed with ``error`` item by item, and make the bad items failures.
+
+        Raises if the error is not the fault of single items.
+        """
+
+    @abstractmethod
+    def write(self, chunk: Chunk, result: Result) -> list[str]:
+        """Write the results of a chunk, within the transaction that counts it.
+
+        Returns the SHA-256 of the contents that these results replace.
+        """
+
+    def commit(self, chunk: Chunk, result: Result) -> Run:
+        """Write a chunk's results and its progress, or neither. Raises `LeaseLost`, `RunFinished`."""
+        with transaction.atomic():
+            self.lease.confirm()
+            replaced = self.write(chunk, result)
+            Chunk.objects.filter(pk=chunk.pk).update(done=True, items=replaced)
+            self.current += chunk.size
+            return progress.report(self.run.pk, current=self.current, message=self._message(), skipped=self.skipped)
+
+    def _message(self) -> str:
+        return f"{self.message}... {self.current}/{self.total}"

@@ -1,0 +1,97 @@
+"""What is deleted when it is no longer needed, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.datasets.services import delete_dataset
+from apps.pipeline.images.media import thumbnail_file, thumbnail_folder
+from apps.pipeline.models import Chunk, Job, Source
+from apps.pipeline.services import process_folder
+from apps.pipeline.work.cleanup import delete_leftover_chunks
+from apps.pipeline.work.runner import Outcome, Runner
+from apps.progress import services as progress
+from apps.progress.models import ItemFailure, Run, Transition
+from apps.progress.selectors import progress_of
+from apps.progress.snapshot import DatasetProgress
+from tests.images import make_images
+from tests.pipeline.runs import process
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_renumbered_files_keep_their_thumbnails(folder: Path) -> None:
+    images = make_images(folder, 300)
+    process(folder)
+    images[0].unlink()
+    for before, image in pairwise(images):
+        image.rename(before)
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    shown = progress_of(run.dataset_id)
+    assert (shown.current, shown.total, shown.failed) == (299, 299, 0)
+    assert all(thumbnail_file(sample).exists() for sample in Sample.objects.all())
+    assert sum(path.is_file() for path in thumbnail_folder(run.dataset_id).rglob("*")) == 299
+    assert not Sample.objects.filter(embedding_block=None).exists()
+
+
+def test_copies_share_a_thumbnail_until_the_last_is_gone(folder: Path) -> None:
+    [image] = make_images(folder, 1)
+    copy = folder / "copy.jpg"
+    copy.write_bytes(image.read_bytes())
+    process(folder)
+    copy.unlink()
+    process(folder)
+    assert thumbnail_file(Sample.objects.get()).exists()
+
+
+def test_deleting_a_dataset_under_a_run_stops_it_and_leaves_nothing(
+    folder: Path, on_change: Callable[..., None]
+) -> None:
+    make_images(folder, 200)
+    run = process_folder(folder, dataset_id="cats")
+    dataset = run.dataset
+    dataset_pk = dataset.pk
+
+    def delete(shown: DatasetProgress) -> None:
+        if shown.current == 32 and Dataset.objects.filter(pk=dataset_pk).exists():
+            delete_dataset(Dataset.objects.get(pk=dataset_pk))
+
+    on_change(delete)
+    assert Runner(run.pk).process() is Outcome.SUPERSEDED
+    for model in (Dataset, Run, Sample, EmbeddingBlock, Chunk, Job, Source, ItemFailure, Transition):
+        assert not model._default_manager.exists(), model
+    assert not thumbnail_folder(dataset_pk).exists()
+
+
+def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Callable[..., None]) -> None:
+    make_images(folder, 200)
+    process(folder)
+    before = {sample.pk: thumbnail_file(sample) for sample in Sample.objects.all()}
+    make_images(folder, 200, seed=5)
+    run = process_folder(folder, dataset_id="cats")
+    indexed = Sample.objects.filter(seen_in_run=2)
+    on_change(lambda shown: ask_once(run.pk) if indexed.exists() else None)
+
+    def ask_once(run_pk: int) -> None:
+        if Run.objects.unfinished().filter(pk=run_pk, control=Run.Control.RUN).exists():
+            progress.request_cancel(run_pk)
+
+    assert Runner(run.pk).process() is Outcome.CANCELLED
+    replaced = [before.pop(pk) for pk in indexed.values_list("pk", flat=True)]
+    assert 0 < len(replaced) < 200
+    assert all(thumbnail.exists() for thumbnail in replaced)
+    assert Chunk.objects.exists()
+    later = process_folder(folder, dataset_id="cats")
+    delete_leftover_chunks()
+    assert Chunk.objects.exists()  # what goes on may have found the thumbnail
+    progress.cancel(later.pk)
+    delete_leftover_chunks()
+    assert not Chunk.objects.exists()
+    assert not any(thumbnail.exists() for thumbnail in replaced)
+    assert all(thumbnail.exists() for thumbnail in before.values())
