@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from dataset_progress import Cancelled, Run
+from dataset_progress._run import session_of
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
@@ -16,6 +21,7 @@ from apps.progress.snapshot import DatasetProgress
 from tests.processes import Server, web_server
 from tests.services import wait_until
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 Shown = Callable[[], DatasetProgress]
 
 
@@ -41,9 +47,10 @@ def shown(dataset_id: str = "cats") -> DatasetProgress:
 
 def until_silent(run: Run) -> None:
     """Wait until a run says nothing any more, so that the next test does not hear it."""
-    assert run._sender is not None
-    run._sender._thread.join(60)
-    assert not run._sender._thread.is_alive()
+    sender = session_of(run)._sender
+    assert sender is not None
+    sender._thread.join(60)
+    assert not sender._thread.is_alive()
 
 
 def stands(seen: list[int]) -> bool:
@@ -82,3 +89,29 @@ def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats"
         what=f"{dataset_id} was not as expected",
     )
     return shown(dataset_id)
+
+
+def program(code: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that reports to the tests' server."""
+    return script(code, **{name: value for name, value in os.environ.items() if name.startswith("DATASET_PROGRESS_")})
+
+
+def script(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that has the client and nothing else of this project."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], env={"PYTHONPATH": str(ROOT / "client/src"), **env},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+# What programs with worker processes begin with: each worker puts the run into RUN.
+WORK = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from dataset_progress import Run
+
+def work(number):
+    RUN[0].advance()
+
+RUN = []
+"""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from dataset_progress import _cli
+from dataset_progress._cli.parser import new_parser
 
 from apps.progress import services
 from apps.progress.models import ItemFailure, Run
@@ -103,7 +103,7 @@ def test_simulate_and_watch(address: str) -> None:
 
 def test_what_goes_wrong_has_a_status_and_one_line(address: str) -> None:
     for arguments, status, words in (
-        (["watch", "nothing"], 3, b"says no"),
+        (["watch", "nothing"], 3, b"server refused"),
         (["report", "cats", "--url", f"http://127.0.0.1:{free_port()}"], 3, b"cannot be reached"),
         (["report", "cats", "--current", "1", "--token", "dp_none"], 3, b"unauthorized"),
         (["report", "cats", "--state", "done"], 2, b"invalid choice"),
@@ -144,7 +144,7 @@ def test_a_server_that_is_another(answer: bytes) -> None:
 def test_where_the_server_is_down(address: str) -> None:
     down = f"http://127.0.0.1:{free_port()}"
     played = command("simulate", "cats", "--items", "3", "--seconds", "0", "--wait", "0.2", DATASET_PROGRESS_URL=down)
-    assert (played.returncode, b"not heard" in played.stderr) == (3, True)
+    assert (played.returncode, b"not acknowledged" in played.stderr) == (3, True)
     with subprocess.Popen(
         [sys.executable, "-m", "dataset_progress", "pipe", "cats", "--wait", "0.2"],
         env=environment(DATASET_PROGRESS_URL=down),
@@ -211,6 +211,6 @@ def test_help_has_an_example_and_the_exit_status(name: str) -> None:
 
 
 def test_every_argument_has_a_word_of_help() -> None:
-    commands = next(action.choices for action in _cli._parser()._actions if isinstance(action.choices, dict))
+    commands = next(action.choices for action in new_parser()._actions if isinstance(action.choices, dict))
     without = [action.dest for each in commands.values() for action in each._actions if not action.help]
     assert (set(commands), without) == ({"watch", "report", "pipe", "simulate"}, [])

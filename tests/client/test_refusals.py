@@ -15,7 +15,8 @@ import httpx
 import numpy as np
 import pytest
 from dataset_progress import Run, Stage, _sender, track
-from dataset_progress._run import HOLD_SECONDS
+from dataset_progress._control import MAX_UNCONFIRMED_PAUSE_SECONDS
+from dataset_progress._run import session_of
 
 from apps.datasets.models import Dataset
 from apps.progress import services
@@ -81,7 +82,7 @@ def test_an_id_that_no_dataset_has_is_told_and_harms_nothing(
 ) -> None:
     assert list(track(range(3), dataset=dataset)) == [0, 1, 2]
     assert len(warnings(caplog)) == 1
-    assert "no id of a dataset" in warnings(caplog)[0]
+    assert "not a valid dataset id" in warnings(caplog)[0]
     assert not Dataset.objects.exists()
 
 
@@ -217,7 +218,7 @@ def held() -> Iterator[Callable[[Run], Callable[[], bool]]]:
         def job() -> None:
             for number in run.track(range(40)):
                 if number == 1:
-                    wait_until(lambda: run._flag.is_up, seconds=60, what="no pause was heard")
+                    wait_until(lambda: session_of(run).control.is_requested, seconds=60, what="no pause was heard")
 
         threads.append(threading.Thread(target=job, daemon=True))
         threads[-1].start()
@@ -237,10 +238,10 @@ def test_a_server_that_is_gone_holds_nobody(
     run = desk.run(flush_seconds=0, clock=lambda: time.monotonic() + later[0])
     is_through = held(run)
     is_paused.set()
-    wait_until(lambda: run._flag.is_up, seconds=30, what="it was not paused")
+    wait_until(lambda: session_of(run).control.is_requested, seconds=30, what="it was not paused")
     desk.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
     assert not is_through()
-    later[0] = HOLD_SECONDS + 1
+    later[0] = MAX_UNCONFIRMED_PAUSE_SECONDS + 1
     wait_until(is_through, seconds=30, what="it was held for ever")
     run.close()
     until_silent(run)
@@ -254,7 +255,7 @@ def test_a_run_that_is_gone_holds_nobody(
     is_through = held(run)
     until(lambda progress: progress.current > 0)
     services.request_pause(RunRow.objects.get().pk)
-    wait_until(lambda: run._flag.is_up, seconds=30, what="it was not paused")
+    wait_until(lambda: session_of(run).control.is_requested, seconds=30, what="it was not paused")
     if end == "deleted":
         Dataset.objects.all().delete()
     else:

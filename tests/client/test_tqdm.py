@@ -15,7 +15,7 @@ import dataset_progress.tqdm.auto
 import optuna
 import pytest
 import tqdm as real
-from dataset_progress import _run
+from dataset_progress import _session
 from dataset_progress.tqdm import capture_tqdm, tqdm, trange
 from django.db import connection
 from tqdm import TqdmExperimentalWarning
@@ -104,7 +104,7 @@ def test_what_is_counted_by_hand_counts_once(disable: bool) -> None:
 
 @pytest.mark.parametrize("how", ["an exception", "early"])
 def test_a_bar_that_is_closed_before_its_end_is_not_ready(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_run, "LEFT_SECONDS", 0.1)
+    monkeypatch.setattr(_session, "ABANDON_SECONDS", 0.1)
 
     def job() -> None:
         bar = quiet(total=10)
@@ -185,7 +185,7 @@ def test_a_bar_within_a_bar_is_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_bar_that_is_left_fails_with_how_far_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_run, "LEFT_SECONDS", 0.1)
+    monkeypatch.setattr(_session, "ABANDON_SECONDS", 0.1)
     for item in quiet(range(10)):
         if item == 4:
             break

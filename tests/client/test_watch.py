@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from dataset_progress import Progress, Refused, Unreachable, Watch, _watch, simulate, watch
+from dataset_progress import Progress, Refused, Unreachable, Watch, _watcher, simulate, watch
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
@@ -21,7 +21,7 @@ from apps.progress.transitions import State
 from tests.processes import kill, web_server
 from tests.services import free_port, wait_until
 
-from .test_harmless import script
+from .conftest import script
 
 THREAD = "dataset-progress-watch"
 
@@ -233,7 +233,7 @@ class Proxy(httpx.HTTPTransport):
 def test_where_no_socket_can_be_had_it_polls_and_returns(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_watch, "RETURN_SECONDS", 0.2)
+    monkeypatch.setattr(_watcher, "SOCKET_RETRY_SECONDS", 0.2)
     say(current=1, total=9)
     port, proxy = free_port(), Proxy(address)
     with watch(

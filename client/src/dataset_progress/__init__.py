@@ -1,20 +1,21 @@
-"""Report how far a dataset is, from any Python, in two lines.
+"""Report the progress of a dataset from any Python program, in two lines.
 
     from dataset_progress import track
     for item in track(items, dataset="cats"):
         ...
 
-Where to, and as whom, is told by ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
+``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN`` say where to, and as whom.
 """
 
 from __future__ import annotations
 
-from ._counting import Stage
 from ._errors import Cancelled, ProgressError, Refused, Unreachable
+from ._progress import Progress
 from ._run import Run
 from ._simulate import simulate
+from ._stages import Stage
 from ._track import track
-from ._watch import Progress, Watch, watch
+from ._watch import Watch, watch
 
 __all__ = [
     "Cancelled",

@@ -1,4 +1,4 @@
-"""``python -m dataset_progress``"""
+"""``python -m dataset_progress`` is the command ``dataset-progress``."""
 
 import sys
 

@@ -1,62 +1,16 @@
-"""What is counted, by whom, and read by the thread that reports it."""
+"""What this process has counted of a run. The job writes it, and the sender's thread reads it."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Protocol
 
 from . import _values as values
+from ._exits import TerminationSafeLock
 
-T = TypeVar("T")
-
-# The two working states; a stage of that name needs no other words.
-STATES = ("indexing", "embedding")
-MOST_STAGES = 64
-# Failures that wait to be reported; of more, the count alone is kept.
-FAILURES_KEPT = 1000
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stage of a run. ``total``: how many items it has, if that is known; ``weight``: its share of the whole run;
-    ``counts_as``: the working state as which it is shown; ``label``: its name for people, if that is another;
-    ``unit``: what is counted, in the plural.
-    """
-
-    name: str
-    total: int | None = None
-    weight: float = 1.0
-    counts_as: Literal["indexing", "embedding"] | None = None
-    label: str | None = None
-    unit: str = "items"
-
-    def _body(self) -> dict[str, Any]:
-        name = stage_name(self.name)
-        is_plain = name in STATES
-        counts_as = self.counts_as if self.counts_as in STATES else name if is_plain else STATES[0]
-        label = ("" if is_plain else name) if self.label is None else self.label
-        return {
-            "name": name,
-            "total": values.count(self.total),
-            "weight": values.weight(self.weight),
-            "counts_as": counts_as,
-            "label": values.name(label, 100, ""),
-            "unit": values.name(self.unit, 32, "items"),
-        }
-
-
-def stage_name(name: object) -> str:
-    """The name of a stage as the server knows it."""
-    return values.name(name, 64, STATES[0])
-
-
-def plan(stages: Iterable[Stage | str]) -> list[dict[str, Any]]:
-    """The stages of a run, each of them once, and no more than the server takes."""
-    bodies = [(stage if isinstance(stage, Stage) else Stage(stage))._body() for stage in stages]
-    return list({body["name"]: body for body in reversed(bodies)}.values())[::-1][:MOST_STAGES]
+# Failed items that wait to be reported. Further ones are counted, but not listed.
+MAX_WAITING_FAILURES = 1000
 
 
 class Counter(Protocol):
@@ -68,8 +22,8 @@ class Counter(Protocol):
     def total(self) -> int | None: ...
 
 
-class Cell:
-    """What one loop has done. It alone writes here, so it needs no lock."""
+class LoopCounter:
+    """The counter of one loop. Only that loop writes to it, so it needs no lock."""
 
     __slots__ = ("done", "total")
 
@@ -78,8 +32,8 @@ class Cell:
         self.total = total
 
 
-class ThreadCell(Cell):
-    """What one thread has done by `Run.advance`."""
+class ThreadCounter(LoopCounter):
+    """The counter of one thread that calls `Run.advance`."""
 
     __slots__ = ("thread",)
 
@@ -90,79 +44,135 @@ class ThreadCell(Cell):
 
 @dataclass
 class Share:
-    """What this process has done of a stage."""
+    """What this process has done of one stage: ``base``, and what its counters have counted.
+
+    ``owners``: the threads and tasks whose loop is being counted. ``failures``: (item, reason), not yet reported.
+    """
 
     base: int = 0
     base_total: int | None = None
-    cells: list[Counter] = field(default_factory=list)
-    loopers: set[object] = field(default_factory=set)
+    counters: list[Counter] = field(default_factory=list)
+    owners: set[object] = field(default_factory=set)
     failed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def done(self) -> int:
-        return self.base + sum(values.count(cell.done) for cell in self.cells)
+        return self.base + sum(values.count(counter.done) for counter in self.counters)
 
     @property
     def total(self) -> int | None:
-        """Of how much; None where nothing is known of it."""
-        of_cells = [values.count(total) for cell in self.cells if (total := cell.total) is not None]
-        if self.base_total is None and not of_cells:
+        """The number of items; None if unknown."""
+        totals = [values.count(total) for counter in self.counters if (total := counter.total) is not None]
+        if self.base_total is None and not totals:
             return None
-        return max(0, (self.base_total or 0) + sum(of_cells))
+        return max(0, (self.base_total or 0) + sum(totals))
 
     def set(self, done: int | None, total: int | None) -> None:
-        """Say how much is done, of how much, whatever was counted."""
+        """Set how much is done, and of how much, whatever the counters say."""
         if done is not None:
             self.base += values.count(done) - self.done
         if total is not None:
-            self.base_total = (self.base_total or 0) + values.count(total) - (self.total or 0)  # below 0, if need be
+            self.base_total = (self.base_total or 0) + values.count(total) - (self.total or 0)  # may be negative
 
-    def fold(self, cell: Counter) -> None:
-        """Keep what a counter that is over has counted, without it."""
-        if cell in self.cells:
-            self.cells.remove(cell)
-            self.base += values.count(cell.done)
-            if cell.total is not None:
-                self.base_total = (self.base_total or 0) + values.count(cell.total)
+    def retire(self, counter: Counter) -> None:
+        """Remove a counter and keep what it has counted."""
+        if counter in self.counters:
+            self.counters.remove(counter)
+            self.base += values.count(counter.done)
+            if counter.total is not None:
+                self.base_total = (self.base_total or 0) + values.count(counter.total)
 
-    def fold_ended_threads(self) -> None:
-        for cell in [cell for cell in self.cells if isinstance(cell, ThreadCell) and not cell.thread.is_alive()]:
-            self.fold(cell)
+    def retire_ended_threads(self) -> None:
+        for counter in [each for each in self.counters if isinstance(each, ThreadCounter)]:
+            if not counter.thread.is_alive():
+                self.retire(counter)
 
     def fail(self, item: object, reason: object) -> None:
         self.failed += 1
-        if len(self.failures) < FAILURES_KEPT:
+        if len(self.failures) < MAX_WAITING_FAILURES:
             self.failures.append((values.item(item), values.text(reason, 500)))
 
 
-def task() -> asyncio.Task[object] | None:
-    """The task that runs here, if one does."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
+class Counts:
+    """What this process has counted, by stage.
 
-
-def looper() -> object:
-    """Who goes through a loop: the task that runs here, else the thread."""
-    return task() or threading.get_ident()
-
-
-class AsyncItems(AsyncIterator[T]):
-    """The items of an asynchronous generator. ``left`` is called at once when nobody can ask for more of them: the
-    generator itself is told of that by the event loop, some time later.
+    ``stage``: the name of the stage under way. ``by_thread.counters``: the counters of this thread, by stage. All
+    methods may be called from any thread. ``lock`` is held by whoever reads or changes ``shares``.
     """
 
-    def __init__(self, items: AsyncGenerator[T, None], left: Callable[[], object]) -> None:
-        self._items = items
-        self._left = left
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.reset()
 
-    def __anext__(self) -> Awaitable[T]:
-        return self._items.__anext__()
+    def reset(self) -> None:
+        """Start at zero, as a forked process does, with a lock that nobody holds."""
+        self.lock = TerminationSafeLock()
+        self.message = ""
+        self.shares: dict[str, Share] = {}
+        self.by_thread = threading.local()
 
-    async def aclose(self) -> None:
-        await self._items.aclose()
+    def begin_stage(self, stage: str, total: int | None) -> None:
+        with self.lock:
+            self.stage = stage
+            self._share(stage).set(None, total)
 
-    def __del__(self) -> None:
-        self._left()
+    def set(self, done: int | None, total: int | None, message: str | None) -> None:
+        with self.lock:
+            self._share(self.stage).set(done, total)
+            if message is not None:
+                self.message = values.text(message, 1000)
+
+    def fail_item(self, item: object, reason: object) -> None:
+        with self.lock:
+            self._share(self.stage).fail(item, reason)
+
+    def add_thread(self) -> ThreadCounter:
+        """Return a counter for this thread in the stage under way."""
+        if not hasattr(self.by_thread, "counters"):
+            self.by_thread.counters = {}
+        counter = ThreadCounter()
+        with self.lock:
+            stage = self.stage
+            share = self._share(stage)
+            share.retire_ended_threads()
+            share.counters.append(counter)
+        self.by_thread.counters[stage] = counter
+        return counter
+
+    def add(self, stage: str, counter: Counter, owner: object) -> bool:
+        """Go on to ``stage`` and count what ``counter`` counts, until `remove`.
+
+        Does nothing and returns False if ``owner`` is in another loop of that stage, which then counts for both.
+        """
+        with self.lock:
+            share = self._share(stage)
+            if owner in share.owners:
+                return False
+            share.owners.add(owner)
+            share.counters.append(counter)
+            self.stage = stage
+            return True
+
+    def remove(self, stage: str, counter: Counter, owner: object) -> None:
+        """Undo `add`, but keep what was counted. Repeating it is harmless."""
+        with self.lock:
+            share = self._share(stage)
+            if counter in share.counters:
+                share.owners.discard(owner)
+                share.retire(counter)
+
+    def is_complete(self) -> bool:
+        """Whether all items of the stage under way are done, as far as their number is known."""
+        with self.lock:
+            share = self._share(self.stage)
+            return share.total is None or share.done >= share.total
+
+    def describe(self) -> str:
+        """Say how much is done of the stage under way: ``4 of 10``."""
+        with self.lock:
+            share = self._share(self.stage)
+            return f"{share.done:,} of {share.total:,}" if share.total else f"{share.done:,}"
+
+    def _share(self, stage: str) -> Share:
+        return self.shares.setdefault(stage, Share())

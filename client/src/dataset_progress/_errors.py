@@ -1,19 +1,21 @@
-"""What this package raises.
+"""The exceptions of this package.
 
 ProgressError
-├── Cancelled        the people in charge have cancelled the run; raised in the loop, which it ends
-├── Refused          the server answered, and said no
-└── Unreachable      the server did not answer, or not as it should
+├── Cancelled        someone cancelled the run; raised in the loop that reports
+├── Refused          the server answered with an error
+└── Unreachable      the server did not answer, or its answer is not one of Dataset Progress
 
-Reporting raises `Cancelled` alone: what goes wrong on the way to the server is logged once and never reaches the job.
-The others come from what asks: `watch` and the command line.
+Reporting raises `Cancelled` alone: any other failure to report is logged once and never reaches the job.
+`watch` and the command line raise the others.
 """
 
 from __future__ import annotations
 
+__all__ = ["Cancelled", "ProgressError", "Refused", "Unreachable"]
+
 
 class ProgressError(Exception):
-    """The base of all of them."""
+    """Base class of the exceptions of this package."""
 
 
 class Cancelled(ProgressError):
@@ -21,9 +23,10 @@ class Cancelled(ProgressError):
 
 
 class Refused(ProgressError):
-    """The server said no: ``status`` of HTTP, and ``code``, the API's word for the reason, empty where it has none.
+    """The server answered with an error.
 
-    ``retry_after``: the seconds in which not to ask again, 0 where it did not say.
+    ``status``: the HTTP status. ``code``: the API's stable code for the reason, "" if there is none. ``retry_after``:
+    seconds to wait before the next request, 0 if the server did not say.
     """
 
     def __init__(self, status: int, code: str, detail: str, retry_after: float = 0.0) -> None:
@@ -34,4 +37,4 @@ class Refused(ProgressError):
 
 
 class Unreachable(ProgressError):
-    """There was no answer, or none of this API's."""
+    """The server did not answer, or its answer is not one of Dataset Progress."""

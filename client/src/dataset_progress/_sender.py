@@ -1,7 +1,7 @@
-"""The thread that reports: the newest state, at most four times a second, whatever the server does.
+"""The thread that sends reports: the newest state, at most four times a second, whatever the server does.
 
-The job never waits for it. It reads counters that the job raises, and says what has changed since it was last heard;
-nothing is queued, so there is nothing to catch up with.
+The job never waits for this thread. The thread reads the job's counters and sends what the server has not acknowledged.
+Nothing is queued, so there is nothing to catch up with after an outage.
 """
 
 from __future__ import annotations
@@ -21,23 +21,17 @@ from ._errors import ProgressError, Refused
 INTERVAL_SECONDS = 0.25
 REQUESTS_A_SECOND = 4
 HEARTBEAT_SECONDS = 10.0
-# While the run is paused, it is asked for the way on.
-PAUSED_SECONDS = 1.0
-LONGEST_WAIT_SECONDS = 30.0
-# How long the end of a run is still tried to be said, while the program goes on.
+# How often a paused run asks whether it may go on.
+PAUSED_HEARTBEAT_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 30.0
+# How long to retry the last report after nobody waits for it any more, while the program goes on.
 LINGER_SECONDS = 600.0
 
-
-THREAD = "dataset-progress"
-
-
-def _is_not_ours(record: logging.LogRecord) -> bool:
-    """Keep the job's log free of a line for each of our requests."""
-    return record.threadName != THREAD
+THREAD_NAME = "dataset-progress"
 
 
-class Over(Exception):
-    """The server says that the run is over, or gone, and not because it was told so: ``refusal`` says how."""
+class RunOver(Exception):
+    """The server says that the run has ended or is gone, though this process did not end it."""
 
     def __init__(self, refusal: Refused) -> None:
         super().__init__(refusal)
@@ -45,39 +39,40 @@ class Over(Exception):
 
 
 class Source(Protocol):
-    """What is reported. Every method is called on the sender's thread."""
+    """What a `Sender` reports. It calls every method on its own thread."""
 
     def begin(self, api: Api) -> None:
-        """Begin the run, or find it; called again until it does not raise."""
+        """Begin or find the run. Called again until it does not raise."""
 
-    def news(self, *, final: bool) -> list[dict[str, Any]]:
-        """What the server has not been told yet, as updates; what `told` has noted is not said again."""
+    def updates(self, *, is_last: bool) -> list[dict[str, Any]]:
+        """Return the updates that the server has not acknowledged. ``is_last``: with the end of the run."""
 
     def heartbeat(self) -> list[dict[str, Any]]:
-        """A sign of life, as updates."""
+        """Return the updates that only show that the job is alive."""
 
-    def told(self, updates: list[dict[str, Any]], results: list[dict[str, Any]]) -> Refused | None:
-        """The server has answered. Says what it will never take. Raises `Refused` where it may be asked again, `Over`
-        where there is nothing more to say to it.
+    def acknowledge(self, updates: list[dict[str, Any]], results: list[dict[str, Any]]) -> Refused | None:
+        """Take the server's result for each update. Return the last refusal that is final.
+
+        Raises `Refused` if an update should be sent again, `RunOver` if none should.
         """
 
-    def dropped(self, updates: list[dict[str, Any]]) -> None:
-        """The server will never take these."""
+    def discard(self, updates: list[dict[str, Any]]) -> None:
+        """Do not send these updates again: the server refused them as a whole."""
 
     def is_paused(self) -> bool:
-        """Whether the run has been paused."""
+        """Return whether the run is paused."""
 
-    def over(self, api: Api) -> None:
-        """Find out what the end of the run means for the job."""
+    def on_run_over(self, api: Api) -> None:
+        """Find out whether the job should stop, after `RunOver`. May raise `ProgressError`."""
 
-    def ended(self) -> None:
-        """Nothing is reported any more."""
+    def on_stopped(self) -> None:
+        """Called when nothing is reported any more."""
 
 
 class Sender:
-    """Reports what ``source`` has to say, from a daemon thread of its own, until it is closed.
+    """Sends what ``source`` has to report, from a daemon thread, until it is closed.
 
-    Raises `RuntimeError` where no thread can be started.
+    Raises `RuntimeError` if no thread can be started.
     """
 
     def __init__(self, source: Source, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
@@ -87,104 +82,110 @@ class Sender:
         self._closing = threading.Event()
         self._deadline = 0.0
         self._has_warned = False
-        self._has_told_all = False
-        self._asked: deque[float] = deque(maxlen=REQUESTS_A_SECOND)
-        logging.getLogger("httpx").addFilter(_is_not_ours)
-        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
+        self._has_sent_all = False
+        self._request_times: deque[float] = deque(maxlen=REQUESTS_A_SECOND)
+        logging.getLogger("httpx").addFilter(_is_from_another_thread)
+        self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
 
     def close(self, seconds: float) -> None:
-        """Say the last word, for which whoever `wait`s has so many ``seconds``."""
+        """Send the last report. `wait` returns after ``seconds`` at the latest."""
         self._deadline = self._clock() + seconds
         self._closing.set()
 
     def wait(self) -> bool:
-        """Wait until the last word is heard, or the time for it is over. Says whether it was."""
+        """Wait for the last report to be acknowledged or the time to be over. Return whether it was acknowledged."""
         self._thread.join(max(0.0, self._deadline - self._clock()))
-        return self._has_told_all
+        return self._has_sent_all
 
     def _work(self) -> None:
         try:
             self._report()
-        except Over as over:
+        except RunOver as over:
             self._warn(over.refusal)
             with suppress(ProgressError):
-                self._source.over(self._api)
+                self._source.on_run_over(self._api)
         except ProgressError as error:
             self._warn(error)
         except Exception:
-            # Whatever it is, it is not the job's.
-            logger.warning("reporting has failed, and ends", exc_info=True)
+            # An error of this package must not reach the job.
+            logger.warning("progress is no longer reported, because of an unexpected error", exc_info=True)
         finally:
-            self._source.ended()
+            self._source.on_stopped()
             self._api.close()
 
     def _report(self) -> None:
-        """Report until everything is said, or the time for it is over. Raises `Over`, and `ProgressError` where the
-        run cannot be begun.
+        """Report until everything is acknowledged or the time is over.
+
+        Raises `RunOver`, and `ProgressError` if the run can never be begun.
         """
         has_begun = False
         failures = 0
-        heard = self._clock()
+        last_answer = self._clock()
         while True:
             is_last = self._closing.is_set()
             wait = INTERVAL_SECONDS
             try:
                 if not has_begun:
-                    self._pace()
+                    self._wait_for_rate_limit()
                     self._source.begin(self._api)
                     has_begun = True
-                updates = self._source.news(final=is_last)
+                updates = self._source.updates(is_last=is_last)
                 if is_last and not updates:
-                    self._has_told_all = True
+                    self._has_sent_all = True
                     return
-                quiet = PAUSED_SECONDS if self._source.is_paused() else HEARTBEAT_SECONDS
-                if not updates and self._clock() - heard >= quiet:
+                quiet_seconds = PAUSED_HEARTBEAT_SECONDS if self._source.is_paused() else HEARTBEAT_SECONDS
+                if not updates and self._clock() - last_answer >= quiet_seconds:
                     updates = self._source.heartbeat()
                 if updates:
-                    self._tell(updates)
-                    heard = self._clock()
+                    self._send(updates)
+                    last_answer = self._clock()
                 failures = 0
             except ProgressError as error:
-                if not has_begun and _is_for_ever(error):
+                if not has_begun and _is_permanent(error):
                     raise
                 self._warn(error)
                 failures += 1
-                backoff = INTERVAL_SECONDS * 2 ** min(failures, 10) * random.uniform(0.5, 1)  # noqa: S311 -- a wait
-                wait = max(min(backoff, LONGEST_WAIT_SECONDS), error.retry_after if isinstance(error, Refused) else 0)
+                backoff = INTERVAL_SECONDS * 2 ** min(failures, 10) * random.uniform(0.5, 1)  # noqa: S311 -- jitter
+                wait = max(min(backoff, MAX_BACKOFF_SECONDS), error.retry_after if isinstance(error, Refused) else 0)
             if not is_last:
                 self._closing.wait(wait)
             elif self._clock() >= self._deadline:
-                # Nobody waits any more. The run is left open for ever unless the server hears of its end.
+                # Nobody waits any more, but the run stays open unless the server hears of its end.
                 if not has_begun or self._clock() >= self._deadline + LINGER_SECONDS:
                     return
                 time.sleep(wait)
 
-    def _tell(self, updates: list[dict[str, Any]]) -> None:
-        self._pace()
+    def _send(self, updates: list[dict[str, Any]]) -> None:
+        self._wait_for_rate_limit()
         try:
-            refusal = self._source.told(updates, self._api.report(updates))
+            refusal = self._source.acknowledge(updates, self._api.report(updates))
         except Refused as refused:
-            if not _is_for_ever(refused):
+            if not _is_permanent(refused):
                 raise
-            self._source.dropped(updates)
+            self._source.discard(updates)
             refusal = refused
         if refusal is not None:
             self._warn(refusal)
 
-    def _pace(self) -> None:
+    def _wait_for_rate_limit(self) -> None:
         """Wait until another request makes no more than `REQUESTS_A_SECOND`."""
-        if len(self._asked) == REQUESTS_A_SECOND:
-            time.sleep(max(0.0, self._asked[0] + 1 - self._clock()))
-        self._asked.append(self._clock())
+        if len(self._request_times) == REQUESTS_A_SECOND:
+            time.sleep(max(0.0, self._request_times[0] + 1 - self._clock()))
+        self._request_times.append(self._clock())
 
     def _warn(self, error: ProgressError) -> None:
-        """Say once that reports do not arrive."""
+        """Log the first error, and no others."""
         if not self._has_warned:
             self._has_warned = True
-            logger.warning("progress is not reported: %s (the job goes on; this is said once)", error)
+            logger.warning("progress is not reported: %s (the job goes on; further errors are not logged)", error)
 
 
-def _is_for_ever(error: ProgressError) -> bool:
-    """Whether the server would say the same of the same request at any time."""
+def _is_permanent(error: ProgressError) -> bool:
+    """Return whether the server would always refuse the same request."""
     return isinstance(error, Refused) and error.status in (400, 409, 413, 415, 422) and error.code != "conflict"
+
+
+def _is_from_another_thread(record: logging.LogRecord) -> bool:
+    """A log filter that drops httpx's line for each request of a sender."""
+    return record.threadName != THREAD_NAME

@@ -1,7 +1,7 @@
-"""What is said, as the server takes it.
+"""Convert whatever a job passes into values that the server accepts.
 
-Whatever a job gives becomes a number, a name or a text within bounds: a report that the server refuses for its form
-would tell nobody anything, and an exception would reach the job.
+A report that is refused for its form would inform nobody, and an exception would reach the job. So numbers are clamped,
+texts are cut, and characters that cannot be encoded are escaped.
 """
 
 from __future__ import annotations
@@ -10,29 +10,29 @@ import hashlib
 import math
 import re
 
-MOST = 10**15
+MAX_COUNT = 10**15
 _DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+_CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-def dataset_id(said: object) -> str:
-    """The id of a dataset. Raises `ValueError` for what none can have."""
-    if not (isinstance(said, str) and _DATASET_ID.fullmatch(said)):
-        raise ValueError(f"{said!r} is no id of a dataset (letters, digits, . _ -)")
-    return said
+def dataset_id(value: object) -> str:
+    """Return ``value``. Raises `ValueError` if it is not a valid dataset id."""
+    if not (isinstance(value, str) and _DATASET_ID.fullmatch(value)):
+        raise ValueError(f"{value!r} is not a valid dataset id (letters, digits, . _ -)")
+    return value
 
 
 def count(value: object) -> int:
-    """A whole number, 0..`MOST`, of whatever kind it came; 0 for what is none."""
+    """Convert to an integer in 0..`MAX_COUNT`; 0 if that is not possible."""
     try:
-        whole = int(value)  # type: ignore[call-overload]  # asked, not known
-    except Exception:  # infinite, not a number, or of a class with ideas of its own
+        number = int(value)  # type: ignore[call-overload]  # any object may be given, and int() may raise anything
+    except Exception:  # not a number, infinite, or of a class whose __int__ raises
         return 0
-    return min(max(int(whole), 0), MOST)
+    return min(max(int(number), 0), MAX_COUNT)
 
 
 def weight(value: float) -> float:
-    """A weight, 0.001..1,000,000; 1 for what is none."""
+    """Convert to a weight in 0.001..1,000,000; 1 if that is not possible."""
     try:
         number = float(value)
     except Exception:
@@ -41,40 +41,45 @@ def weight(value: float) -> float:
 
 
 def text(value: object, length: int) -> str:
-    """What ``value`` says of itself, cut to ``length`` characters, in characters that can be sent."""
+    """Convert to text of at most ``length`` characters, all of which can be encoded."""
     try:
-        said = str(value)
+        converted = str(value)
     except Exception:
-        said = f"<{type(value).__name__}>"
-    return _whole(said[:length])
+        converted = f"<{type(value).__name__}>"
+    return _encodable(converted[:length])
 
 
 def item(value: object) -> str:
-    """The name of an item. Of one that is too long, the end is kept: it tells files apart."""
-    return _whole(text(value, 100_000)[-1024:]) or "?"
+    """Convert to the name of an item. A long one keeps its end, which tells files apart."""
+    return _encodable(text(value, 100_000)[-1024:]) or "?"
 
 
-def name(value: object, length: int, otherwise: str) -> str:
-    """A name on one line, of at most ``length`` characters; ``otherwise`` where nothing is left of it."""
-    return _CONTROL.sub(" ", text(value, 1000)).strip()[:length].strip() or otherwise
+def name(value: object, length: int, default: str) -> str:
+    """Convert to a name on one line of at most ``length`` characters; ``default`` if nothing is left."""
+    return _CONTROL_CHARACTERS.sub(" ", text(value, 1000)).strip()[:length].strip() or default
 
 
-def key(said: object) -> str:
-    """A key of at most 128 characters: one that is longer, or of several lines, by its digest, so that none meet."""
-    value = str(said)
-    if value and len(value) <= 128 and _whole(value) == value and not _CONTROL.search(value):
-        return value
-    return hashlib.sha256(value.encode(errors="surrogatepass")).hexdigest()
+def identifier(value: object) -> str:
+    """Convert to an identifier of at most 128 characters. A longer one, or one of several lines, becomes its digest."""
+    converted = str(value)
+    if (
+        converted
+        and len(converted) <= 128
+        and _encodable(converted) == converted
+        and not _CONTROL_CHARACTERS.search(converted)
+    ):
+        return converted
+    return hashlib.sha256(converted.encode(errors="surrogatepass")).hexdigest()
 
 
-def words(error: BaseException | str) -> str:
-    """Why something failed, as it is told."""
-    said = text(error, 10_000)
+def error_text(error: BaseException | str) -> str:
+    """Describe why a run failed: the class and message of an exception, or the text itself."""
+    described = text(error, 10_000)
     if isinstance(error, str):
-        return said or "Failed."
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return described or "Failed."
+    return f"{type(error).__name__}: {described}" if described else type(error).__name__
 
 
-def _whole(said: str) -> str:
-    """``said`` without half of a character: names of files that are not UTF-8 reach Python with some."""
-    return said.encode(errors="backslashreplace").decode()
+def _encodable(value: str) -> str:
+    """Escape lone surrogates, which file names that are not UTF-8 have in Python."""
+    return value.encode(errors="backslashreplace").decode()

@@ -1,11 +1,11 @@
-"""`tqdm`, with its bar in the terminal and its count on the server.
+"""A drop-in for `tqdm` that shows its bar in the terminal and reports its count to the server.
 
     from dataset_progress.tqdm import tqdm, trange
     for item in tqdm(items, dataset="cats", desc="Indexing"):
         ...
 
-The dataset may also be named by ``DATASET_PROGRESS_DATASET``; without one, or without an address, this is `tqdm` as it
-is. `capture_tqdm` does the same for bars that are made in libraries.
+``DATASET_PROGRESS_DATASET`` may name the dataset instead. Without a dataset or an address, this is `tqdm` unchanged.
+`capture_tqdm` reports the bars that libraries make.
 """
 
 from __future__ import annotations
@@ -19,39 +19,44 @@ from tqdm.auto import tqdm as _auto
 
 from dataset_progress._api import Server
 from dataset_progress._run import Run
-from dataset_progress._track import Loop
+from dataset_progress._track import TrackedLoop
 
-from ._bars import Follower, stage_of
+from ._bars import BarFollower, stage_of
 from ._capture import capture_tqdm
 
 __all__ = ["capture_tqdm", "tqdm", "trange"]
 
 
-class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it stands in for
-    """A bar that reports. ``dataset``: of which dataset; ``run``: as a stage of that run; all else is `tqdm`'s own.
+class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the class it replaces; not generic at run time
+    """A bar of `tqdm` that reports.
 
-    Holds while the run is paused, and raises `Cancelled` when it is cancelled, at the next item or `update`. A bar
-    within the loop of another of the same dataset is shown, and not reported: it is a part of what that one counts.
+    ``dataset``: the dataset to report on. ``run``: report as a stage of this run instead. All other arguments are those
+    of `tqdm`.
+
+    Waits while the run is paused, and raises `Cancelled` when it is cancelled, at the next item or `update`. A bar
+    inside the loop of another bar of the same dataset is shown but not reported: it is a part of what that one counts.
     """
+
+    reports_itself = True
 
     def __init__(
         self, iterable: Any = None, *args: Any, dataset: str | None = None, run: Run | None = None, **options: Any
     ) -> None:
-        self._loop: Loop | None = None
-        self._follower: Follower | None = None
-        self._is_in_loop = False
+        self._loop: TrackedLoop | None = None
+        self._follower: BarFollower | None = None
+        self._is_iterating = False
         super().__init__(iterable, *args, **options)
         dataset = dataset or os.environ.get("DATASET_PROGRESS_DATASET", "")
         stage = stage_of(self, options.get("desc"))
         if run is None and dataset and Server.find().url:
-            self._loop = Loop(dataset, stage, {})
-            run = None if self._loop.loops is None else self._loop.loops.run
+            self._loop = TrackedLoop(dataset, stage, {})
+            run = self._loop.run
         if run is not None:
-            self._follower = Follower(run, self, stage)
+            self._follower = BarFollower(run, self, stage)
 
     @property
     def run(self) -> Run | None:
-        """The run on which it reports; None where it does not."""
+        """The run that the bar reports to; None if it does not report."""
         return None if self._follower is None else self._follower.run
 
     def __iter__(self) -> Iterator[Any]:
@@ -59,9 +64,9 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it s
         if self._follower is None:
             yield from items
             return
-        self._is_in_loop = True
+        self._is_iterating = True
         try:
-            yield from self._follower.through(items, self)
+            yield from self._follower.iterate(items, self)
         except GeneratorExit:
             self._end(was_left=True)
             raise
@@ -73,10 +78,10 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it s
     def update(self, n: float | None = 1) -> bool | None:
         if self.disable:
             self.n += n or 0
-        told: bool | None = super().update(n)
-        if self._follower is not None and not self._is_in_loop:
-            self._follower.hold()
-        return told
+        was_drawn: bool | None = super().update(n)
+        if self._follower is not None and not self._is_iterating:
+            self._follower.check_control()
+        return was_drawn
 
     def reset(self, total: float | None = None) -> None:
         if self._follower is not None:
@@ -87,12 +92,12 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it s
 
     def close(self) -> None:
         super().close()
-        # A loop closes its bar before it tells why it ends.
-        if getattr(self, "_is_in_loop", True) or not hasattr(self, "total"):
+        # A loop closes its bar before `__iter__` knows why the loop ends. And a bar is closed if its `__init__` raised.
+        if getattr(self, "_is_iterating", True) or not hasattr(self, "total"):
             return
         error = sys.exc_info()[1]
         if isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):
-            error = None  # the end of what it goes through, or nobody's
+            error = None  # the end of an iteration, not a failure
         self._end(error, was_left=error is None and bool(self.total and self.n < self.total))
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
@@ -104,9 +109,9 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name that it s
         if follower is not None:
             follower.stop()
         if self._loop is not None:
-            self._loop.left() if was_left else self._loop.end(error)
+            self._loop.leave() if was_left else self._loop.end(error)
 
 
 def trange(*args: int, **options: Any) -> tqdm:
-    """``tqdm(range(*args), **options)``"""
+    """Return ``tqdm(range(*args), **options)``."""
     return tqdm(range(*args), **options)

@@ -1,4 +1,4 @@
-"""Follows a bar of tqdm's, as a stage of a run."""
+"""Count what a bar of tqdm counts, as a stage of a run."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dataset_progress import _values as values
-from dataset_progress._counting import stage_name, task
-from dataset_progress._run import Run
+from dataset_progress._iterating import current_task
+from dataset_progress._run import Run, session_of
+from dataset_progress._stages import stage_name
 
 
 def stage_of(bar: Any, desc: object = None) -> str:
-    """The stage that a bar is: what it describes. A bar that is not shown does not keep its ``desc``."""
-    said = getattr(bar, "desc", "") or desc or ""
-    return stage_name(str(said).rstrip(": "))
+    """Return the stage for a bar: its description, or ``desc`` for a hidden bar, which does not keep its own."""
+    description = getattr(bar, "desc", "") or desc or ""
+    return stage_name(str(description).rstrip(": "))
 
 
-class BarCell:
-    """What a bar counts: by its loop, of which the bar itself knows only now and then, or by hand."""
+class BarCounter:
+    """Counts what a bar counts.
+
+    ``in_loop``: the items of the bar's own loop, which the bar itself counts only from time to time.
+    """
 
     def __init__(self, bar: Any) -> None:
         self._bar = weakref.ref(bar)
-        self.looped = 0
+        self.in_loop = 0
         self._done = 0
         self._total: int | None = None
 
     @property
     def is_over(self) -> bool:
-        """Whether the bar is through, or gone, though nobody has closed it."""
+        """Whether the bar is complete or gone, even if nobody has closed it."""
         return self._bar() is None or bool(self.total and self.done >= self.total)
 
     @property
     def done(self) -> int:
         if (bar := self._bar()) is not None:
-            self._done = max(self.looped, values.count(bar.n))
+            self._done = max(self.in_loop, values.count(bar.n))
         return self._done
 
     @property
@@ -44,39 +48,41 @@ class BarCell:
         return self._total
 
 
-class Follower:
-    """Follows one bar until it is stopped."""
+class BarFollower:
+    """Reports one bar as a stage of ``run``, until it is stopped."""
 
     def __init__(self, run: Run, bar: Any, stage: str) -> None:
         self.run = run
+        self._session = session_of(run)
         self._stage = stage
         self.start(bar)
 
     def start(self, bar: Any) -> None:
-        """Count what the bar counts from now on, beside what it has counted before."""
-        self.cell = BarCell(bar)
+        """Count what the bar counts from now on, in addition to what it has counted before."""
+        self.counter = BarCounter(bar)
         self.is_following = True
-        # Two bars of one thread are two: the cell stands for whoever counts in it.
-        self.run._follow(self._stage, self.cell, self.cell)
+        # The counter is its own owner, because two bars of one thread both count.
+        self._session.count(self._stage, self.counter, owner=self.counter)
 
     def stop(self) -> None:
-        """Keep what the bar has counted. Stopping again does nothing."""
+        """Keep what the bar has counted, and stop counting. Repeating it is harmless."""
         self.is_following = False
-        self.run._fold(self._stage, self.cell, self.cell)
+        self._session.counts.remove(self._stage, self.counter, owner=self.counter)
 
-    def hold(self) -> None:
-        """Wait while the run is paused, where that holds up no event loop. Raises `Cancelled`."""
-        if task() is None:
-            self.run.hold()
-        elif self.run._flag.is_up:
-            self.run._must_hold()
+    def check_control(self) -> None:
+        """Wait while the run is paused, unless that would block an event loop. Raises `Cancelled`."""
+        control = self._session.control
+        if current_task() is None:
+            control.wait_while_paused()
+        elif control.is_requested:
+            control.must_wait()
 
-    def through(self, items: Iterable[Any], bar: Any) -> Iterator[Any]:
-        """The items of the bar's loop, each counted when the loop comes back for the next."""
-        cell, flag, done = self.cell, self.run._flag, values.count(bar.n)
+    def iterate(self, items: Iterable[Any], bar: Any) -> Iterator[Any]:
+        """Yield the items of the bar's loop. Each counts as done when the next one is asked for."""
+        counter, control, done = self.counter, self._session.control, values.count(bar.n)
         for item in items:
-            if flag.is_up:
-                self.run.hold()
+            if control.is_requested:
+                control.wait_while_paused()
             yield item
             done += 1
-            cell.looped = done
+            counter.in_loop = done

@@ -1,4 +1,4 @@
-"""Reports the bars that libraries make, without changing the libraries: the methods of tqdm's own bar are wrapped."""
+"""Report the bars that libraries make, without changing the libraries: by wrapping methods of tqdm's own class."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from tqdm.std import tqdm as _std
 
 from dataset_progress._run import Run
 
-from ._bars import Follower, stage_of
+from ._bars import BarFollower, stage_of
 
 WRAPPED = ("__init__", "__iter__", "update", "reset", "close")
+# The attribute of a bar that holds what follows it.
+FOLLOWER = "dataset_progress_follower"
 
 
 class _Capture:
-    """Follows one bar at a time: the outermost. Bars that are opened meanwhile are details of what it counts."""
+    """Follows one bar at a time, the outermost. Bars that open meanwhile are details of what it counts."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._followed: Follower | None = None
+        self._follower: BarFollower | None = None
 
-    def opened(self, bar: Any, desc: object) -> None:
+    def on_opened(self, bar: Any, desc: object) -> None:
         with _lock:
-            if (before := self._followed) is not None and before.is_following:
-                if not before.cell.is_over:
+            if (current := self._follower) is not None and current.is_following:
+                if not current.counter.is_over:
                     return
-                before.stop()
-            self._followed = bar._dataset_progress = Follower(self._run, bar, stage_of(bar, desc))
+                current.stop()
+            self._follower = BarFollower(self._run, bar, stage_of(bar, desc))
+            setattr(bar, FOLLOWER, self._follower)
 
 
 _lock = threading.RLock()
@@ -39,11 +42,13 @@ _captures: list[_Capture] = []
 
 @contextmanager
 def capture_tqdm(dataset: str, **options: Any) -> Iterator[Run]:
-    """Report the bars that are made in the block, by whatever library, each as a stage of one run.
+    """Report the bars that any library makes inside the ``with`` block, each as a stage of one run of ``dataset``.
 
-    One bar is followed at a time: those that are opened while it is, in whatever thread, are details of it. Bars that
-    are not shown (``disable=True``) are counted too. A pause holds the loop at its next item, or `update`, and a
-    cancellation raises `Cancelled` there. ``options`` are those of `Run`.
+    ``options``: those of `Run`. Yields the run.
+
+    One bar is followed at a time. Bars that open meanwhile, in any thread, are details of it. Hidden bars
+    (``disable=True``) are counted too. While the run is paused, the loop waits at its next item or `update`, and
+    `Cancelled` is raised there when it is cancelled.
     """
     with Run(dataset, **options) as run:
         capture = _Capture(run)
@@ -68,63 +73,65 @@ def _unwrap() -> None:
         setattr(_std, name, _originals[name])
 
 
-def _follower(bar: Any) -> Follower | None:
-    """What follows ``bar``; None where it is a detail, ours, or was there before."""
-    follower: Follower | None = getattr(bar, "_dataset_progress", None)
+def _follower_of(bar: Any) -> BarFollower | None:
+    """Return what follows ``bar`` for a capture; None if nothing does."""
+    follower: BarFollower | None = getattr(bar, FOLLOWER, None)
     return follower if follower is not None and follower.is_following else None
 
 
-def _is_ours(bar: Any) -> bool:
-    """Whether it is the drop-in, which reports for itself."""
-    return hasattr(bar, "_follower")
+def _reports_itself(bar: Any) -> bool:
+    """Return whether ``bar`` is the drop-in."""
+    return getattr(bar, "reports_itself", False)
 
 
 def _wrap() -> None:
     _originals.update({name: getattr(_std, name) for name in WRAPPED})
-    begin, go, count, again, close = (_originals[name] for name in WRAPPED)
+    original_init, original_iter, original_update, original_reset, original_close = (
+        _originals[name] for name in WRAPPED
+    )
 
-    def opened(bar: Any, *args: Any, **values: Any) -> None:
-        begin(bar, *args, **values)
-        for capture in () if _is_ours(bar) else _captures[-1:]:
-            capture.opened(bar, values.get("desc", args[1] if len(args) > 1 else None))
+    def init(bar: Any, *args: Any, **options: Any) -> None:
+        original_init(bar, *args, **options)
+        for capture in () if _reports_itself(bar) else _captures[-1:]:
+            capture.on_opened(bar, options.get("desc", args[1] if len(args) > 1 else None))
 
-    def through(bar: Any) -> Iterator[Any]:
-        follower = _follower(bar)
+    def iterate(bar: Any) -> Iterator[Any]:
+        follower = _follower_of(bar)
         try:
-            yield from go(bar) if follower is None else follower.through(go(bar), bar)
+            yield from original_iter(bar) if follower is None else follower.iterate(original_iter(bar), bar)
         finally:
             if follower is not None:
                 follower.stop()
 
-    def counted(bar: Any, n: float | None = 1) -> bool | None:
-        if bar.disable and not _is_ours(bar):
+    def update(bar: Any, n: float | None = 1) -> bool | None:
+        if bar.disable and not _reports_itself(bar):
             bar.n += n or 0
-        told: bool | None = count(bar, n)
-        if (follower := _follower(bar)) is not None:
-            follower.hold()
-        return told
+        was_drawn: bool | None = original_update(bar, n)
+        if (follower := _follower_of(bar)) is not None:
+            follower.check_control()
+        return was_drawn
 
     def reset(bar: Any, total: float | None = None) -> None:
-        if (follower := _follower(bar)) is not None:
+        if (follower := _follower_of(bar)) is not None:
             follower.stop()
-        again(bar, total)
+        original_reset(bar, total)
         if follower is not None:
             follower.start(bar)
 
-    def closed(bar: Any) -> None:
-        if (follower := _follower(bar)) is not None:
+    def close(bar: Any) -> None:
+        if (follower := _follower_of(bar)) is not None:
             follower.stop()
-        close(bar)
+        original_close(bar)
 
-    for name, wrapped in zip(WRAPPED, (opened, through, counted, reset, closed), strict=True):
+    for name, wrapped in zip(WRAPPED, (init, iterate, update, reset, close), strict=True):
         setattr(_std, name, wrapped)
 
 
-def _in_child() -> None:
-    """In a forked process, which may have been forked while another thread held the lock."""
+def _after_fork_in_child() -> None:
+    """Replace the lock, which another thread may have held."""
     global _lock
     _lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,4 +1,4 @@
-"""What `tqdm.auto` has, by the same name: ``from dataset_progress.tqdm.auto import tqdm, trange``."""
+"""A drop-in for `tqdm.auto`: ``from dataset_progress.tqdm.auto import tqdm, trange``."""
 
 from __future__ import annotations
 

@@ -1,0 +1,110 @@
+"""The commands. Each takes the parsed arguments and returns the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, BinaryIO
+
+from dataset_progress import _simulate
+from dataset_progress._api import Api, Server
+from dataset_progress._progress import Progress
+from dataset_progress._run import Run
+from dataset_progress._stages import Stage
+from dataset_progress._watch import Watch
+
+from .terminal import draw_bars, line_of, print_error, print_lines, printable
+
+FAILED = 1
+SERVER_FAILED = 3
+CLOSED_PIPE = "the next program in the pipe has stopped reading"
+CHUNK_BYTES = 1 << 16
+
+
+def report(options: argparse.Namespace) -> int:
+    """Send one report and print the progress that the server answers."""
+    fields = ("state", "stage", "message", "error", "worker", "current", "total", "failed", "skipped", "run")
+    body = {field: value for field in fields if (value := getattr(options, field)) is not None}
+    if options.failure:
+        body["failures"] = [{"item": item, "reason": reason} for item, reason in options.failure]
+    api = Api(Server.find(options.url, options.token))
+    answer = api.request("POST", f"datasets/{options.dataset}/progress", body)
+    print(line_of(Progress.parse(answer.get("progress"))))
+    if (control := answer.get("control")) != "run":
+        print(printable(f"asked to {control}"))
+    return 0
+
+
+def pipe(options: argparse.Namespace) -> int:
+    """Copy standard input to standard output and count it."""
+    unit = "bytes" if options.bytes else "lines"
+    stage = Stage(options.stage, total=options.total, unit=unit)
+    run = Run(options.dataset, stages=[stage], url=options.url, token=options.token, flush_seconds=options.wait)
+    target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    # Closing `target` must end the next program's input before we wait for the last report.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with run:
+        try:
+            with target:
+                done = _copy(run, sys.stdin.buffer, target, count_bytes=options.bytes)
+        except BrokenPipeError:
+            run.close(CLOSED_PIPE)
+            print_error(CLOSED_PIPE)
+            return FAILED
+    print(f"{options.dataset}: {done} {unit}", file=sys.stderr)
+    return 0
+
+
+def _copy(run: Run, source: BinaryIO, target: BinaryIO, *, count_bytes: bool) -> int:
+    """Copy each chunk as soon as it can be read. Return the number of lines or bytes."""
+    done = 0
+    read = getattr(source, "read1", source.read)
+    chunks = iter(lambda: read(CHUNK_BYTES), b"")
+    last = b"\n"
+    for chunk in chunks:
+        run.wait_while_paused()
+        target.write(chunk)
+        target.flush()
+        n = len(chunk) if count_bytes else chunk.count(b"\n")
+        run.advance(n)
+        done, last = done + n, chunk[-1:]
+    if not count_bytes and last != b"\n":  # the last line has no newline
+        run.advance()
+        done += 1
+    return done
+
+
+def simulate(options: argparse.Namespace) -> int:
+    """Report a run that does nothing."""
+    is_acknowledged = _simulate.simulate(
+        options.dataset, items=options.items, seconds=options.seconds, error=options.error, url=options.url,
+        token=options.token, flush_seconds=options.wait,
+    )  # fmt: skip
+    if not is_acknowledged:
+        print_error("the server has not acknowledged the end of the run")
+        return SERVER_FAILED
+    return FAILED if options.error else 0
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Show datasets until all are finished: as bars in a terminal, else as lines."""
+    mode: Any = "websocket" if options.poll is None else "polling"
+    watches = [
+        Watch(dataset_id, mode, options.poll or 2.0, url=options.url, token=options.token)
+        for dataset_id in options.dataset
+    ]
+    try:
+        for each in watches:
+            each.start()
+        if sys.stdout.isatty():
+            draw_bars(watches)
+        else:
+            print_lines(watches)
+    finally:
+        for each in watches:
+            each.stop()
+    for each in watches:
+        if each.error is not None:
+            raise each.error
+    return 0 if all(each.progress and each.progress.state == "ready" for each in watches) else FAILED

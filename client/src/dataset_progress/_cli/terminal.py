@@ -1,0 +1,89 @@
+"""What the commands print: lines, bars and errors. Text of the server is made printable first."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from dataset_progress._progress import Progress
+from dataset_progress._watch import Watch
+
+LINES_SECONDS = 0.2
+BARS_SECONDS = 0.1
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which could move the cursor or worse, by spaces."""
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def print_error(text: str) -> None:
+    """Print a line to standard error."""
+    print(f"dataset-progress: {printable(text)}", file=sys.stderr)
+
+
+def line_of(progress: Progress) -> str:
+    """Describe a progress in one line."""
+    percent = f" {progress.percent:.0f}%" if progress.percent is not None else ""
+    total = f"/{progress.total}" if progress.total else ""
+    text = progress.error or progress.message
+    return printable(f"{progress.dataset_id}: {progress.state}{percent} ({progress.current}{total}) {text}".rstrip())
+
+
+def print_lines(watches: list[Watch]) -> None:
+    """Print a line for each change until all watches are over."""
+    printed: dict[str, str] = {}
+    troubles = _Troubles()
+    while True:
+        running = [each for each in watches if not each.is_over]
+        for each in watches:
+            if each.progress is not None and printed.get(each.dataset_id) != (line := line_of(each.progress)):
+                printed[each.dataset_id] = line
+                print(line, flush=True)
+        for trouble in troubles.new(running):
+            print_error(trouble)
+        if not running:
+            return
+        time.sleep(LINES_SECONDS)
+
+
+def draw_bars(watches: list[Watch]) -> None:
+    """Draw a bar for each watch until all are over. Prints lines if the package ``rich`` is not installed."""
+    try:
+        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress as Bars
+    except ImportError:
+        print_lines(watches)
+        return
+    columns = [
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    ]  # fmt: skip
+    troubles = _Troubles()
+    with Bars(*columns, TimeElapsedColumn()) as bars:
+        tasks = {each.dataset_id: bars.add_task(each.dataset_id, total=100, text="") for each in watches}
+        while True:
+            running = [each for each in watches if not each.is_over]
+            for each in watches:
+                if (progress := each.progress) is not None:
+                    text = printable((progress.error or progress.message or progress.state)[:60])
+                    bars.update(tasks[each.dataset_id], completed=progress.percent or 0, text=text)
+            for trouble in troubles.new(running):
+                bars.console.print(trouble, markup=False, style="yellow")
+            if not running:
+                return
+            time.sleep(BARS_SECONDS)
+
+
+class _Troubles:
+    """Tells each time that a dataset cannot be reached once, until it can be reached again."""
+
+    def __init__(self) -> None:
+        self._shown: set[str] = set()
+
+    def new(self, watches: list[Watch]) -> list[str]:
+        """Return a line for each dataset that has not been told."""
+        current = {each.dataset_id: each.trouble for each in watches if each.trouble is not None}
+        new = [f"{name}: {trouble} (trying again)" for name, trouble in current.items() if name not in self._shown]
+        self._shown = set(current)
+        return new

@@ -1,0 +1,57 @@
+"""What people ask of the job: to run, to pause or to cancel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from ._errors import Cancelled
+
+# A pause ends if the server has not answered for this long: it could not pass on Resume either.
+MAX_UNCONFIRMED_PAUSE_SECONDS = 60.0
+POLL_SECONDS = 0.1
+
+
+class Control:
+    """The last control that the server answered. The sender's thread writes it, loops read it.
+
+    ``is_requested``: whether a pause or a cancellation is requested. A loop reads it for each item, so it is a plain
+    attribute. It is never set if the job does not obey.
+    """
+
+    __slots__ = ("_action", "_clock", "_confirmed_at", "_dataset_id", "_obeys", "is_requested")
+
+    def __init__(self, dataset_id: str, clock: Callable[[], float], *, obeys: bool) -> None:
+        self._dataset_id = dataset_id
+        self._clock = clock
+        self._obeys = obeys
+        self._action = "run"
+        self._confirmed_at = clock()
+        self.is_requested = False
+
+    @property
+    def is_paused(self) -> bool:
+        return self._action == "pause"
+
+    def update(self, action: str) -> None:
+        """Set the control to ``run``, ``pause`` or ``cancel``, as the server has just answered."""
+        self._action = action
+        self._confirmed_at = self._clock()
+        self.is_requested = self._obeys and action in ("pause", "cancel")
+
+    def end_pause(self) -> None:
+        """Let a paused job continue, because nobody could tell it to resume any more."""
+        if self.is_paused:
+            self._action = "run"
+            self.is_requested = False
+
+    def must_wait(self) -> bool:
+        """Return whether the job has to wait now. Raises `Cancelled`."""
+        if self._action == "cancel":
+            raise Cancelled(f"The run of {self._dataset_id} was cancelled.")
+        return self.is_paused and self._clock() - self._confirmed_at < MAX_UNCONFIRMED_PAUSE_SECONDS
+
+    def wait_while_paused(self) -> None:
+        """Block while the run is paused. Raises `Cancelled`."""
+        while self.is_requested and self.must_wait():
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,47 @@
+"""`Progress`, the state of a dataset as programs read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._errors import Unreachable
+
+__all__ = ["Progress"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The progress of a dataset at one moment.
+
+    ``state``: ``pending``, ``indexing``, ``embedding``, ``ready`` or ``error``. ``current``, ``total``: items of the
+    stage under way; a total of 0 is unknown. ``percent``: of the whole run, 0..100, None if unknown. ``version``: grows
+    with every change. ``details``: the whole `DatasetProgress` object of the API.
+    """
+
+    dataset_id: str
+    state: str = "pending"
+    current: int = 0
+    total: int = 0
+    message: str = ""
+    error: str | None = None
+    percent: float | None = None
+    version: int = 0
+    details: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the dataset is ready or has failed."""
+        return self.state in ("ready", "error")
+
+    @classmethod
+    def parse(cls, answer: Any) -> Progress:
+        """Parse a `DatasetProgress` object. Raises `Unreachable` if ``answer`` is none."""
+        try:
+            return cls(
+                dataset_id=str(answer["dataset_id"]), state=str(answer["state"]), current=int(answer["current"]),
+                total=int(answer["total"]), message=str(answer["message"]), error=answer["error"],
+                percent=answer.get("percent"), version=int(answer["version"]), details=answer,
+            )  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unreachable(f"the server does not answer as Dataset Progress does: {error!r}") from error

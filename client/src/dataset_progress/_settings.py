@@ -1,0 +1,92 @@
+"""The settings of a run: from arguments, the environment and defaults. What is wrong in them is logged, not raised."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from . import _values as values
+from ._api import Server, logger
+from ._stages import STATES, Stage, plan
+
+FLUSH_SECONDS = 2.0
+MAX_FLUSH_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What all processes of a run have in common.
+
+    ``stages``: the plan, in the form of the API. ``server``: without a ``url`` if nothing is to be reported.
+    ``key``: the idempotency key by which processes find the run.
+    """
+
+    dataset_id: str
+    stages: list[dict[str, Any]]
+    server: Server
+    key: str
+    obeys: bool
+    flush_seconds: float
+
+    @classmethod
+    def resolve(
+        cls,
+        dataset_id: str,
+        *,
+        stages: Sequence[Stage | str],
+        key: str | int | None,
+        obey: bool,
+        url: str | None,
+        token: str | None,
+        flush_seconds: float | None,
+    ) -> RunSettings:
+        """Complete the arguments of `Run`."""
+        return cls(
+            dataset_id=dataset_id,
+            stages=plan(stages),
+            server=_server(dataset_id, url, token),
+            key=values.identifier(secrets.token_hex(16) if key is None else key),
+            obeys=obey,
+            flush_seconds=_flush_seconds(flush_seconds),
+        )
+
+    @property
+    def first_stage(self) -> str:
+        name: str = self.stages[0]["name"] if self.stages else STATES[0]
+        return name
+
+
+def _server(dataset_id: str, url: str | None, token: str | None) -> Server:
+    server = Server.find(url, token)
+    if not server.url:
+        _log_no_address()
+        return server
+    try:
+        values.dataset_id(dataset_id)
+    except ValueError as error:
+        logger.warning("progress is not reported: %s", error)
+        return Server("", "")
+    return server
+
+
+def _flush_seconds(value: float | None) -> float:
+    given = os.environ.get("DATASET_PROGRESS_FLUSH_SECONDS", "") if value is None else value
+    try:
+        seconds = float(given) if given != "" else FLUSH_SECONDS
+        if math.isnan(seconds):
+            raise ValueError
+    except (TypeError, ValueError):
+        logger.warning("flush_seconds=%s is not a number; using %g", given, FLUSH_SECONDS)
+        return FLUSH_SECONDS
+    return min(max(seconds, 0.0), MAX_FLUSH_SECONDS)
+
+
+@cache
+def _log_no_address() -> None:
+    """Logged once in a process."""
+    logger.debug("progress is not reported: DATASET_PROGRESS_URL is not set")

@@ -1,0 +1,160 @@
+"""Follow a dataset on the server: over a WebSocket, or by polling where there is none."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from ._api import Api, logger
+from ._errors import ProgressError, Refused, Unreachable
+from ._inherit import delay_forks
+from ._progress import Progress
+
+# After so many failed attempts to open a socket in a row, poll; then try the socket again this often.
+MAX_SOCKET_ATTEMPTS = 5
+SOCKET_RETRY_SECONDS = 30.0
+MAX_BACKOFF_SECONDS = 30.0
+# How often a silent socket is left to see whether to stop.
+RECEIVE_SECONDS = 0.25
+
+
+class Watcher:
+    """Calls ``on_progress`` with each state of a dataset until it is finished or ``stopped`` is set. None is older than
+    the one before.
+
+    ``on_trouble`` is called with each failure to reach the server, and with None once the server answers. ``mode``:
+    ``websocket``, which becomes ``polling`` if the package ``websockets`` is not installed.
+    """
+
+    def __init__(
+        self,
+        dataset_id: str,
+        api: Api,
+        *,
+        mode: Literal["websocket", "polling"],
+        polling_interval: float,
+        max_failures: int,
+        stopped: threading.Event,
+        on_progress: Callable[[Progress], None],
+        on_trouble: Callable[[ProgressError | None], None],
+    ) -> None:
+        self.mode = mode
+        self._dataset_id = dataset_id
+        self._api = api
+        self._polling_interval = polling_interval
+        self._max_failures = max_failures
+        self._stopped = stopped
+        self._on_progress = on_progress
+        self._on_trouble = on_trouble
+        self._newest: Progress | None = None
+        self._socket_attempts = 0  # failed in a row
+        self._failed_requests = 0  # in a row
+
+    def run(self) -> None:
+        """Follow the dataset. Raises `Refused`, or the last error after ``max_failures`` failed requests in a row."""
+        try:
+            if self.mode == "websocket":
+                self._follow_socket()
+            else:
+                self._poll(None)
+        finally:
+            self._api.close()
+
+    def _is_done(self) -> bool:
+        return self._stopped.is_set() or (self._newest is not None and self._newest.is_finished)
+
+    def _receive(self, answer: Any) -> None:
+        progress = Progress.parse(answer)
+        self._failed_requests = 0
+        self._on_trouble(None)
+        if self._newest is None or progress.version >= self._newest.version:
+            self._newest = progress
+            self._on_progress(progress)
+
+    # --- Polling -----------------------------------------------------------------------------------------------------
+
+    def _poll(self, seconds: float | None) -> None:
+        """Poll until done, or for ``seconds``."""
+        end = None if seconds is None else time.monotonic() + seconds
+        while not self._is_done():
+            retry_after = 0.0
+            try:
+                self._receive(self._api.progress(self._dataset_id))
+            except ProgressError as error:
+                if isinstance(error, Refused):
+                    if error.status in (401, 403, 404):
+                        raise
+                    retry_after = error.retry_after
+                self._on_failed_request(error)
+            if self._is_done() or (end is not None and time.monotonic() >= end):
+                return
+            backoff = min(self._polling_interval * 2 ** min(self._failed_requests, 10), MAX_BACKOFF_SECONDS)
+            self._stopped.wait(max(self._polling_interval, backoff, retry_after))
+
+    def _on_failed_request(self, error: ProgressError) -> None:
+        self._on_trouble(error)
+        self._failed_requests += 1
+        if self._failed_requests >= self._max_failures:
+            raise error
+
+    # --- WebSocket ---------------------------------------------------------------------------------------------------
+
+    def _follow_socket(self) -> None:
+        while not self._is_done():
+            try:
+                self._listen()
+            except Unreachable as error:
+                self._socket_attempts += 1
+                self._on_trouble(error)
+                logger.debug("the WebSocket of %s failed: %s", self._dataset_id, error)
+            if self._is_done():
+                return
+            if self._socket_attempts >= MAX_SOCKET_ATTEMPTS:
+                self._poll(SOCKET_RETRY_SECONDS)
+                self._socket_attempts -= 1  # for one attempt before it polls again
+            else:
+                self._stopped.wait(random.uniform(0, 0.2 * 2**self._socket_attempts))  # noqa: S311 -- jitter
+
+    def _listen(self) -> None:
+        """Receive from a new socket until it closes. Raises `Refused`, and `Unreachable` if there is none."""
+        try:
+            with delay_forks():
+                from websockets.exceptions import ConnectionClosed, WebSocketException
+                from websockets.sync.client import connect
+        except ImportError:
+            self.mode = "polling"
+            logger.info("polling, because websockets is missing: pip install 'dataset-progress[websocket]'")
+            return self._poll(None)
+        server = self._api.server
+        address = f"ws{server.url.removeprefix('http')}/api/datasets/{self._dataset_id}/progress/ws"
+        headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
+        try:
+            with delay_forks():
+                socket = connect(address, additional_headers=headers, open_timeout=10, close_timeout=1)
+            with socket:
+                socket.send(json.dumps({"type": "subscribe", "dataset_id": self._dataset_id}))
+                while not self._is_done():
+                    try:
+                        self._on_message(json.loads(socket.recv(timeout=RECEIVE_SECONDS)))
+                    except TimeoutError:  # noqa: PERF203 -- no more often than every `RECEIVE_SECONDS`
+                        continue
+        except ConnectionClosed as closed:
+            if closed.rcvd is not None and closed.rcvd.code == 4404:
+                self._api.progress(self._dataset_id)  # raises why: unknown, or not visible with this token
+            raise Unreachable(str(closed)) from closed
+        except (WebSocketException, OSError, ValueError) as error:
+            raise Unreachable(f"{type(error).__name__}: {error}") from error
+        return None
+
+    def _on_message(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            raise Unreachable("a message of the WebSocket is not a JSON object")
+        if message.get("type") == "progress_update":
+            self._receive(message.get("payload"))
+            self._socket_attempts = 0
+        elif message.get("type") == "error":
+            logger.debug("the server sent an error: %s", message.get("message"))
