@@ -9,7 +9,7 @@ import pytest
 from dataset_progress import Run, Stage
 from dataset_progress._run import session_of
 
-from apps.progress.models import Share
+from apps.progress.models import WorkerShare
 
 from .conftest import shown, until
 
@@ -47,7 +47,7 @@ def test_keys_and_workers_may_be_numbers() -> None:
         with Run("cats", key=7, worker=worker, finish=False) as run:
             run.advance(10)
     until(lambda progress: progress.current == 20)
-    assert sorted(Share.objects.values_list("worker", flat=True)) == ["0", "1"]
+    assert sorted(WorkerShare.objects.values_list("worker", flat=True)) == ["0", "1"]
 
 
 def test_threads_that_are_gone_leave_nothing_behind() -> None:
@@ -57,4 +57,4 @@ def test_threads_that_are_gone_leave_nothing_behind() -> None:
             thread.start()
             thread.join()
         assert len(session_of(run).counts.shares["indexing"].counters) < 10
-    assert Share.objects.get().current == 200
+    assert WorkerShare.objects.get().current == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from apps.progress.models import Share
+from apps.progress.models import WorkerShare
 
 from .conftest import WORK, program, shown
 
@@ -64,7 +64,7 @@ with Run("cats") as run, multiprocessing.get_context("fork").Pool(2, RUN.append,
     ended = program(WORK + code)
     assert ended.returncode == 0, ended.stderr
     assert shown().state == "ready"
-    assert sum(Share.objects.values_list("current", flat=True)) == 200
+    assert sum(WorkerShare.objects.values_list("current", flat=True)) == 200
 
 
 @pytest.mark.parametrize("middle", ["a count", "the last word"])
@@ -95,7 +95,7 @@ with Run("cats", flush_seconds=10) as run:
 """
     ended = program(WORK + code.replace("MIDDLE", repr(middle)))
     assert ended.returncode == 0, ended.stderr
-    assert Share.objects.get(worker__gt="").current == 5
+    assert WorkerShare.objects.get(worker__gt="").current == 5
 
 
 def test_a_process_is_terminated_even_if_the_signal_does_not_reach_the_thread_that_waits() -> None:
@@ -117,7 +117,7 @@ with Run("cats", flush_seconds=10) as run:
 """
     ended = program(WORK + code)
     assert ended.returncode == 0, ended.stderr
-    assert Share.objects.get(worker__gt="").current == 5
+    assert WorkerShare.objects.get(worker__gt="").current == 5
 
 
 @pytest.mark.parametrize("end", ["terminated", "an exception"])

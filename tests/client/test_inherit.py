@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dataset_progress import Run
 
-from apps.progress.models import Share
+from apps.progress.models import WorkerShare
 
 from .conftest import WORK, program, script, shown, until
 from .test_harmless import bad_server
@@ -54,7 +54,7 @@ assert given == [0.5], given
     ended = program(WORK + code)
     assert ended.returncode == 0, ended.stderr
     assert shown().state == "ready"
-    assert sum(Share.objects.values_list("current", flat=True)) == 200
+    assert sum(WorkerShare.objects.values_list("current", flat=True)) == 200
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
