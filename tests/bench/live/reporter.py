@@ -1,8 +1,8 @@
 """Reports at a steady rate: ``database DATASET_PK RATE`` or ``socket URL RATE``.
 
-Each report carries the moment at which it is written. Into the database it goes with the three statements that a batch
-of reports comes down to, and rings like any other: the verbs themselves are measured elsewhere, and at a thousand a
-second they would leave the server no processor.
+Each report carries the moment at which it is written. Into the database it goes with the three statements of a batch
+of reports, and is announced like any other. The verbs of `services` are measured by `bench-ingest`; a thousand of them
+a second would leave the server no processor time.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def into_database(dataset_pk: int) -> Iterator[Report]:
     head = Head.objects.get(dataset=dataset_pk)
     stage = Stage.objects.get(run=head.run_id)
 
-    before = head.version  # of the last reporter, whose watchers may still be there
+    before = head.version  # an earlier reporter's, whose watchers may still be there
 
     def report(number: int) -> None:
         version = before + number
@@ -88,7 +88,7 @@ def main() -> None:
             ahead = began + number / rate - time.monotonic()
             if ahead > 0:
                 time.sleep(ahead)
-            elif ahead < -1:  # it cannot be kept up: do not make up for it in a burst
+            elif ahead < -1:  # the rate is too high: do not catch up in a burst
                 began -= ahead
 
 

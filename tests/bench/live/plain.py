@@ -1,5 +1,6 @@
-"""The peer: progress over Channels as its tutorial teaches it. A consumer for each client, all of them in one group,
-and a `group_send` for each report. Reports come in over a WebSocket of their own.
+"""The peer: progress over Channels as its tutorial teaches it. Reports come in over a WebSocket of their own.
+
+Each client has a consumer, all consumers are in one group, and each report is a `group_send`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ settings.configure(SECRET_KEY="bench", CHANNEL_LAYERS={"default": {"BACKEND": "c
 django.setup()
 
 
-class Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
+class Watching(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     async def connect(self) -> None:
         await self.channel_layer.group_add("dataset", self.channel_name)
         await self.accept()
@@ -30,7 +31,7 @@ class Watching(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.send(text_data=json.dumps(event["payload"], separators=(",", ":")))
 
 
-class Reporting(AsyncWebsocketConsumer):  # type: ignore[misc]
+class Reporting(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         payload = json.loads(text_data or "{}")
         await self.channel_layer.group_send("dataset", {"type": "progress", "payload": payload})

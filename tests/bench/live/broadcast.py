@@ -1,4 +1,4 @@
-"""The other peer: a bare `websockets` server that broadcasts each report, with nothing of Django. ``PORT``."""
+"""The other peer: a bare `websockets` server that broadcasts each report, without Django. Its argument is the port."""
 
 from __future__ import annotations
 
