@@ -1,8 +1,9 @@
 # make demo    set up, start everything on this machine, process a folder of images
 # make test    set up, run every test
+# make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test check bench bench-pipeline bench-live bench-ingest bench-client css docs lock shots clean
+.PHONY: demo test js check bench bench-pipeline bench-live bench-ingest bench-client css docs lock shots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -14,7 +15,14 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.test
 	@scripts/install-programs
+	@scripts/test-js
 	@$(PYTHON) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
+
+# The types of the pages' script, and its tests. Needs Node 20 or newer.
+js:
+	@cd apps/theme/static_src && { [ node_modules/.package-lock.json -nt package-lock.json ] || npm ci --silent --no-audit --no-fund; }
+	@apps/theme/static_src/node_modules/.bin/tsc --project .
+	@scripts/test-js
 
 check: $(VENV)/.test
 	@scripts/check

@@ -202,7 +202,7 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "progress_site.static_files.StaticFilesStorage"},
 }
 # Keep each file once, under its hashed name. Source maps are large and no page loads them, so they stay uncompressed.
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True

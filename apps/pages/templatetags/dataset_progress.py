@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from django import template
-from django.conf import settings
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -105,9 +104,3 @@ def file_size(count: int) -> str:
 def count(number: int, noun: str) -> str:
     """Render a number with its noun, which is given in the plural."""
     return words.plural(number, noun)
-
-
-@register.simple_tag
-def poll_milliseconds() -> int:
-    """How often a page asks where it can have no WebSocket."""
-    return round(settings.BAR_POLL_SECONDS * 1000)

@@ -1,0 +1,123 @@
+/** Connects what a page shows with its server: makes its link of the page's addresses, and shows how it is kept in step. */
+
+import { DatasetPage } from "./dataset_page.js";
+import { AT_ONCE, byId, htmx } from "./dom.js";
+import { readFrame } from "./frames.js";
+import { Link } from "./link.js";
+import { ListPage } from "./list_page.js";
+import { SpacedFetch } from "./spaced_fetch.js";
+import { browserClock } from "./timer.js";
+
+/**
+ * What is kept in step.
+ *
+ * @typedef {object} View
+ * @property {string} socketAddress
+ * @property {string} stateAddress where its state is asked for
+ * @property {boolean} isResting whether nothing is under way
+ * @property {(html: string) => boolean} show show an answer from there, unless something newer is shown. Returns whether
+ *   it is one, and not a page that a proxy has put in its place
+ * @property {(frame: import("./frames.js").Frame) => boolean} accept look at a frame. Returns whether to swap it in
+ * @property {() => void} catchUp ask for what depends on what is shown now
+ * @property {() => void} rest ask for nothing more
+ */
+
+/**
+ * What a view may use.
+ *
+ * @typedef {object} Tools
+ * @property {import("./timer.js").Clock} clock
+ * @property {{ask: () => Promise<import("./poller.js").Answer>, readdress: () => void}} link
+ * @property {(options: {fetch: () => Promise<boolean>, onAskedAgain: () => void, apart: number}) => SpacedFetch} space
+ */
+
+const MISSING = [403, 404];
+const LONGEST_REQUEST = 30_000;
+const PUSHED = { ...AT_ONCE, swapStyle: "none" }; // its fragments find their places themselves
+
+export class Connection {
+  #heardAt = Date.now();
+
+  /**
+   * @param {HTMLElement} root the element #live: it has the addresses, and the numbers that the server knows
+   * @param {() => void} onReachable
+   */
+  constructor(root, onReachable) {
+    const data = root.dataset;
+    const common = { clock: browserClock, random: Math.random };
+    this.root = root;
+    this.link = new Link({
+      ...common,
+      attempts: Number(data.wsAttempts),
+      interval: Number(data.pollMs),
+      silence: Number(data.silenceMs),
+      closeCodes: { missing: Number(data.closeMissing), full: Number(data.closeFull) },
+      openSocket: () => new WebSocket(new URL(this.view.socketAddress, location.href.replace(/^http/, "ws"))),
+      ask: (signal) => this.#ask(signal),
+      isResting: () => this.view.isResting,
+      onMessage: (message) => this.#onMessage(message),
+      onStatus: (status) => this.#showStatus(status),
+      onReachable,
+    });
+    /** @type {Tools} */
+    const tools = {
+      clock: browserClock,
+      link: this.link,
+      space: (options) => new SpacedFetch({ ...common, ...options, perWatcher: Number(data.watcherMs) }),
+    };
+    /** @type {View} */
+    this.view = data.bar ? new DatasetPage(root, tools) : new ListPage(root, tools);
+  }
+
+  /** @param {{isStale: boolean}} options */
+  start(options) {
+    this.link.start(options);
+  }
+
+  stop() {
+    this.link.stop();
+    this.view.rest();
+  }
+
+  /** @param {AbortSignal} signal @returns {Promise<import("./poller.js").Answer>} */
+  async #ask(signal) {
+    const response = await fetch(this.view.stateAddress, {
+      headers: { "HX-Request": "true" },
+      cache: "no-store",
+      signal: "any" in AbortSignal ? AbortSignal.any([signal, AbortSignal.timeout(LONGEST_REQUEST)]) : signal,
+    });
+    if (MISSING.includes(response.status)) return "missing";
+    if (!response.ok) return "failed";
+    if (response.status === 200) {
+      const html = await response.text();
+      if (signal.aborted || !this.view.show(html)) return "failed";
+    }
+    this.view.catchUp();
+    this.#heardAt = Date.now();
+    return "answered";
+  }
+
+  /** @param {string} message */
+  #onMessage(message) {
+    this.#heardAt = Date.now();
+    const frame = readFrame(message);
+    if (frame.notice === "keepalive") this.view.catchUp();
+    else if (this.view.accept(frame)) htmx.swap(this.root, frame.html, PUSHED);
+  }
+
+  /** @param {import("./link.js").Status} status */
+  #showStatus(status) {
+    const place = byId("connection");
+    const text = {
+      live: "● Live",
+      connecting: "○ Connecting",
+      reconnecting: "○ Reconnecting",
+      asking: `○ Asking every ${Number(this.root.dataset.pollMs) / 1000} s`,
+      offline: `× Offline since ${new Date(this.#heardAt).toLocaleTimeString()}`,
+      gone: "× This dataset is not here any more",
+    }[status];
+    if (!place || place.textContent === text) return;
+    place.textContent = text;
+    place.hidden = false;
+  }
+}

@@ -1,0 +1,264 @@
+/**
+ * Keeps something that a server shows in step with it: by a WebSocket, and where none speaks by asking.
+ *
+ * It knows no page. What opens sockets, asks and tells the time is passed in; what it learns goes out by callbacks. This
+ * module carries out the effects that `transitions.js` names. docs/live.md draws the states.
+ */
+
+import { Poller } from "./poller.js";
+import { doubled, fullJitter, roughly, Timer } from "./timer.js";
+import { findTransition } from "./transitions.js";
+
+/**
+ * What a link uses of a `WebSocket`.
+ *
+ * @typedef {object} Socket
+ * @property {((event: any) => void) | null} onmessage its event has `data`
+ * @property {((event: any) => void) | null} onclose its event has the `code`
+ * @property {() => void} close
+ */
+
+/** How the state is kept in step, for people to see. @typedef {"live" | "connecting" | "reconnecting" | "asking" | "offline" | "gone"} Status */
+
+/**
+ * @typedef {object} Options
+ * @property {number} attempts how often in a row a socket is tried before the link polls
+ * @property {number} interval milliseconds between two questions of a link that polls
+ * @property {number} silence milliseconds without a message after which a socket counts as disconnected
+ * @property {{missing: number, full: number}} closeCodes with which the server says that what is watched does not exist,
+ *   or that it takes no more sockets
+ * @property {() => Socket} openSocket
+ * @property {(signal: AbortSignal) => Promise<import("./poller.js").Answer>} ask ask for the state once, and show it
+ * @property {() => boolean} isResting whether nothing is under way, so that polling may be slower
+ * @property {(message: string) => void} onMessage
+ * @property {(status: Status) => void} onStatus
+ * @property {() => void} onReachable the server answers: what waits because of earlier failures need not wait
+ * @property {import("./timer.js").Clock} clock
+ * @property {import("./timer.js").Random} random
+ */
+
+const LONGEST_OPENING = 6_000; // the server says something as soon as a socket is open
+const FIRST_RETRY = 500;
+const FIRST_LOOK = 2_000;
+const LONGEST_WAIT = 30_000;
+
+export class Link {
+  #options;
+  #poller;
+  #openTimer;
+  #silenceTimer;
+  #retryTimer;
+  #lookTimer;
+  /** @type {import("./transitions.js").State} */
+  #state = "idle";
+  #wasGone = false; // when it was stopped
+  /** @type {Socket | undefined} open or being opened */
+  #socket;
+  #heardAt = 0; // when the socket has last said something
+  #failures = 0; // of sockets, in a row
+  #looks = 0; // in vain, in a row
+  #isLooking = false;
+  #requests = new AbortController(); // aborted when the link stops
+
+  /** @param {Options} options */
+  constructor(options) {
+    const { clock } = options;
+    this.#options = options;
+    this.#poller = new Poller({
+      ...options,
+      ask: () => this.ask(),
+      onAnswer: (answer, isBack) => this.#onPolled(answer, isBack),
+    });
+    this.#openTimer = new Timer(clock, () => this.#onLost("closed"));
+    this.#silenceTimer = new Timer(clock, () => this.#checkSilence());
+    this.#retryTimer = new Timer(clock, () => this.#dispatch("due"));
+    this.#lookTimer = new Timer(clock, () => this.#dispatch("look due"));
+  }
+
+  get state() {
+    return this.#state;
+  }
+
+  /** @param {{isStale: boolean}} options whether what is shown may be old: then it is asked for at once */
+  start({ isStale }) {
+    if (this.#state !== "idle") return;
+    this.#requests = new AbortController();
+    this.#dispatch("start");
+    if (isStale && this.state === "connecting") void this.ask();
+  }
+
+  /** Rest: no socket, no timer, and answers that are under way are ignored. */
+  stop() {
+    this.#wasGone = this.#state === "gone" || (this.#state === "idle" && this.#wasGone);
+    this.#dispatch("stop");
+    this.#isLooking = false;
+    this.#requests.abort();
+  }
+
+  /** The socket has another address now. */
+  readdress() {
+    this.#dispatch("readdress");
+  }
+
+  /** Something else says that what is watched is missing. Ask whether that is so. */
+  suspect() {
+    this.#dispatch("suspect");
+  }
+
+  /** The browser says that it has no network. The server may be on this machine all the same, so ask. */
+  async verifyConnection() {
+    const { signal } = this.#requests;
+    if (this.#state !== "live" || (await this.ask()) !== "failed") return;
+    if (this.#state === "live" && !signal.aborted) this.#onLost("closed");
+  }
+
+  /** Ask for the state once. @returns {Promise<import("./poller.js").Answer>} */
+  async ask() {
+    const { signal } = this.#requests;
+    /** @type {import("./poller.js").Answer} */
+    let answer = "failed";
+    try {
+      answer = await this.#options.ask(signal);
+    } catch {
+      // No answer is a failed one.
+    }
+    if (signal.aborted) return "failed";
+    if (answer === "answered") this.#tell();
+    else if (answer === "failed" && this.#state !== "live") this.#options.onStatus("offline");
+    return answer;
+  }
+
+  // --- What happens ----------------------------------------------------------------------------------------------------
+
+  /** @param {import("./transitions.js").Event} event */
+  #dispatch(event) {
+    const transition = findTransition(this.#state, event, (condition) => this.#conditions[condition]());
+    if (!transition) return;
+    this.#state = transition.to;
+    for (const effect of transition.effects) this.#effects[effect]();
+  }
+
+  /** @param {string} message */
+  #onMessage(message) {
+    this.#heardAt = this.#options.clock.now();
+    this.#dispatch("message");
+    this.#options.onMessage(message);
+  }
+
+  /** @param {number} code */
+  #onClose(code) {
+    const { closeCodes } = this.#options;
+    this.#onLost(code === closeCodes.missing ? "denied" : "closed", code === closeCodes.full);
+  }
+
+  /** @param {"closed" | "denied" | "silent"} event @param {boolean} isFull whether trying again is in vain */
+  #onLost(event, isFull = false) {
+    this.#failures = isFull ? this.#options.attempts : this.#failures + 1;
+    this.#dispatch(event);
+  }
+
+  /** A half-open connection fires no close event, so treat silence as a disconnect. */
+  #checkSilence() {
+    const { clock, silence } = this.#options;
+    const left = this.#heardAt + silence - clock.now();
+    if (left > 0) this.#silenceTimer.start(left);
+    else this.#onLost("silent");
+  }
+
+  /** @param {import("./poller.js").Answer} answer @param {boolean} isBack */
+  #onPolled(answer, isBack) {
+    if (answer === "missing") this.#dispatch("missing");
+    if (!isBack) return;
+    this.#options.onReachable();
+    this.#dispatch("back");
+  }
+
+  /** Ask whether what is watched is there. A socket that speaks meanwhile goes on. */
+  async #look() {
+    if (this.#isLooking) return;
+    const { signal } = this.#requests;
+    this.#lookTimer.stop();
+    this.#isLooking = true;
+    const answer = await this.ask();
+    if (signal.aborted) return;
+    this.#isLooking = false;
+    if (answer === "answered") {
+      this.#looks = 0;
+      this.#options.onReachable();
+    }
+    this.#dispatch(answer === "missing" ? "absent" : "present");
+  }
+
+  #tell() {
+    const { attempts, onStatus } = this.#options;
+    if (this.#state === "live") onStatus("live");
+    else if (this.#failures >= attempts) onStatus("asking");
+    else if (this.#failures) onStatus("reconnecting");
+    else if (this.#poller.isOn) onStatus("connecting");
+  }
+
+  // --- The words of the table ------------------------------------------------------------------------------------------
+
+  /** @type {Record<import("./transitions.js").Condition, () => boolean>} */
+  #conditions = {
+    "was gone": () => this.#wasGone,
+    "attempts left": () => this.#failures < this.#options.attempts,
+    asking: () => this.#poller.isOn,
+    opening: () => this.#socket !== undefined,
+  };
+
+  /** @type {Record<import("./transitions.js").Effect, () => void>} */
+  #effects = {
+    openSocket: () => {
+      this.#effects.closeSocket();
+      this.#retryTimer.stop();
+      this.#openTimer.start(LONGEST_OPENING);
+      const socket = (this.#socket = this.#options.openSocket());
+      socket.onmessage = ({ data }) => this.#onMessage(data);
+      socket.onclose = ({ code }) => this.#onClose(code);
+    },
+    closeSocket: () => {
+      const socket = this.#socket;
+      this.#openTimer.stop();
+      this.#silenceTimer.stop();
+      this.#socket = undefined;
+      if (!socket) return;
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+    },
+    noteLive: () => {
+      this.#failures = 0;
+      this.#openTimer.stop();
+      this.#retryTimer.stop();
+      this.#silenceTimer.start(this.#options.silence);
+      this.#options.onReachable();
+    },
+    noteGone: () => {
+      this.#failures ||= 1; // should it come back, there is no socket
+      this.#options.onStatus("gone");
+    },
+    retryLater: () => {
+      const { attempts, random } = this.#options;
+      const isTrying = this.#failures < attempts;
+      this.#retryTimer.start(isTrying ? fullJitter(FIRST_RETRY, this.#failures, random) : roughly(LONGEST_WAIT, random));
+    },
+    retrySoon: () => this.#retryTimer.start(this.#options.random() * LONGEST_OPENING),
+    askNow: () => this.#poller.start(),
+    askSoon: () => this.#poller.startSoon(),
+    stopAsking: () => this.#poller.stop(),
+    look: () => void this.#look(),
+    lookLater: () => {
+      this.#lookTimer.start(roughly(doubled(FIRST_LOOK, this.#looks, LONGEST_WAIT), this.#options.random));
+      this.#looks += 1;
+    },
+    rest: () => {
+      this.#poller.stop();
+      this.#retryTimer.stop();
+      this.#lookTimer.stop();
+      this.#effects.closeSocket();
+    },
+    tell: () => {
+      if (!this.#poller.errors) this.#tell(); // else "offline" stays, until something is heard
+    },
+  };
+}

@@ -1,0 +1,67 @@
+/** Asks for the state again and again, less often while the answers are errors. */
+
+import { doubled, roughly, Timer } from "./timer.js";
+
+/** @typedef {"answered" | "missing" | "failed"} Answer */
+
+const LONGEST_WAIT = 30_000;
+const RESTING_INTERVAL = 4_000;
+
+export class Poller {
+  #options;
+  #timer;
+  /** @type {object | undefined} the loop that runs: the late answer to a stopped one must not continue the next */
+  #loop;
+
+  /**
+   * @param {object} options
+   * @param {number} options.interval milliseconds between two questions
+   * @param {() => boolean} options.isResting whether nothing is under way: then it asks less often
+   * @param {() => Promise<Answer>} options.ask
+   * @param {(answer: Answer, isBack: boolean) => void} options.onAnswer may stop the poller. `isBack`: this is the first
+   *   answer after failures
+   * @param {import("./timer.js").Clock} options.clock
+   * @param {import("./timer.js").Random} options.random
+   */
+  constructor(options) {
+    this.#options = options;
+    this.#timer = new Timer(options.clock, () => void this.#ask());
+    this.errors = 0; // since the last answer
+  }
+
+  get isOn() {
+    return this.#loop !== undefined;
+  }
+
+  /** Start within an interval, at a random moment: a server that stops closes all its sockets at once. */
+  startSoon() {
+    const { interval, random } = this.#options;
+    if (!this.isOn && !this.#timer.isPending) this.#timer.start((interval * (1 + random())) / 2);
+  }
+
+  /** Ask at once, and then again and again. */
+  start() {
+    if (this.isOn) return;
+    this.#timer.stop();
+    void this.#ask();
+  }
+
+  stop() {
+    this.#timer.stop();
+    this.#loop = undefined;
+    this.errors = 0;
+  }
+
+  async #ask() {
+    const { ask, interval, isResting, onAnswer, random } = this.#options;
+    const loop = (this.#loop ??= {});
+    const answer = await ask();
+    if (this.#loop !== loop) return;
+    const isBack = answer === "answered" && this.errors > 0;
+    this.errors = answer === "answered" ? 0 : this.errors + 1;
+    onAnswer(answer, isBack);
+    if (this.#loop !== loop) return;
+    const usual = isResting() ? Math.max(interval, RESTING_INTERVAL) : interval;
+    this.#timer.start(roughly(doubled(usual, this.errors, LONGEST_WAIT), random));
+  }
+}
