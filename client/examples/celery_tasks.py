@@ -1,4 +1,4 @@
-"""Celery: the work in tasks, wherever they run; each reports its own share of one run.
+"""Celery: tasks on any machine report their own shares of one run.
 
 celery --app celery_tasks worker
 DATASET_PROGRESS_URL=http://127.0.0.1:8000 DATASET_PROGRESS_TOKEN=dp_… python celery_tasks.py DATASET

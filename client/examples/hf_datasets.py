@@ -1,4 +1,4 @@
-"""Hugging Face datasets: its own bars are reported, those of several processes too. The code that uses it is as it was.
+"""Hugging Face datasets: report the bars of the library, also those of several processes, without changing other code.
 
 DATASET_PROGRESS_URL=http://127.0.0.1:8000 DATASET_PROGRESS_TOKEN=dp_… python hf_datasets.py DATASET
 """

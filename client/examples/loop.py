@@ -1,4 +1,4 @@
-"""A plain loop: two lines more than without.
+"""A plain loop, with two more lines.
 
 DATASET_PROGRESS_URL=http://127.0.0.1:8000 DATASET_PROGRESS_TOKEN=dp_… python loop.py DATASET
 """

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Any language that can make a request can report: curl is enough.
+# curl: any language that can make an HTTP request can report.
 #
 #   DATASET_PROGRESS_URL=http://127.0.0.1:8000 DATASET_PROGRESS_TOKEN=dp_… sh report.sh DATASET
 set -eu
@@ -8,7 +8,7 @@ dataset=$1
 report() {
     curl --fail --silent --show-error --output /dev/null --max-time 10 --retry 3 \
         -H "Authorization: Bearer $DATASET_PROGRESS_TOKEN" -H 'Content-Type: application/json' \
-        -d "$1" "$DATASET_PROGRESS_URL/api/datasets/$dataset/progress" || true # the job goes on without
+        -d "$1" "$DATASET_PROGRESS_URL/api/datasets/$dataset/progress" || true # the job goes on without reports
 }
 
 total=5

@@ -1,4 +1,4 @@
-"""Several processes on one stage: each counts its own share, and the stage is their sum.
+"""Several processes count their own shares of one stage, which is the sum.
 
 DATASET_PROGRESS_URL=http://127.0.0.1:8000 DATASET_PROGRESS_TOKEN=dp_… python workers.py DATASET
 """
@@ -15,7 +15,7 @@ PROCESSES = 4
 def work(run: Run, first: int) -> None:
     for number in range(first, ITEMS, PROCESSES):
         if number % 100 == 13:
-            run.fail_item(f"item {number}", "it is an unlucky one")
+            run.fail_item(f"item {number}", "this number fails in the example")
         run.advance()
 
 

@@ -36,8 +36,8 @@ def test_a_total_that_is_set_in_a_loop_is_the_total() -> None:
 def test_small_numbers_of_numpy_are_added_up() -> None:
     with Run("cats") as run:
         for _ in range(3):
-            run.advance(np.uint8(100))  # type: ignore[arg-type]
-        run.advance(float("nan"))  # type: ignore[arg-type]
+            run.advance(np.uint8(100))  # type: ignore[arg-type]  # not an int
+        run.advance(float("nan"))  # type: ignore[arg-type]  # not an int
         run.advance(1)
         until(lambda progress: progress.current == 301)
 

@@ -120,6 +120,61 @@ with Run("cats", flush_seconds=10) as run:
     assert WorkerShare.objects.get(worker__gt="").current == 5
 
 
+def test_a_worker_of_a_worker_is_terminated_alone_and_says_its_last_word() -> None:
+    code = """
+import signal, time
+
+def inner(run, pipe):
+    run.advance(3)
+    pipe.send("there")
+    time.sleep(600)
+
+def outer(run):
+    run.advance(2)
+    here, there = multiprocessing.Pipe()
+    process = context.Process(target=inner, args=(run, there))
+    process.start()
+    here.recv()
+    process.terminate()
+    process.join()
+    assert process.exitcode == -signal.SIGTERM, process.exitcode
+
+context = multiprocessing.get_context("fork")
+with Run("cats", flush_seconds=10) as run:
+    process = context.Process(target=outer, args=[run])
+    process.start()
+    process.join()
+    assert process.exitcode == 0, process.exitcode
+"""
+    ended = program(WORK + code)
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(WorkerShare.objects.values_list("current", flat=True)) == [2, 3]
+
+
+@pytest.mark.parametrize("own", ["signal.signal(signal.SIGTERM, print)", "signal.set_wakeup_fd(there.fileno())"])
+def test_a_worker_keeps_its_own_handling_of_signals(own: str) -> None:
+    code = """
+import signal, socket
+
+def job(run):
+    here, there = socket.socketpair()
+    there.setblocking(False)
+    OWN
+    before = signal.getsignal(signal.SIGTERM)
+    run.advance(5)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.set_wakeup_fd(-1) == (there.fileno() if "wakeup" in "OWN" else -1)
+
+with Run("cats") as run:
+    process = multiprocessing.get_context("fork").Process(target=job, args=[run])
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+"""
+    ended = program(WORK + code.replace("OWN", own))
+    assert ended.returncode == 0, ended.stderr
+
+
 @pytest.mark.parametrize("end", ["terminated", "an exception"])
 def test_a_run_that_a_worker_has_begun_is_not_ready_when_the_worker_ends(end: str) -> None:
     code = """

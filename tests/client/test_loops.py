@@ -35,7 +35,7 @@ def test_what_is_only_a_sequence_can_be_gone_through() -> None:
                 raise IndexError
             return index
 
-    assert list(track(Old(), dataset="cats")) == [0, 1, 2]  # type: ignore[call-overload]
+    assert list(track(Old(), dataset="cats")) == [0, 1, 2]  # type: ignore[call-overload]  # has no __iter__
     assert (shown().state, shown().current) == ("ready", 3)
 
 

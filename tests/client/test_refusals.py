@@ -41,15 +41,15 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 def test_whatever_is_said_arrives_in_a_form_that_is_taken(address: str, caplog: pytest.LogCaptureFixture) -> None:
     with Run("cats", stages=["load", Stage("load", total=3), Stage("x" * 500, weight=float("nan"))]) as run:
-        run.set(np.int64(5), 10.5, "half a character: \udcff\0" + "x" * 2_000_000)  # type: ignore[arg-type]
-        run.advance(np.int64(2))  # type: ignore[arg-type]
+        run.set(np.int64(5), 10.5, "half a character: \udcff\0" + "x" * 2_000_000)  # type: ignore[arg-type]  # not an int
+        run.advance(np.int64(2))  # type: ignore[arg-type]  # not an int
         run.fail_item("folder/\udcff.jpg" + "y" * 2_000_000, Unspeakable())
         run.fail_item(Unspeakable())
         run.fail_item("")
         progress = until(lambda progress: progress.current == 7)
         assert (progress.total, progress.failed, progress.message[:17]) == (10, 3, "half a character:")
         run.stage("two\nlines", total=-3)
-        run.set(float("nan"), float("inf"))  # type: ignore[arg-type]
+        run.set(float("nan"), float("inf"))  # type: ignore[arg-type]  # not an int
         run.stage("w" * 70).advance(10**20)
     assert shown().state == "ready"
     assert [stage.name for stage in shown().stages] == ["load", "x" * 64, "two lines", "w" * 64]

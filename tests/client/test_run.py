@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -44,12 +44,12 @@ def test_what_is_iterated_over_needs_no_length() -> None:
 
 
 def test_an_exception_of_the_iterable_fails_the_run_and_goes_on_its_way() -> None:
-    def items() -> object:
+    def items() -> Iterator[int]:
         yield 1
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):
-        list(track(items(), dataset="cats"))  # type: ignore[call-overload]
+        list(track(items(), dataset="cats"))
     assert (shown().state, shown().error) == ("error", "OSError: disk full")
 
 

@@ -86,7 +86,7 @@ def counted() -> list[tuple[str, int]]:
 def test_each_item_counts_once_and_at_once(disable: bool, interval: float) -> None:
     for item in quiet(range(40), disable=disable, mininterval=interval):
         if item in (5, 30):
-            until(lambda progress, item=item: progress.current == item)  # type: ignore[misc]
+            until(lambda progress, item=item: progress.current == item)  # type: ignore[misc]  # mypy infers no type for a default of a lambda
     assert (shown().state, counted()) == ("ready", [("indexing", 40)])
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from dataset_progress import Progress, Refused, Unreachable, Watch, _watcher, simulate, watch
+from dataset_progress._watch import Mode
 
 from apps.datasets import tokens
 from apps.datasets.models import Dataset
@@ -28,7 +29,7 @@ THREAD = "dataset-progress-watch"
 
 def say(**said: object) -> None:
     dataset, _ = Dataset.objects.get_or_create(dataset_id="cats", defaults={"visibility": "private"})
-    accept_reports([(dataset.pk, Report(**said))])  # type: ignore[arg-type]
+    accept_reports([(dataset.pk, Report(**said))])  # type: ignore[arg-type]  # of several types
 
 
 def seen(watched: Watch, current: int) -> Progress:
@@ -41,9 +42,9 @@ def seen(watched: Watch, current: int) -> Progress:
 
 
 @pytest.mark.parametrize("mode", ["websocket", "polling"])
-def test_a_life_is_seen_to_its_end(address: str, mode: str) -> None:
+def test_a_life_is_seen_to_its_end(address: str, mode: Mode) -> None:
     say(current=1, total=9)
-    watched = watch("cats", mode, polling_interval=0.05)  # type: ignore[arg-type]
+    watched = watch("cats", mode, polling_interval=0.05)
     assert watched.is_loading
     states: list[Progress] = []
     for progress in watched:
@@ -72,8 +73,8 @@ def test_an_event_loop_watches_too(address: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["websocket", "polling"])
-def test_a_dataset_that_is_not_there(address: str, mode: str) -> None:
-    watched = watch("nothing", mode)  # type: ignore[arg-type]
+def test_a_dataset_that_is_not_there(address: str, mode: Mode) -> None:
+    watched = watch("nothing", mode)
     with pytest.raises(Refused):
         list(watched)
     assert isinstance(watched.error, Refused)
@@ -87,10 +88,10 @@ def test_a_server_that_is_down_is_given_up_on() -> None:
 
 
 @pytest.mark.parametrize("mode", ["websocket", "polling"])
-def test_a_token_that_is_none_is_said_to_be(address: str, mode: str) -> None:
+def test_a_token_that_is_none_is_said_to_be(address: str, mode: Mode) -> None:
     say(current=1)
     with pytest.raises(Refused) as refusal:
-        list(watch("cats", mode, token="dp_none"))  # type: ignore[arg-type]
+        list(watch("cats", mode, token="dp_none"))
     assert refusal.value.status == 401
 
 
@@ -200,7 +201,7 @@ asyncio.run(main())
 )
 def test_what_cannot_be_watched_is_refused_at_once(dataset: str, options: dict[str, object]) -> None:
     with pytest.raises(ValueError):
-        watch(dataset, **{"url": "http://127.0.0.1:9", **options})  # type: ignore[arg-type]
+        watch(dataset, **{"url": "http://127.0.0.1:9", **options})  # type: ignore[arg-type]  # of several types
 
 
 def test_stop_ends_it_and_its_thread(address: str) -> None:
@@ -288,7 +289,7 @@ def test_by_hand_is_for_manual_mode(address: str) -> None:
     with pytest.raises(RuntimeError):
         watch("cats").update(1)
     with pytest.raises(ValueError, match="mode"):
-        Watch("cats", "push")  # type: ignore[arg-type]
+        Watch("cats", "push")  # type: ignore[arg-type]  # not a mode
 
 
 def test_a_simulated_life(address: str) -> None:

@@ -141,7 +141,7 @@ def _on_termination(number: int, frame: object) -> None:
         with suppress(BlockingIOError):  # it is full, so the thread will repeat the signal anyway
             os.write(_wakeup_fd, bytes([number]))  # the descriptor may have been replaced: make sure of the repetition
         return
-    signal.signal(number, signal.SIG_IGN)
+    signal.signal(number, signal.SIG_IGN)  # ends the repetition
     _end_all(was_terminated=True)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
