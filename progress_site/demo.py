@@ -123,11 +123,10 @@ def _dataset_id_of(folder: Path) -> str:
 
 
 def _check_dataset_id(dataset_id: str) -> None:
-    import re
 
-    from apps.datasets.models import DATASET_ID_PATTERN
+    from apps.datasets.dataset_ids import is_dataset_id
 
-    if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
+    if not is_dataset_id(dataset_id):
         _give_up(f"DATASET={dataset_id} is not an id: use letters, digits, dots, dashes and underscores.")
 
 

@@ -1,59 +1,25 @@
-"""Datasets: listed, searched, read and deleted."""
+"""List, search, read and delete datasets."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Query, Status
-from ninja.errors import HttpError
-from pydantic import BaseModel, Field
 
+from apps.datasets.access.errors import UnknownDataset
+from apps.datasets.access.lookup import get_steerable, get_visible
 from apps.datasets.models import Dataset
 from apps.datasets.services import delete_dataset
 from apps.progress.selectors import in_state, progress_of_many
-from apps.progress.snapshot import DatasetProgress, Moment
 from apps.progress.transitions import State
 
 from .auth import READ_SECURITY, WRITE, caller_of
-from .errors import NO_DATASET, Error, InvalidError
-from .permitted import readable, steerable
-from .progress import DatasetId
 from .routing import router
+from .schemas import DatasetId, DatasetOut, Datasets, Error, InvalidError, Limit
 
 TAGS = ["Datasets"]
-
-Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
-
-
-class DatasetOut(BaseModel):
-    """A dataset, and how far it is."""
-
-    dataset_id: str
-    name: str = Field(description="Empty where it has none beside its id.")
-    visibility: Literal["public", "private"]
-    created_at: Moment
-    progress: DatasetProgress
-
-
-class Datasets(BaseModel):
-    """Datasets in the order of their ids."""
-
-    datasets: list[DatasetOut]
-    next: str | None = Field(description="The `after` that asks for what follows; null at the end.")
-
-
-def _out(datasets: list[Dataset]) -> list[DatasetOut]:
-    progress = progress_of_many(dataset.pk for dataset in datasets)
-    return [
-        DatasetOut(
-            dataset_id=dataset.dataset_id, name=dataset.name, visibility=dataset.visibility,
-            created_at=dataset.created_at, progress=progress[dataset.pk],
-        )
-        for dataset in datasets
-        if dataset.pk in progress  # one may have been deleted between the two queries
-    ]  # fmt: skip
 
 
 @router.get(
@@ -73,6 +39,7 @@ def list_datasets(
 ) -> Datasets:
     """Those that you may see, in the order of their ids; `next` is the `after` that asks for what follows."""
     datasets = caller_of(request).visible().order_by("dataset_id")
+    # PostgreSQL refuses NUL, which is in no id and no name.
     if search := search.replace("\0", ""):
         datasets = datasets.filter(Q(dataset_id__icontains=search) | Q(name__icontains=search))
     if state is not None:
@@ -80,7 +47,7 @@ def list_datasets(
     if after := after.replace("\0", ""):
         datasets = datasets.filter(dataset_id__gt=after)
     page = list(datasets[: limit + 1])
-    return Datasets(datasets=_out(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
+    return Datasets(datasets=_with_progress(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
 
 
 @router.get(
@@ -93,10 +60,9 @@ def list_datasets(
 )
 def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetOut:
     """A dataset by its id. One that you may not see answers as one that does not exist."""
-    found = _out([readable(caller_of(request), dataset_id)])
-    if not found:
-        raise HttpError(404, NO_DATASET)
-    return found[0]
+    for dataset in _with_progress([get_visible(caller_of(request), dataset_id)]):
+        return dataset
+    raise UnknownDataset
 
 
 @router.delete(
@@ -112,5 +78,11 @@ def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
 
     For its owner, staff, and the site's own tokens; members may report.
     """
-    delete_dataset(steerable(caller_of(request), dataset_id))
+    delete_dataset(get_steerable(caller_of(request), dataset_id))
     return Status(204, None)
+
+
+def _with_progress(datasets: list[Dataset]) -> list[DatasetOut]:
+    """Return the datasets with their progress, without those that were deleted a moment ago."""
+    progress = progress_of_many(dataset.pk for dataset in datasets)
+    return [DatasetOut.of(dataset, progress[dataset.pk]) for dataset in datasets if dataset.pk in progress]

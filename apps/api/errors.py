@@ -1,4 +1,4 @@
-"""Every refusal of the API is JSON: what happened in words (`detail`), and a `code` that programs can rely on."""
+"""The refusals of the API. Each is JSON: a ``detail`` for people, and a stable ``code`` for programs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Js
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
-from pydantic import BaseModel, Field
 
+from apps.datasets.access.errors import AccessDenied, NotAllowed, UnknownDataset
 from apps.progress.errors import ProgressError, UnknownRun
+
+from .schemas import Error, FieldError, InvalidError
 
 logger = logging.getLogger(__name__)
 
@@ -35,122 +37,96 @@ CODES: Final = {
     500: "internal",
 }
 
-# What may be answered to whoever writes; the words for OpenAPI.
-WRITE_STATUSES: Final = (400, 401, 403, 404, 409, 413, 415, 429)
+# What the API refuses, apart from requests that cannot be read.
+Refusal = AccessDenied | ProgressError
 
 
-# The one answer for what does not exist and for what the caller may not see: neither tells of the other.
-NO_DATASET: Final = "There is no such dataset."
+# The refusals of an operation that writes, for OpenAPI.
+WRITE_REFUSALS: Final[dict[int, type[Error]]] = {
+    **dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 429), Error),
+    422: InvalidError,
+}
 
 View = Callable[..., HttpResponseBase]
 
 
-class FieldError(BaseModel):
-    """One value that was refused."""
-
-    path: str = Field(description="Where it stands, with dots between the levels: `failures.0.item`.")
-    detail: str
-
-
-class Error(BaseModel):
-    """Why a request was refused. Nothing was changed."""
-
-    detail: str = Field(description="For people.")
-    code: str = Field(description="For programs: stable.", examples=["not_found"])
-
-
-class InvalidError(Error):
-    """A request that can be read, with values that cannot be taken."""
-
-    errors: list[FieldError]
-
-
-WRITE_REFUSALS: Final[dict[int, type[Error]]] = {**dict.fromkeys(WRITE_STATUSES, Error), 422: InvalidError}
-
-
 def error(status: int, detail: str = "", *, code: str = "", **more: Any) -> HttpResponse:
-    """The JSON of a refusal."""
+    """Return the JSON of a refusal. Without a ``detail`` and a ``code`` it has those of the status."""
     code = code or CODES.get(status) or ("malformed" if status < 500 else "internal")
     return JsonResponse({"detail": detail or f"{HTTPStatus(status).phrase}.", "code": code, **more}, status=status)
 
 
-def not_found() -> HttpResponse:
-    return error(404, NO_DATASET)
-
-
-def in_bytes(json: str) -> HttpResponse:
-    """An answer that is JSON already, and of the documented form: it is not looked at a second time."""
-    return HttpResponse(json, content_type="application/json")
-
-
-def status_of(refusal: ProgressError) -> int:
-    return 404 if isinstance(refusal, UnknownRun) else 409
-
-
-def refuse(refusal: ProgressError) -> HttpResponse:
-    """The answer for what the services refuse."""
-    return error(status_of(refusal), str(refusal), code=refusal.code)
+def status_of(refusal: Refusal) -> int:
+    match refusal:
+        case UnknownDataset() | UnknownRun():
+            return 404
+        case NotAllowed():
+            return 403
+        case _:
+            return 409
 
 
 def field_errors(refused: Iterable[tuple[Sequence[int | str], str]]) -> list[FieldError]:
-    """What pydantic refused, each as its location and why."""
+    """Return pydantic's errors, each given as its location and its message, in the form of the API."""
     return [FieldError(path=".".join(map(str, location)), detail=detail) for location, detail in refused]
 
 
-def in_words(errors: Iterable[FieldError]) -> str:
+def joined(errors: Iterable[FieldError]) -> str:
+    """Return all errors in one line, for people."""
     return "; ".join(f"{one.path}: {one.detail}" for one in errors)
 
 
-def _invalid(request: HttpRequest, refusal: Any) -> HttpResponse:
+def _on_invalid(request: HttpRequest, invalid: Any) -> HttpResponse:
     # The first part of a location names where the value came from (body, path, query), the second our parameter.
-    errors = field_errors((one["loc"][2:] or one["loc"][1:], one["msg"]) for one in refusal.errors)
-    return error(422, in_words(errors), errors=[one.model_dump() for one in errors])
+    errors = field_errors((one["loc"][2:] or one["loc"][1:], one["msg"]) for one in invalid.errors)
+    return error(422, joined(errors), errors=[one.model_dump() for one in errors])
 
 
-def _refused(request: HttpRequest, refusal: Any) -> HttpResponse:
+def _on_http_error(request: HttpRequest, refusal: Any) -> HttpResponse:
     response = error(refusal.status_code, str(refusal))
     if refusal.status_code == 401:
         response["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def _too_large(request: HttpRequest, refusal: Any) -> HttpResponse:
+def _on_too_large(request: HttpRequest, refusal: Any) -> HttpResponse:
     return error(413, f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
 
 
-def _raced(request: HttpRequest, failure: Any) -> HttpResponse:
+def _on_conflict(request: HttpRequest, failure: Any) -> HttpResponse:
     return error(
         409, "Somebody else has changed it in the same moment. Nothing was changed; try again.", code="conflict"
     )
 
 
-def _against_the_rules(request: HttpRequest, refusal: Any) -> HttpResponse:
-    return refuse(refusal)
+def _on_refusal(request: HttpRequest, refusal: Any) -> HttpResponse:
+    return error(status_of(refusal), str(refusal), code=refusal.code)
 
 
-def _broken(request: HttpRequest, failure: Any) -> HttpResponse:
+def _on_failure(request: HttpRequest, failure: Any) -> HttpResponse:
     logger.exception("%s %s failed", request.method, request.path, exc_info=failure)
     return error(500, "Something went wrong here. It has been recorded.")
 
 
 def answer_in_json(api: NinjaAPI) -> None:
-    """Register the handlers for everything that a view of ``api`` may raise."""
-    # ninja types a handler as taking the class as well as the instance, so ours take anything.
-    api.add_exception_handler(ValidationError, _invalid)
-    api.add_exception_handler(HttpError, _refused)
+    """Register a handler for everything that an operation of ``api`` may raise."""
+    # Ninja's type of a handler takes the exception's class as well as an instance, so ours take `Any`.
+    api.add_exception_handler(ValidationError, _on_invalid)
+    api.add_exception_handler(HttpError, _on_http_error)
     api.add_exception_handler(Http404, unknown)
-    api.add_exception_handler(RequestDataTooBig, _too_large)
-    api.add_exception_handler(ObjectDoesNotExist, unknown)  # deleted since it was looked for
-    api.add_exception_handler(IntegrityError, _raced)
-    api.add_exception_handler(ProgressError, _against_the_rules)
-    api.add_exception_handler(Exception, _broken)
+    api.add_exception_handler(RequestDataTooBig, _on_too_large)
+    api.add_exception_handler(ObjectDoesNotExist, unknown)  # deleted since it was looked up
+    api.add_exception_handler(IntegrityError, _on_conflict)
+    for refusal in (AccessDenied, ProgressError):
+        api.add_exception_handler(refusal, _on_refusal)
+    api.add_exception_handler(Exception, _on_failure)
 
 
 def in_json(view: View) -> View:
-    """The view, with the refusals that are answered outside of ninja's handlers (405, 412) in JSON as well.
+    """Return the view with JSON for the refusals that do not pass through ninja's handlers (405, 412).
 
-    No page's form posts to the API, so what Django says of a missing CSRF token would only hide the answer; operations
-    that take a session's word for it have to check for themselves.
+    The view is exempt from Django's CSRF check, which would answer with a page. Only tokens may write, so no operation
+    needs it.
     """
 
     @csrf_exempt
@@ -173,14 +149,14 @@ def in_json(view: View) -> View:
 
 @csrf_exempt
 def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-    """Every address under the API's that is none."""
+    """Answer an unknown address under ``/api/``."""
     return error(404)
 
 
 def json_under(prefix: str, status: int, otherwise: View) -> View:
-    """A ``handler400`` or ``handler500`` for the URL conf: JSON for addresses under ``prefix``, else ``otherwise``.
+    """Return a ``handler400`` or ``handler500`` that answers in JSON under ``prefix``, and as ``otherwise`` elsewhere.
 
-    They answer what fails before a view is reached, such as an unknown host.
+    Django calls these handlers where no view was reached, for example for an unknown host.
     """
 
     def handler(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

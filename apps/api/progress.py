@@ -1,40 +1,29 @@
-"""How far a dataset is: the `DatasetProgress` object over HTTP."""
+"""Read the progress of a dataset: the `DatasetProgress` object over HTTP."""
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
-from django.utils.cache import get_conditional_response, patch_vary_headers
 from django.utils.http import quote_etag
-from ninja import Path
-from pydantic import WithJsonSchema
 
-from apps.datasets.models import DATASET_ID_PATTERN
+from apps.datasets.access.errors import UnknownDataset
+from apps.datasets.dataset_ids import is_dataset_id
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, Facts, health_of, snapshot
 
 from .auth import READ_SECURITY, caller_of
-from .errors import Error, in_bytes, not_found
+from .responses import conditional_response
 from .routing import router
+from .schemas import DatasetId, Error
 
-TAGS = ["Progress"]
-
-DatasetId = Annotated[
-    str,
-    # Only described, not validated: an id that no dataset can have is unknown like any other, a 404 and no 422.
-    WithJsonSchema({"type": "string", "pattern": f"^{DATASET_ID_PATTERN}$"}),
-    Path(description="The dataset's id."),
-]
-
-HEADERS: dict[str, Any] = {
+HEADERS: Final[dict[str, Any]] = {
     "ETag": {"description": "Changes with the version and with the health.", "schema": {"type": "string"}},
     "Cache-Control": {"description": "`no-cache`: ask again before using it.", "schema": {"type": "string"}},
 }
-OPENAPI: dict[str, Any] = {
+OPENAPI: Final[dict[str, Any]] = {
     **READ_SECURITY,
     "parameters": [
         {
@@ -47,11 +36,10 @@ OPENAPI: dict[str, Any] = {
 
 
 def etag_of(facts: Facts, now: datetime) -> str:
-    """The strong ETag of what `snapshot` shows of ``facts`` at ``now``.
+    """Return the strong ETag of what `snapshot` makes of ``facts`` at ``now``.
 
-    The version changes with everything that is written. Health changes while nothing is: a run that falls silent goes
-    from live over slow to lost by the clock alone, and takes its time left along, so it stands in the tag beside the
-    version. A live one and one that has no health need no word for it.
+    The version changes with every write. The health of a silent run changes without one, by the clock, and its time
+    left with it, so the tag names a health other than live.
     """
     health = health_of(facts.run, now) if facts.run else None
     return quote_etag(f"{facts.version}" if health in (None, "live") else f"{facts.version}-{health}")
@@ -60,7 +48,7 @@ def etag_of(facts: Facts, now: datetime) -> str:
 @router.get(
     "/datasets/{dataset_id}/progress",
     response={200: DatasetProgress, 304: None, 401: Error, 404: Error, 412: Error, 429: Error},
-    tags=TAGS,
+    tags=["Progress"],
     operation_id="get_dataset_progress",
     summary="How far a dataset is",
     openapi_extra=OPENAPI,
@@ -71,22 +59,13 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     Send the `ETag` of the last answer as `If-None-Match` and poll as often as you like: an unchanged dataset answers
     304 without a body. A dataset that you may not see answers as one that does not exist.
     """
-    if not re.fullmatch(DATASET_ID_PATTERN, dataset_id):
-        return not_found()
-    facts = facts_for(caller_of(request), dataset_id)
+    facts = facts_for(caller_of(request), dataset_id) if is_dataset_id(dataset_id) else None
     if facts is None:
-        return not_found()
+        raise UnknownDataset
     now = timezone.now()
-    etag = etag_of(facts, now)
-    response = get_conditional_response(request, etag=etag)
-    if response is None:
-        # The bytes that sockets send, and no second validation of what was validated when it was made.
-        response = in_bytes(snapshot(facts, now).model_dump_json())
-    response["ETag"] = etag
-    response["Cache-Control"] = "no-cache"
-    patch_vary_headers(response, ["Authorization"])
-    return response
+    # The same JSON that sockets send.
+    return conditional_response(request, etag_of(facts, now), lambda: snapshot(facts, now).model_dump_json())
 
 
-# A route of its own: as a second method of the one above it would stand in the description under the same id.
+# A route of its own: as a second method of the one above it would have the same operation id in OpenAPI.
 router.api_operation(["HEAD"], "/datasets/{dataset_id}/progress", include_in_schema=False)(get_progress)

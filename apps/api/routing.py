@@ -1,4 +1,4 @@
-"""The one router: operations of one address have to be of one."""
+"""The router of every operation. Ninja wants those of one path on one router."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from typing import Final
 
 from ninja import Router
 
-from .auth import READ, PerToken
+from .auth import READ, TokenThrottle
 
-router: Final = Router(auth=READ, throttle=[PerToken()])
+router: Final = Router(auth=READ, throttle=[TokenThrottle()])

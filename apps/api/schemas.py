@@ -1,34 +1,55 @@
-"""What pipelines send. Types are taken as they are written: ``"45"`` and ``true`` are no numbers."""
+"""What comes in and what goes out. Bodies are strict: ``"45"`` and ``true`` are no numbers, unknown fields are refused.
+
+Docstrings and descriptions of this module are the text of the OpenAPI document.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from ninja import Path, Query
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
-from apps.datasets.models import DATASET_ID_PATTERN
+from apps.datasets.dataset_ids import DATASET_ID_PATTERN
+from apps.datasets.models import Dataset
+from apps.progress.models import Run
 from apps.progress.reports import MAX_COUNT, MAX_STAGES, Report
 from apps.progress.services import StagePlan
+from apps.progress.snapshot import DatasetProgress, Moment
 from apps.progress.transitions import State
 
-MOST_UPDATES: Final = 1000
-MOST_FAILURES: Final = 1000
-MOST_TEXT: Final = 100_000  # characters; the services keep the beginning
+MAX_UPDATES: Final = 1000
+MAX_FAILURES: Final = 1000
+MAX_TEXT: Final = 100_000  # characters; the services keep the beginning
+
+
+# --- Parameters ------------------------------------------------------------------------------------------------------
+
+DatasetId = Annotated[
+    str,
+    # Described, not validated: an id that no dataset can have is unknown like any other, so 404 and not 422.
+    WithJsonSchema({"type": "string", "pattern": f"^{DATASET_ID_PATTERN}$"}),
+    Path(description="The dataset's id."),
+]
+RunNumber = Annotated[int, Path(ge=1, le=2**31 - 1, description="The run's number within the dataset.")]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
+
+
+# --- Bodies ----------------------------------------------------------------------------------------------------------
+
+
+def _line(max_length: int, min_length: int = 1) -> Any:
+    """A line without control characters: names stand on pages, in logs and in every database."""
+    return StringConstraints(strict=True, min_length=min_length, max_length=max_length, pattern=r"^[^\x00-\x1f\x7f]*$")
+
 
 Count = Annotated[int, Field(ge=0, le=MAX_COUNT, strict=True)]
-Text = Annotated[str, StringConstraints(strict=True, max_length=MOST_TEXT)]
+Text = Annotated[str, StringConstraints(strict=True, max_length=MAX_TEXT)]
 Number = Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)]
-
-
-def _line(most: int, least: int = 1) -> Any:
-    """A line without control characters: names stand on pages, in logs and in every database."""
-    return StringConstraints(strict=True, min_length=least, max_length=most, pattern=r"^[^\x00-\x1f\x7f]*$")
-
-
 Name = Annotated[str, _line(64)]
 Worker = Annotated[str, _line(128)]
-Key = Annotated[str, _line(128)]
-Label = Annotated[str, _line(100, least=0)]
+IdempotencyKey = Annotated[str, _line(128)]
+Label = Annotated[str, _line(100, min_length=0)]
 Unit = Annotated[str, _line(32)]
 Weight = Annotated[float, Field(ge=0.001, le=1e6, strict=True)]
 
@@ -60,7 +81,7 @@ class ReportBody(_Body):
     )
     failed: Count | None = Field(None, description="Items that could not be processed.")
     skipped: Count | None = Field(None, description="Items left as they were.")
-    failures: Annotated[list[Failure], Field(max_length=MOST_FAILURES)] = Field(
+    failures: Annotated[list[Failure], Field(max_length=MAX_FAILURES)] = Field(
         [], description="Some of them, by name. One that is listed already is not listed twice."
     )
     run: Number | None = Field(None, description="The run that is meant; else the one that is open, or a new one.")
@@ -88,7 +109,7 @@ class UpdateBody(ReportBody):
 class BatchBody(_Body):
     """Updates, in the order in which they are taken. Each is looked at by itself."""
 
-    updates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MOST_UPDATES)]
+    updates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_UPDATES)]
 
 
 class StageBody(_Body):
@@ -110,7 +131,7 @@ class RunBody(_Body):
 
     stages: Annotated[list[StageBody], Field(max_length=MAX_STAGES)] = []
     message: Text = ""
-    idempotency_key: Key | None = Field(
+    idempotency_key: IdempotencyKey | None = Field(
         None, description="Whoever begins a run with it again is given the one that it began."
     )
     replace: bool = Field(False, strict=True, description="Cancel the run that is open, in place of refusing.")
@@ -127,3 +148,132 @@ class ControlBody(_Body):
     """What the people in charge ask of whoever reports."""
 
     action: Literal["pause", "resume", "cancel"]
+
+
+# --- Answers ---------------------------------------------------------------------------------------------------------
+
+Control = Literal["run", "pause", "cancel"]
+
+
+class FieldError(BaseModel):
+    """One value that was refused."""
+
+    path: str = Field(description="Where it stands, with dots between the levels: `failures.0.item`.")
+    detail: str
+
+
+class Error(BaseModel):
+    """Why a request was refused. Nothing was changed."""
+
+    detail: str = Field(description="For people.")
+    code: str = Field(description="For programs: stable.", examples=["not_found"])
+
+
+class InvalidError(Error):
+    """A request that can be read, with values that cannot be taken."""
+
+    errors: list[FieldError]
+
+
+class DatasetOut(BaseModel):
+    """A dataset, and how far it is."""
+
+    dataset_id: str
+    name: str = Field(description="Empty where it has none beside its id.")
+    visibility: Literal["public", "private"]
+    created_at: Moment
+    progress: DatasetProgress
+
+    @classmethod
+    def of(cls, dataset: Dataset, progress: DatasetProgress) -> Self:
+        return cls(
+            dataset_id=dataset.dataset_id, name=dataset.name, visibility=dataset.visibility,
+            created_at=dataset.created_at, progress=progress,
+        )  # fmt: skip
+
+
+class Datasets(BaseModel):
+    """Datasets in the order of their ids."""
+
+    datasets: list[DatasetOut]
+    next: str | None = Field(description="The `after` that asks for what follows; null at the end.")
+
+
+class RunStage(BaseModel):
+    """A stage as it was planned, or met."""
+
+    name: str
+    label: str
+    counts_as: Literal["indexing", "embedding"]
+    unit: str
+    state: str
+    current: int
+    total: int
+    weight: float
+
+
+class RunOut(BaseModel):
+    """One pass over a dataset."""
+
+    dataset_id: str
+    run: int = Field(description="Its number within the dataset.")
+    state: State
+    control: Control = Field(description="What whoever reports is asked to do.")
+    cancelled: bool
+    message: str
+    error: str | None
+    percent: float
+    failed: int
+    skipped: int
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    stages: list[RunStage]
+
+    @classmethod
+    def of(cls, dataset: Dataset, run: Run) -> Self:
+        return cls(
+            dataset_id=dataset.dataset_id, run=run.number, state=State(run.state), control=run.control,
+            cancelled=run.cancelled, message=run.message, error=run.error or None, percent=round(run.percent, 2),
+            failed=run.failed, skipped=run.skipped, created_at=run.created_at, started_at=run.started_at,
+            finished_at=run.finished_at,
+            stages=[
+                RunStage(
+                    name=stage.name, label=stage.label, counts_as=stage.counts_as, unit=stage.unit, state=stage.state,
+                    current=stage.current, total=stage.total, weight=stage.weight,
+                )
+                for stage in sorted(run.stages.all(), key=lambda stage: stage.position)
+            ],
+        )  # fmt: skip
+
+
+class Runs(BaseModel):
+    """Runs, the latest first."""
+
+    runs: list[RunOut]
+    next: int | None = Field(description="The `before` that asks for what follows; null at the end.")
+
+
+class Reported(BaseModel):
+    """The state after a report, and what the people in charge ask of whoever reports."""
+
+    progress: DatasetProgress
+    control: Control
+
+
+class Result(BaseModel):
+    """What became of one update of a batch: `run`, `version` and `control` where it was taken, else why it was not."""
+
+    status: int = Field(description="What the update would have been answered with by itself.")
+    run: int | None = None
+    version: int | None = Field(None, description="The version of the dataset after the batch.")
+    control: Control | None = None
+    detail: str | None = None
+    code: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class Results(BaseModel):
+    """One result an update, in their order."""
+
+    results: list[Result]

@@ -6,10 +6,12 @@ from django.urls import URLPattern, include, path, re_path
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 
-from . import datasets, progress, reports, runs  # noqa: F401 -- which register their operations
 from .docs import DESCRIPTION, Docs
 from .errors import answer_in_json, in_json, unknown
 from .routing import router
+
+# isort: split
+from . import progress, datasets, reports, runs, control  # noqa: F401, I001 -- they register operations, in the order of OpenAPI
 
 api = NinjaAPI(
     title="Dataset Progress",
@@ -31,6 +33,6 @@ for pattern in patterns:
 
 urlpatterns = [
     path("", include((patterns, "api"))),
-    # Whatever else is asked for is refused in JSON too.
+    # Any other address is refused in JSON too.
     re_path("", unknown),
 ]

@@ -1,4 +1,4 @@
-"""Datasets in the admin. `apps.progress.admin` adds the bars, which this app knows nothing of, and registers it."""
+"""The admin of datasets and tokens. `apps.progress.admin` registers `DatasetAdmin`, with a progress bar."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from .models import Dataset, EmbeddingBlock, Sample, Token
-from .tokens import give_secret
+from .services import revoke_tokens, save_new_token
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """For records that only services write: they can be looked at, and nothing else."""
+    """Show records that only services write."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -27,7 +26,7 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
 
 
 class DatasetAdmin(admin.ModelAdmin[Dataset]):
-    """Who a dataset belongs to and who may see it."""
+    """Edit the name of a dataset, its owner and who may see it."""
 
     list_display: tuple[str, ...] = ("dataset_id", "name", "visibility", "owner", "created_at")
     list_filter = ("visibility", "created_at")
@@ -39,17 +38,17 @@ class DatasetAdmin(admin.ModelAdmin[Dataset]):
     readonly_fields = ("created_at",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Dataset | None = None) -> tuple[str, ...]:
-        # The id stands in addresses and in the scripts that report: it is given once.
+        # Addresses and scripts contain the id, so it never changes.
         return (*self.readonly_fields, "dataset_id") if obj else self.readonly_fields
 
     def has_delete_permission(self, request: HttpRequest, obj: Dataset | None = None) -> bool:
-        # A dataset is deleted on its own page, which does not list its half a million samples first.
+        # Its own page deletes a dataset. The admin would list its half a million samples first.
         return False
 
 
 @admin.register(Token)
 class TokenAdmin(admin.ModelAdmin[Token]):
-    """Tokens: made here, shown once, revoked at once."""
+    """Create tokens, whose secret is shown once, and revoke them."""
 
     list_display = (
         "name",
@@ -60,7 +59,7 @@ class TokenAdmin(admin.ModelAdmin[Token]):
         "created_at",
         "expires_at",
         "last_used_at",
-        "holds",
+        "is_active",
     )
     list_filter = ("can_write", "created_at", "expires_at", "revoked_at")
     list_select_related = ("user",)
@@ -68,28 +67,28 @@ class TokenAdmin(admin.ModelAdmin[Token]):
     autocomplete_fields = ("user",)
     actions = ("revoke",)
     fields: ClassVar[tuple[str, ...]] = ("name", "user", "datasets", "can_write", "expires_at")
-    unchanging = ("user", "start", "created_at", "last_used_at", "revoked_at")
+    unchangeable = ("user", "start", "created_at", "last_used_at", "revoked_at")
 
     def get_fields(self, request: HttpRequest, obj: Token | None = None) -> list[Any]:
-        return list(dict.fromkeys((*self.fields, *self.unchanging))) if obj else list(self.fields)
+        return list(dict.fromkeys((*self.fields, *self.unchangeable))) if obj else list(self.fields)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Token | None = None) -> tuple[str, ...]:
-        return self.unchanging if obj else ()
+        return self.unchangeable if obj else ()
 
-    @admin.display(boolean=True, description="Holds")
-    def holds(self, token: Token) -> bool:
-        return token.holds
+    @admin.display(boolean=True, description="Active")
+    def is_active(self, token: Token) -> bool:
+        return token.is_active
 
     def save_model(self, request: HttpRequest, obj: Token, form: Any, change: bool) -> None:
-        secret = "" if change else give_secret(obj)
-        super().save_model(request, obj, form, change)
-        if secret:
+        if change:
+            super().save_model(request, obj, form, change)
+        else:
+            secret = save_new_token(obj)
             messages.warning(request, f"The token is {secret} — copy it now: it is not shown again.")
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[Token]) -> None:
-        revoked = tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
-        messages.success(request, f"{revoked} of {tokens.count()} revoked.")
+        messages.success(request, f"{revoke_tokens(tokens)} of {tokens.count()} revoked.")
 
 
 @admin.register(Sample)
@@ -98,7 +97,7 @@ class SampleAdmin(ReadOnlyAdmin):
     list_filter = ("format",)
     list_select_related = ("dataset",)
     search_fields = ("=sha256", "path", "=dataset__dataset_id")
-    # Counting half a million rows a second time only to say how many there are without the filter is not worth it.
+    # The number of all rows, beside that of the filtered ones, would cost a second count of half a million.
     show_full_result_count = False
 
 
@@ -108,7 +107,7 @@ class EmbeddingBlockAdmin(ReadOnlyAdmin):
     list_filter = ("embedder",)
     list_select_related = ("dataset",)
     search_fields = ("=dataset__dataset_id", "embedder")
-    fields = ("dataset", "embedder", "dimensions")  # not the megabytes
+    fields = ("dataset", "embedder", "dimensions")  # the other fields have megabytes
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> Any:

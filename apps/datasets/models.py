@@ -1,50 +1,16 @@
-"""What there is: datasets, their samples and the vectors computed for those."""
+"""Datasets, their samples with the vectors computed from them, and tokens."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
-
 from django.conf import settings
-from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Left
-from django.db.models.lookups import Exact
 from django.urls import reverse
 from django.utils import timezone
 
-if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-
-DATASET_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-
-
-class DatasetQuerySet(models.QuerySet["Dataset"]):
-    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> DatasetQuerySet:
-        """Those that ``user`` may see: public ones, their own, those they are a member of; staff see all.
-
-        Asks the database nothing about an anonymous user, and joins nothing for staff.
-        """
-        if user.is_anonymous:
-            return self.filter(visibility=Dataset.Visibility.PUBLIC)
-        if getattr(user, "is_staff", False):
-            return self.all()
-        member_of = Dataset.members.through.objects.filter(user_id=user.pk).values("dataset_id")
-        return self.filter(Q(visibility=Dataset.Visibility.PUBLIC) | Q(owner_id=user.pk) | Q(pk__in=member_of))
-
-    def matching(self, patterns: Iterable[str]) -> DatasetQuerySet:
-        """Those whose id is one of ``patterns``, or begins with one that ends in ``*``."""
-        matches = Q(pk__in=[])
-        for pattern in patterns:
-            if pattern == "*":
-                return self.all()
-            # Not `startswith`, which does not tell upper from lower case on SQLite.
-            start = pattern.removesuffix("*")
-            matches |= Q(Exact(Left("dataset_id", len(start)), start)) if start != pattern else Q(dataset_id=pattern)
-        return self.filter(matches)
+from .access.patterns import covers, parse_patterns
+from .dataset_ids import DATASET_ID_PATTERN
 
 
 class Dataset(models.Model):
@@ -60,7 +26,7 @@ class Dataset(models.Model):
 
         @classmethod
         def of_new(cls) -> Dataset.Visibility:
-            """That of a dataset for which nobody chose one."""
+            """The visibility of a new dataset for which nobody chose one."""
             return cls.PUBLIC if settings.DATASETS_PUBLIC else cls.PRIVATE
 
     dataset_id = models.CharField(
@@ -88,8 +54,6 @@ class Dataset(models.Model):
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="shared_datasets")
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects: ClassVar[DatasetQuerySet] = DatasetQuerySet.as_manager()  # type: ignore[assignment]
-
     class Meta:
         ordering = ["dataset_id"]
         constraints = [
@@ -107,17 +71,11 @@ class Dataset(models.Model):
         return self.name or self.dataset_id
 
 
-def parse_patterns(patterns: str) -> list[str]:
-    """The patterns of a list that is divided by commas or blanks; ``*`` for all. Raises `ValidationError`."""
-    parts = re.split(r"[\s,]+", patterns.strip())
-    for part in parts:
-        if not re.fullmatch(rf"\*|{DATASET_ID_PATTERN}\*?", part):
-            raise ValidationError(f"{part!r} is neither the id of a dataset nor the beginning of one followed by *.")
-    return ["*"] if "*" in parts else sorted(set(parts))
-
-
 class Token(models.Model):
-    """What a pipeline shows to read or report: of a user, or the site's own. Only the hash of its secret is kept."""
+    """A bearer token of the API. It acts for its user, or for the site where it has none.
+
+    Only the hash of its secret is stored.
+    """
 
     name = models.CharField(max_length=100, help_text="What it is for.")
     user = models.ForeignKey(
@@ -141,7 +99,7 @@ class Token(models.Model):
         return f"{self.name} ({self.start}…)"
 
     def clean(self) -> None:
-        """Raises `ValidationError` for patterns that are none, and puts those that are into one form."""
+        """Bring the patterns into one form. Raises `ValidationError`."""
         self.datasets = ",".join(parse_patterns(self.datasets))
 
     @property
@@ -149,18 +107,15 @@ class Token(models.Model):
         return self.datasets.split(",")
 
     def covers(self, dataset_id: str) -> bool:
-        return any(
-            dataset_id.startswith(pattern[:-1]) if pattern.endswith("*") else dataset_id == pattern
-            for pattern in self.patterns
-        )
+        return covers(self.patterns, dataset_id)
 
     @property
     def has_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
 
     @property
-    def holds(self) -> bool:
-        """Whether it can be used now."""
+    def is_active(self) -> bool:
+        """Whether it can be used now: neither revoked nor expired, and its account is not closed."""
         if self.revoked_at is not None or self.has_expired:
             return False
         return self.user is None or self.user.is_active

@@ -1,18 +1,32 @@
-"""Makes and deletes datasets. What else belongs to one is told by Django's signals, and goes along."""
+"""Every write of datasets and tokens. The admin's forms alone save through Django's `ModelAdmin`.
+
+Progress and the pipeline keep rows for each dataset too. They follow its ``pre_delete`` and ``post_save`` signals.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
+
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
 
-from .models import Dataset, EmbeddingBlock, Sample
+from .models import Dataset, EmbeddingBlock, Sample, Token
+from .tokens import set_secret
+
+# `Token.last_used_at` is this precise, so that a token that is used often costs few writes.
+LAST_USED_PRECISION: Final = timedelta(minutes=1)
 
 
-def make_dataset(
+def create_dataset(
     dataset_id: str, *, owner: AbstractBaseUser | AnonymousUser | None = None, name: str = "", visibility: str = ""
 ) -> Dataset:
-    """A new dataset; ``visibility`` empty: as ``DATASETS_PUBLIC`` says. Raises `ValidationError` for an id that is
-    malformed or taken.
+    """Create a dataset. An empty ``visibility`` means what ``DATASETS_PUBLIC`` says.
+
+    Raises `ValidationError` for an id that is malformed or taken.
     """
     dataset = Dataset(
         dataset_id=dataset_id,
@@ -25,13 +39,69 @@ def make_dataset(
     return dataset
 
 
+def rename_dataset(dataset: Dataset, name: str) -> None:
+    """Give a dataset another name; its id stays. Raises `ValidationError`."""
+    dataset.name = name
+    dataset.full_clean()
+    dataset.save(update_fields=["name"])
+
+
 def delete_dataset(dataset: Dataset) -> None:
-    """Delete a dataset with all that belongs to it; the folder of its images stays as it is.
+    """Delete a dataset with all its rows. The files in its folder stay.
 
     A worker or a reporter that is busy with it is told so at its next report.
     """
     with transaction.atomic():
-        # In this order each table goes in one statement, however long; a cascade would gather the rows first.
+        # Each table is deleted from in one statement, however long it is. A cascade would fetch the rows first.
         Sample.objects.filter(dataset=dataset).delete()
         EmbeddingBlock.objects.filter(dataset=dataset).delete()
         dataset.delete()
+
+
+def discard_datasets(dataset_ids: Collection[str]) -> None:
+    """Delete datasets that were created a moment ago, in the same transaction, and have no samples."""
+    if dataset_ids:
+        Dataset.objects.filter(dataset_id__in=dataset_ids).delete()
+
+
+def issue_token(
+    name: str,
+    *,
+    user: AbstractBaseUser | None = None,
+    datasets: str = "*",
+    can_write: bool = True,
+    days: int | None = None,
+) -> tuple[Token, str]:
+    """Create a token. Returns it with its secret, which is shown once and stored nowhere.
+
+    ``datasets``: patterns, separated by commas, of the ids that it covers. ``days``: how long it is valid; None: until
+    it is revoked. A token without a ``user`` is the site's own. Raises `ValidationError`.
+    """
+    token = Token(
+        name=name,
+        user_id=user.pk if user else None,
+        datasets=datasets,
+        can_write=can_write,
+        expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
+    )
+    return token, save_new_token(token)
+
+
+def save_new_token(token: Token) -> str:
+    """Save a token that was just made. Returns its secret. Raises `ValidationError`."""
+    secret = set_secret(token)
+    token.full_clean()
+    token.save()
+    return secret
+
+
+def revoke_tokens(tokens: QuerySet[Token]) -> int:
+    """Revoke tokens. Returns how many of them were not revoked before."""
+    return tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+def note_token_use(token: Token) -> None:
+    """Record that a token was used now, once in `LAST_USED_PRECISION`."""
+    now = timezone.now()
+    if token.last_used_at is None or token.last_used_at < now - LAST_USED_PRECISION:
+        Token.objects.filter(pk=token.pk).update(last_used_at=now)

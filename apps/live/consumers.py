@@ -42,6 +42,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     watcher: Watcher
     address: str
     watched: dict[int, str]  # dataset ids by row id
+    sender: object  # stands for this connection where its messages are counted
     is_counted = is_warned = False
 
     async def __call__(self, *scope_receive_send: Any) -> None:
@@ -57,7 +58,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         self.hub = current_hub()
         self.watcher = Watcher(self.form, self.base_send, self.on_dataset_dropped, _identity(self.scope))
         self.address = limits.address_of(self.scope)
-        self.pace = limits.Pace()
+        self.sender = object()
         is_allowed = limits.add_connection(self.address)
         self.is_counted = True
         await self.accept()
@@ -68,7 +69,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             self.watcher.close(CLOSE_TOO_MANY)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if not self.pace.allows():
+        if not limits.may_send(self.sender):
             self.warn_or_close(f"A client may send {limits.MESSAGES_A_SECOND} messages a second.", CLOSE_TOO_MANY)
         elif len(bytes_data or (text_data or "").encode()) > limits.MAX_MESSAGE_BYTES:
             self.warn_or_close(f"A message may have {limits.MAX_MESSAGE_BYTES} bytes.", CLOSE_TOO_LARGE)

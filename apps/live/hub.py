@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from apps.datasets.access.identities import lost
+from apps.datasets.access.identities import revoked_datasets
 from apps.progress.selectors import newest_dataset, versions_of
 from apps.progress.signals import Change
 
@@ -209,7 +209,7 @@ class Hub:
             await asyncio.sleep(ACCESS_CHECK_SECONDS)
             watching = self.subscriptions.dataset_pks_by_identity()
             try:
-                revoked = await _read(self._access_reader, lost, watching)
+                revoked = await _read(self._access_reader, revoked_datasets, watching)
             except Exception:
                 logger.exception("the access of watchers could not be checked; the next check tries again")
                 continue

@@ -5,12 +5,13 @@ The limits on messages, and the count of open connections by address in this pro
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from ipaddress import AddressValueError, IPv6Address, IPv6Network
 from typing import Any, Final
 
 from django.conf import settings
+
+from apps.core.throttle import Throttle
 
 MAX_MESSAGE_BYTES: Final = 4096
 MESSAGES_A_SECOND: Final = 20
@@ -20,27 +21,13 @@ MAX_FRAME_BYTES: Final = 4 * MAX_MESSAGE_BYTES
 MAX_SUBSCRIPTIONS: Final = 1000
 
 
-class Pace:
-    """A bucket of `MESSAGES_A_SECOND` messages that is filled again at that rate."""
-
-    __slots__ = ("_filled", "_left")
-
-    def __init__(self) -> None:
-        self._left = float(MESSAGES_A_SECOND)
-        self._filled = time.monotonic()
-
-    def allows(self) -> bool:
-        """Take a message from the bucket; False where it is empty."""
-        now = time.monotonic()
-        self._left = min(MESSAGES_A_SECOND, self._left + (now - self._filled) * MESSAGES_A_SECOND)
-        self._filled = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
+_messages = Throttle(burst_seconds=1.0)
 _connections: Counter[str] = Counter()
+
+
+def may_send(sender: object) -> bool:
+    """Count a message of a connection, which ``sender`` stands for. Return False where it is one too many."""
+    return _messages.take(sender, MESSAGES_A_SECOND) == 0.0
 
 
 def address_of(scope: dict[str, Any]) -> str:

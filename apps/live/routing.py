@@ -6,7 +6,7 @@ from channels.routing import URLRouter
 from channels.security.websocket import WebsocketDenier
 from django.urls import re_path
 
-from apps.datasets.models import DATASET_ID_PATTERN
+from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .consumers import ApiConsumer, ListConsumer, PageConsumer
 

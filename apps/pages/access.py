@@ -1,4 +1,4 @@
-"""Who may: a dataset that one may not see is a dataset that is not there, and steering is for its owner and staff."""
+"""What pages answer to those who may not: an unknown page, the login page, or 403. `apps.datasets.access` decides."""
 
 from __future__ import annotations
 
@@ -7,33 +7,41 @@ from functools import wraps
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, HttpResponseBase
+from django.urls import reverse
 
 from apps.datasets.access.callers import Caller
+from apps.datasets.access.errors import NotAllowed, UnknownDataset
+from apps.datasets.access.lookup import get_steerable, get_visible
 from apps.datasets.models import Dataset
 
 
 def visible_dataset(request: HttpRequest, dataset_id: str) -> Dataset:
-    """The dataset ``dataset_id``, if whoever asks may see it. Raises `Http404`, the same for unknown and invisible."""
-    return get_object_or_404(Dataset.objects.visible_to(request.user), dataset_id=dataset_id)
+    """Return a dataset that the user may see. Raises `Http404`."""
+    try:
+        return get_visible(Caller(request.user), dataset_id)
+    except UnknownDataset as refusal:
+        raise Http404 from refusal
 
 
 def steering(
     view: Callable[[HttpRequest, Dataset], HttpResponseBase],
 ) -> Callable[[HttpRequest, str], HttpResponseBase]:
-    """Give ``view`` the dataset in place of its id, if whoever asks may steer it.
+    """Call ``view`` with the dataset in place of its id, where the user may steer it.
 
-    404 where it may not be seen, the login page for those who are not logged in, 403 for all others.
+    Others get a 404 where they may not see it, the login page where they are not signed in, and else a 403.
     """
 
     @wraps(view)
     def guarded(request: HttpRequest, dataset_id: str) -> HttpResponseBase:
-        dataset = visible_dataset(request, dataset_id)
-        if request.user.is_anonymous:
-            return redirect_to_login(dataset.get_absolute_url())
-        if not Caller(request.user).may_steer(dataset):
-            raise PermissionDenied
+        try:
+            dataset = get_steerable(Caller(request.user), dataset_id)
+        except UnknownDataset as refusal:
+            raise Http404 from refusal
+        except NotAllowed as refusal:
+            if request.user.is_anonymous:
+                return redirect_to_login(reverse("dataset", args=[dataset_id]))
+            raise PermissionDenied from refusal
         return view(request, dataset)
 
     return guarded

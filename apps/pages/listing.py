@@ -7,12 +7,13 @@ from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, F, IntegerField, Q, Value, When
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
 from django.db.models.functions import Coalesce, Lower, NullIf
 from django.http import QueryDict
 from django.utils.http import urlencode
 
-from apps.datasets.models import Dataset, DatasetQuerySet, Sample
+from apps.datasets.access.callers import Caller
+from apps.datasets.models import Dataset, Sample
 from apps.progress.selectors import in_state, newest_dataset, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import UNFINISHED, State
@@ -120,15 +121,16 @@ class Listing:
         ]
 
 
-def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> DatasetQuerySet:
-    datasets = Dataset.objects.visible_to(user).annotate(
+def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> QuerySet[Dataset]:
+    visible = Caller(user).visible()
+    if query.text:
+        visible = visible.filter(Q(dataset_id__icontains=query.text) | Q(name__icontains=query.text))
+    if query.state:
+        visible = in_state(visible, query.state)
+    datasets = visible.annotate(
         state=Coalesce("head__run__state", Value(State.PENDING.value)),
         sort_name=Lower(Coalesce(NullIf("name", Value("")), "dataset_id")),
     )
-    if query.text:
-        datasets = datasets.filter(Q(dataset_id__icontains=query.text) | Q(name__icontains=query.text))
-    if query.state:
-        datasets = in_state(datasets, query.state)
     match query.sort:
         case "name":
             return datasets.order_by("sort_name", "pk")

@@ -6,7 +6,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
-from apps.datasets.models import DATASET_ID_PATTERN
+from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .views import client, datasets, health, partials, samples, steering, tokens
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
+from apps.datasets import services as datasets
 from apps.datasets.models import Dataset
-from apps.datasets.services import make_dataset
 from apps.pipeline.images.folders import importable_folder
 from apps.progress import services as progress
 from apps.progress.models import Run
@@ -37,7 +37,7 @@ def create_dataset(
     """
     path = importable_folder(folder) if folder else None
     with transaction.atomic():
-        dataset = make_dataset(dataset_id, owner=owner, name=name, visibility=visibility)
+        dataset = datasets.create_dataset(dataset_id, owner=owner, name=name, visibility=visibility)
         if path is not None:
             Source.objects.create(dataset=dataset, folder=str(path))
             queue_run(dataset)
@@ -53,11 +53,9 @@ def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bo
     with transaction.atomic():
         dataset = Dataset.objects.filter(dataset_id=dataset_id).first()
         if dataset is None:
-            dataset = make_dataset(dataset_id, name=name)
+            dataset = datasets.create_dataset(dataset_id, name=name)
         elif name and name != dataset.name:
-            dataset.name = name
-            dataset.full_clean()
-            dataset.save(update_fields=["name"])
+            datasets.rename_dataset(dataset, name)
         if not replace:
             check_folder(dataset_id, folder)
         Source.objects.update_or_create(dataset=dataset, defaults={"folder": str(folder)})

@@ -9,12 +9,12 @@ from itertools import batched, groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Statement
 from apps.datasets.access.callers import Caller
-from apps.datasets.models import Dataset, DatasetQuerySet
+from apps.datasets.models import Dataset
 
 from .models import Head, Run, Stage
 from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
@@ -59,25 +59,25 @@ def _row_of_one() -> Statement:
 
 
 @cache
-def _with_progress() -> DatasetQuerySet:
+def _with_progress() -> QuerySet[Dataset]:
     """All datasets, to be narrowed. Made once: that takes the ORM longer than all the rest of a read."""
-    datasets: DatasetQuerySet = Dataset.objects.order_by().values(
+    datasets: Any = Dataset.objects.order_by().values(
         "pk", "dataset_id", "created_at", "head__version",
         *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in ("position", *_STAGE_FIELDS)),
     )  # fmt: skip
-    return datasets
+    return datasets  # type: ignore[no-any-return]  # rows of `values()`, which narrow like any other
 
 
 def facts_for(caller: Caller, dataset_id: str) -> Facts | None:
     """The facts of a dataset that ``caller`` may see; None of any other. This is what is asked most often, by pollers:
     the SQL is kept for those who asked last.
     """
-    statement = _statements.get(caller.sees)
+    statement = _statements.get(caller.scope)
     if statement is None:
         if len(_statements) >= STATEMENTS:
             _statements.clear()
         query: Any = caller.visible(_with_progress()).filter(dataset_id=_STAND_IN)
-        statement = _statements[caller.sees] = Statement(query, _STAND_IN)
+        statement = _statements[caller.scope] = Statement(query, _STAND_IN)
     return next(_facts(statement.rows(dataset_id)), None)
 
 
@@ -139,7 +139,7 @@ def progress_of_many(dataset_pks: Iterable[int]) -> dict[int, DatasetProgress]:
     return {pk: snapshot(facts, now) for pk, facts in facts_of(dataset_pks).items()}
 
 
-def in_state(datasets: DatasetQuerySet, state: State) -> DatasetQuerySet:
+def in_state(datasets: QuerySet[Dataset], state: State) -> QuerySet[Dataset]:
     """Those of the datasets whose latest run is in ``state``; one that never ran is pending."""
     runs = Q(head__run__state=state.value)
     return datasets.filter(runs | Q(head__run=None) if state is State.PENDING else runs)

@@ -11,8 +11,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
 from apps.progress import services
 from apps.progress.models import Run
 from apps.progress.services import StagePlan
@@ -50,7 +50,7 @@ def token_of(db: None) -> Callable[..., str]:
 
     def make(name: str = "", *, staff: bool = False, **values: Any) -> str:
         user = User.objects.get_or_create(username=name, defaults={"is_staff": staff})[0] if name else None
-        return tokens.issue("test", user=user, **values)[1]
+        return issue_token("test", user=user, **values)[1]
 
     return make
 

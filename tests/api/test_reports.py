@@ -13,8 +13,8 @@ from django.contrib.auth.models import User
 from django.db import connection
 from pytest_django import Settings
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
 from apps.progress import selectors
 from apps.progress.models import Run
 from apps.progress.snapshot import DatasetProgress
@@ -156,7 +156,7 @@ def test_an_id_that_no_dataset_can_have(pipeline: Pipeline, dataset_id: str) -> 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_who_report_first_make_one_dataset_and_one_run(transactional_db: None) -> None:
-    pipeline = Pipeline(tokens.issue("test")[1])
+    pipeline = Pipeline(issue_token("test")[1])
     barrier = threading.Barrier(4)
 
     def report(worker: int) -> int:

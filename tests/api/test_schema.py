@@ -21,8 +21,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from apps.api.urls import api
-from apps.datasets import tokens
 from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
 from apps.progress.reports import Report, accept_reports
 from tests.processes import Server, web_server
 
@@ -48,7 +48,7 @@ def secret(transactional_db: None) -> str:
     """A token; and a dataset that ids made up from the pattern are likely to hit."""
     for dataset_id in ("0", "A", "a"):
         accept_reports([(Dataset.objects.create(dataset_id=dataset_id).pk, Report(current=1, total=9))])
-    return tokens.issue("schema")[1]
+    return issue_token("schema")[1]
 
 
 @DESCRIBED.parametrize()

@@ -14,8 +14,8 @@ import pytest
 from dataset_progress import Cancelled, Run
 from dataset_progress._run import session_of
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
 from apps.progress import selectors
 from apps.progress.snapshot import DatasetProgress
 from tests.processes import Server, web_server
@@ -35,7 +35,7 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> str:
     """The server's address, which with a token is in the environment."""
     monkeypatch.setenv("DATASET_PROGRESS_URL", server.url)
-    monkeypatch.setenv("DATASET_PROGRESS_TOKEN", tokens.issue("client")[1])
+    monkeypatch.setenv("DATASET_PROGRESS_TOKEN", issue_token("client")[1])
     monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", "60")  # a machine that stalls makes no promise false
     return server.url
 

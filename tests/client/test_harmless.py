@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from dataset_progress import Run, _sender, track
 
-from apps.datasets import tokens
 from apps.datasets.models import Token
+from apps.datasets.services import issue_token
 from tests.processes import web_server
 from tests.services import free_port, wait_until
 
@@ -127,7 +127,7 @@ def test_leaving_takes_two_seconds_at_most(
 
 def test_when_the_server_is_back_the_newest_arrives(transactional_db: None, tmp_path: Path) -> None:
     port = free_port()
-    _, secret = tokens.issue("client")
+    _, secret = issue_token("client")
     with Run("cats", url=f"http://127.0.0.1:{port}", token=secret, flush_seconds=30) as run:
         run.advance(1)
         with web_server(tmp_path / "first", port=port):
@@ -142,7 +142,7 @@ def test_when_the_server_is_back_the_newest_arrives(transactional_db: None, tmp_
 
 def test_an_end_that_nobody_heard_is_said_when_the_server_is_back(transactional_db: None, tmp_path: Path) -> None:
     port = free_port()
-    _, secret = tokens.issue("client")
+    _, secret = issue_token("client")
     run = Run("cats", url=f"http://127.0.0.1:{port}", token=secret, flush_seconds=0.1)
     with web_server(tmp_path / "first", port=port):
         run.advance(5)

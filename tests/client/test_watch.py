@@ -15,8 +15,8 @@ import pytest
 from dataset_progress import Progress, Refused, Unreachable, Watch, _watcher, simulate, watch
 from dataset_progress._watch import Mode
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
 from apps.progress.reports import Report, accept_reports
 from apps.progress.transitions import State
 from tests.processes import kill, web_server
@@ -256,7 +256,7 @@ def test_where_no_socket_can_be_had_it_polls_and_returns(
 
 def test_it_survives_a_restart_of_the_server(transactional_db: None, tmp_path: Path) -> None:
     port = free_port()
-    _, secret = tokens.issue("watcher", can_write=False)
+    _, secret = issue_token("watcher", can_write=False)
     say(current=1, total=9)
     with watch("cats", url=f"http://127.0.0.1:{port}", token=secret, max_failures=1000) as watched:
         with web_server(tmp_path / "first", port=port) as server:

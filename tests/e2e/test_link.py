@@ -16,8 +16,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, WebSocket, expect
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
 from apps.progress import services as progress
 from apps.progress.models import Run
 from tests import services as programs
@@ -147,7 +147,7 @@ def test_hour_of_pushes_costs_no_memory(visit: Callable[..., Page], run: Run, tm
     )
     env = {"TOKEN_REQUESTS_A_SECOND": "0"}
     with web_server(tmp_path / "log", env=env, program=fast) as server, httpx.Client(timeout=60) as reporter:
-        reporter.headers["Authorization"] = f"Bearer {tokens.issue('long life')[1]}"
+        reporter.headers["Authorization"] = f"Bearer {issue_token('long life')[1]}"
         page = visit(f"{server.url}/datasets/cats/")
         is_live(page)
         session = page.context.new_cdp_session(page)

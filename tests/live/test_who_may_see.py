@@ -16,8 +16,8 @@ from django.utils import timezone
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset, Sample, Token
+from apps.datasets.services import issue_token
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.progress import services
@@ -77,18 +77,18 @@ def people(transactional_db: None) -> dict[str, dict[str, str]]:
         thumbnail.parent.mkdir(parents=True, exist_ok=True)
         thumbnail.write_bytes(b"a thumbnail")
     made: dict[str, str] = {
-        "token of the site": tokens.issue("x")[1],
-        "token that only reads": tokens.issue("x", can_write=False)[1],
-        "token of the owner": tokens.issue("x", user=users["owner"], datasets="p*")[1],
-        "token of a member": tokens.issue("x", user=users["member"])[1],
-        "token of staff": tokens.issue("x", user=users["staff"])[1],
-        "token of a stranger": tokens.issue("x", user=users["stranger"])[1],
-        "token for others": tokens.issue("x", datasets="Public,public-*,pub")[1],
-        "token of a closed account": tokens.issue("x", user=gone)[1],
+        "token of the site": issue_token("x")[1],
+        "token that only reads": issue_token("x", can_write=False)[1],
+        "token of the owner": issue_token("x", user=users["owner"], datasets="p*")[1],
+        "token of a member": issue_token("x", user=users["member"])[1],
+        "token of staff": issue_token("x", user=users["staff"])[1],
+        "token of a stranger": issue_token("x", user=users["stranger"])[1],
+        "token for others": issue_token("x", datasets="Public,public-*,pub")[1],
+        "token of a closed account": issue_token("x", user=gone)[1],
         "token that is none": "dp_nonsense",
     }
     for name, field in (("token that was revoked", "revoked_at"), ("token that has expired", "expires_at")):
-        token, made[name] = tokens.issue("x")
+        token, made[name] = issue_token("x")
         Token.objects.filter(pk=token.pk).update(**{field: timezone.now()})
     sessions = {name: login(user) for name, user in users.items() if name != "anyone"}
     bearers = {name: {"Authorization": f"Bearer {secret}"} for name, secret in made.items()}

@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from apps.datasets import tokens
+from apps.datasets.access.callers import authenticate
 from apps.datasets.models import Dataset, Token
+from apps.datasets.services import issue_token
 
 
 @pytest.fixture
@@ -29,7 +30,9 @@ def make(client: Client, **values: str) -> str:
 def test_a_token_is_shown_once_and_works(client: Client, ada: User) -> None:
     found = re.search(r">(dp_[\w-]{43})<", make(client, datasets="b-*, a"))
     assert found is not None
-    token = tokens.find(found[1])
+    caller = authenticate(found[1])
+    assert caller is not None
+    token = caller.token
     assert token is not None
     assert (token.user, token.datasets, token.can_write, token.expires_at) == (ada, "a,b-*", True, None)
     assert found[1] not in client.get("/tokens/").content.decode()
@@ -53,12 +56,12 @@ def test_a_token_that_cannot_be(client: Client, ada: User, values: dict[str, str
 
 
 def test_a_token_is_revoked_at_once_and_only_by_its_owner(client: Client, ada: User) -> None:
-    token, secret = tokens.issue("mine", user=ada)
-    other, _ = tokens.issue("other", user=User.objects.create_user("bob"))
+    token, secret = issue_token("mine", user=ada)
+    other, _ = issue_token("other", user=User.objects.create_user("bob"))
     assert client.post(f"/tokens/{other.pk}/revoke/").status_code == 404
     for _ in range(2):
         assert client.post(f"/tokens/{token.pk}/revoke/").status_code == 302
-    assert tokens.find(secret) is None
+    assert authenticate(secret) is None
     page = client.get("/tokens/").content.decode()
     assert "other" not in page
     assert "No tokens yet" in page
@@ -74,11 +77,13 @@ def test_the_admin_shows_the_secret_of_a_new_token_once(admin_client: Client) ->
     page = admin_client.post("/admin/datasets/token/add/", data, follow=True).content.decode()
     found = re.search(r"dp_[\w-]{43}", page)
     assert found is not None, page
-    token = tokens.find(found[0])
+    caller = authenticate(found[0])
+    assert caller is not None
+    token = caller.token
     assert token is not None
     assert token.datasets == "a,b"
     admin_client.post("/admin/datasets/token/", {"action": "revoke", "_selected_action": token.pk})
-    assert tokens.find(found[0]) is None
+    assert authenticate(found[0]) is None
 
 
 def test_a_dataset_that_never_ran_says_how_to_report(client: Client, db: None) -> None:

@@ -15,8 +15,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.datasets import tokens
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample, Token
+from apps.datasets.services import issue_token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
 from apps.progress import selectors, services
@@ -40,7 +40,7 @@ def fill(first: int, last: int) -> None:
         run = services.begin_run(dataset, [INDEX, EMBED])
         services.start_stage(run.pk, "index")
         reporting.accept_reports([(dataset.pk, Report(worker="one", current=45))])
-        tokens.issue(f"d{number}", user=owner)
+        issue_token(f"d{number}", user=owner)
         services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
         block = EmbeddingBlock.objects.create(
             dataset=dataset, embedder="test", dimensions=4, sample_ids=b"\0" * 8, vectors=b"\0" * 16

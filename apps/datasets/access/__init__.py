@@ -1,0 +1,8 @@
+"""Who may see, report on, steer and create datasets: every answer is here, for pages, the API, sockets and commands.
+
+callers     who asks: a user, a token, or both; the rules
+patterns    which ids a token covers
+lookup      the datasets that a request names, or why they are refused
+identities  who watches over an open socket, asked again and again
+errors      UnknownDataset and NotAllowed
+"""

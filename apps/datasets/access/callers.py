@@ -1,4 +1,4 @@
-"""Who may: what someone who asks may see, write and make. Whoever comes over HTTP is a `Caller`."""
+"""The rules: which datasets a caller may see, report on, steer and create."""
 
 from __future__ import annotations
 
@@ -6,59 +6,98 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Q, QuerySet
 
 from apps.core.sql import rows_in
-from apps.datasets.models import Dataset, DatasetQuerySet, Token
+from apps.datasets.models import Dataset, Token
+from apps.datasets.services import note_token_use
+from apps.datasets.tokens import active_tokens, digest_of
+
+from .patterns import covered
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Someone who asks: an account, and the token that speaks for it, which may allow less.
+    """Who asks: a user, or a token, which may only do what its user may, for the datasets that it covers.
 
-    A token without an account is the site's own: it may whatever its patterns cover.
+    A token without a user is the site's own. It may do anything with the datasets that it covers.
     """
 
     user: AbstractBaseUser | AnonymousUser | None
     token: Token | None = None
 
-    @property
-    def who(self) -> tuple[int | None, int | None]:
-        """Whose rights these are: two who are the same may see the same."""
-        return self.user.pk if self.user else None, self.token.pk if self.token else None
+    def __post_init__(self) -> None:
+        if self.user is None and self.token is None:
+            raise ValueError("A caller has a user, a token, or both.")
 
     @property
-    def sees(self) -> Hashable:
-        """What `visible` depends on: two of whom it is the same may see the same, though asked at different times."""
-        user = None if self.user is None else (self.user.pk, getattr(self.user, "is_staff", False))
+    def scope(self) -> Hashable:
+        """Cache key for `visible()`: callers with equal scopes see the same datasets."""
+        user = None if self.user is None else (self.user.pk, self._is_staff)
         return user, None if self.token is None else self.token.datasets
 
-    def visible(self, among: DatasetQuerySet | None = None) -> DatasetQuerySet:
-        """The datasets that may be seen; of ``among``, where that is given."""
+    def visible(self, among: QuerySet[Dataset] | None = None) -> QuerySet[Dataset]:
+        """Return the datasets that the caller may see; of ``among``, where that is given.
+
+        A user sees public datasets, their own and those that they are a member of; staff see all. A token sees those of
+        its user's that it covers. Asks the database nothing about an anonymous user, and joins nothing for staff.
+        """
         datasets = Dataset.objects.all() if among is None else among
-        datasets = datasets if self.user is None else datasets.visible_to(self.user)
-        return datasets if self.token is None else datasets.matching(self.token.patterns)
+        if self.user is not None and not self._is_staff:
+            rule = Q(visibility=Dataset.Visibility.PUBLIC)
+            if not self.user.is_anonymous:
+                member_of = Dataset.members.through.objects.filter(user_id=self.user.pk).values("dataset_id")
+                rule |= Q(owner_id=self.user.pk) | Q(pk__in=member_of)
+            datasets = datasets.filter(rule)
+        return datasets if self.token is None else datasets.filter(covered(self.token.patterns))
 
     def writable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
-        """Those of the datasets that may be reported on, by their ids.
+        """Return those of the datasets that the caller may report on, by id. At most one query.
 
-        A token is for that, and speaks for its user: for their own datasets and those they are a member of; all of
-        them for staff, and for a token of the site's own. No more than one query.
+        Only a token may report: on the datasets that its user owns or is a member of; on all of them where the user is
+        staff, and for a token of the site's own.
         """
-        found = {dataset.dataset_id: dataset for dataset in datasets if self.may_create(dataset.dataset_id)}
-        if self.user is None or getattr(self.user, "is_staff", False):
-            return found
-        others = [dataset.pk for dataset in found.values() if dataset.owner_id != self.user.pk]
-        members = rows_in(Dataset.members.through, "dataset_id", others)
-        mine = {row.dataset_id for row in members if row.user_id == self.user.pk}
-        return {dataset_id: one for dataset_id, one in found.items() if one.owner_id == self.user.pk or one.pk in mine}
+        covered = {dataset.dataset_id: dataset for dataset in datasets if self.may_create(dataset.dataset_id)}
+        if self._has_every_right:
+            return covered
+        others = [dataset.pk for dataset in covered.values() if not self._owns(dataset)]
+        memberships = rows_in(Dataset.members.through, "dataset_id", others)
+        member_of = {row.dataset_id for row in memberships if self.user is not None and row.user_id == self.user.pk}
+        return {
+            dataset_id: dataset
+            for dataset_id, dataset in covered.items()
+            if self._owns(dataset) or dataset.pk in member_of
+        }
 
     def may_steer(self, dataset: Dataset) -> bool:
-        """Whether a dataset that may be seen, or be written by a token, may be paused, cancelled and deleted: that is
-        for its owner and staff, and for a token of the site's own.
+        """Return whether the caller may pause, cancel and delete a dataset that it may see, or with a token write.
+
+        The owner may, and staff, and a token of the site's own. Members may not.
         """
-        if self.user is None or getattr(self.user, "is_staff", False):
-            return True
-        return not self.user.is_anonymous and dataset.owner_id == self.user.pk
+        return self._has_every_right or self._owns(dataset)
 
     def may_create(self, dataset_id: str) -> bool:
+        """Return whether the caller may create a dataset of this id, by reporting on it. Only a token may."""
         return self.token is not None and self.token.can_write and self.token.covers(dataset_id)
+
+    @property
+    def _is_staff(self) -> bool:
+        return bool(getattr(self.user, "is_staff", False))
+
+    @property
+    def _has_every_right(self) -> bool:
+        return self.user is None or self._is_staff
+
+    def _owns(self, dataset: Dataset) -> bool:
+        return self.user is not None and not self.user.is_anonymous and dataset.owner_id == self.user.pk
+
+
+def authenticate(secret: str) -> Caller | None:
+    """Return the caller whose token has this secret, and record its use; None where no active token has it.
+
+    One query, another for the user of the token, and once a minute one to record the use.
+    """
+    for token in active_tokens([digest_of(secret)]):
+        note_token_use(token)
+        return Caller(token.user, token)
+    return None

@@ -10,12 +10,11 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.datasets.models import Token
-from apps.datasets.tokens import issue
+from apps.datasets.services import issue_token, revoke_tokens
 from apps.pages.forms import TokenForm
 from apps.pages.snippets import address_of, snippets
 
@@ -31,7 +30,7 @@ def index(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
-            _, secret = issue(
+            _, secret = issue_token(
                 data["name"], user=user, datasets=data["datasets"], can_write=not data["read_only"], days=data["days"]
             )
         except ValidationError as error:
@@ -52,6 +51,6 @@ def index(request: HttpRequest) -> HttpResponse:
 def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     """Revoke one of the user's own tokens."""
     token = get_object_or_404(Token, user=cast("User", request.user), pk=pk)
-    if Token.objects.filter(pk=pk, revoked_at=None).update(revoked_at=timezone.now()):
+    if revoke_tokens(Token.objects.filter(pk=token.pk)):
         messages.success(request, f"Revoked {token.name}.")
     return redirect("tokens")

@@ -9,21 +9,25 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from apps.datasets.tokens import issue
+from apps.datasets.services import issue_token
 
 
 class Command(BaseCommand):
-    help = "Make a token for a pipeline or another front end. Its secret is printed once and stored nowhere."
+    help = "Create a token for a pipeline or another front end. Its secret is printed once and stored nowhere."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", help="what it is for")
         parser.add_argument(
             "--datasets", default="*", metavar="IDS",
-            help="the ids that it may touch, divided by commas; team-a-* stands for all that begin so; default: *",
+            help="IDs that it covers, separated by commas; team-a-* covers all that start with team-a-; default: *",
         )  # fmt: skip
-        parser.add_argument("--read-only", action="store_true", help="it may see and not report")
-        parser.add_argument("--days", type=int, metavar="N", help="how long it holds; default: until it is revoked")
-        parser.add_argument("--user", metavar="NAME", help="it may what this account may; default: all that IDS cover")
+        parser.add_argument("--read-only", action="store_true", help="it may read, but not report")
+        parser.add_argument("--days", type=int, metavar="N", help="days until it expires; default: it does not expire")
+        parser.add_argument(
+            "--user",
+            metavar="NAME",
+            help="the account whose rights it has; default: all rights on what IDS cover",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = None
@@ -32,9 +36,9 @@ class Command(BaseCommand):
             if user is None:
                 raise CommandError(f"There is no account {options['user']}.")
         if options["days"] is not None and not 1 <= options["days"] <= 36_500:
-            raise CommandError("A token holds for 1 to 36500 days.")
+            raise CommandError("A token is valid for 1 to 36500 days.")
         try:
-            _, secret = issue(
+            _, secret = issue_token(
                 options["name"],
                 user=user,
                 datasets=options["datasets"],

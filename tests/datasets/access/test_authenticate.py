@@ -1,4 +1,4 @@
-"""When a token was used last is known to the minute, and costs no write more."""
+"""A token authenticates a caller, and its use is recorded once a minute."""
 
 from __future__ import annotations
 
@@ -8,33 +8,34 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from apps.datasets import tokens
+from apps.datasets.access.callers import Caller, authenticate
 from apps.datasets.models import Token
+from apps.datasets.services import issue_token
 
 pytestmark = pytest.mark.django_db
 
 
-def test_the_use_of_a_token_is_noted_once_a_minute(django_assert_num_queries: Any) -> None:
-    token, secret = tokens.issue("nightly")
+def test_the_use_of_a_token_is_recorded_once_a_minute(django_assert_num_queries: Any) -> None:
+    token, secret = issue_token("nightly")
     assert token.last_used_at is None
     before = timezone.now()
-    assert tokens.find(secret) == token
+    assert authenticate(secret) == Caller(None, token)
     used = Token.objects.get().last_used_at
     assert used is not None
     assert used >= before
     with django_assert_num_queries(1):
-        tokens.find(secret)
+        authenticate(secret)
     assert Token.objects.get().last_used_at == used
     Token.objects.update(last_used_at=used - timedelta(minutes=2))
-    tokens.find(secret)
+    authenticate(secret)
     again = Token.objects.get().last_used_at
     assert again is not None
     assert again >= used
 
 
-def test_a_token_that_does_not_hold_is_not_used() -> None:
-    _, secret = tokens.issue("nightly")
+def test_an_inactive_token_authenticates_nobody() -> None:
+    _, secret = issue_token("nightly")
     Token.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
-    assert tokens.find(secret) is None
-    assert tokens.find("dp_nobody") is None
+    assert authenticate(secret) is None
+    assert authenticate("dp_nobody") is None
     assert Token.objects.get().last_used_at is None

@@ -1,4 +1,4 @@
-"""Who may see which dataset."""
+"""Which datasets a caller may see."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
+from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset
 
 SEES = {
@@ -40,35 +41,35 @@ def datasets(people: dict[str, User]) -> dict[str, Dataset]:
 
 @pytest.mark.parametrize("who", SEES)
 @pytest.mark.parametrize("visibility", ["public", "private"])
-def test_visible_to(people: dict[str, Any], datasets: dict[str, Dataset], who: str, visibility: str) -> None:
+def test_visible(people: dict[str, Any], datasets: dict[str, Dataset], who: str, visibility: str) -> None:
     expected = SEES[who][visibility == "private"]
-    assert Dataset.objects.visible_to(people[who]).filter(dataset_id=visibility).exists() is expected
+    assert Caller(people[who]).visible().filter(dataset_id=visibility).exists() is expected
 
 
 @pytest.mark.parametrize("who", SEES)
 def test_a_private_dataset_of_others_is_seen_by_staff_alone(
     people: dict[str, Any], datasets: dict[str, Dataset], who: str
 ) -> None:
-    assert Dataset.objects.visible_to(people[who]).filter(dataset_id="elsewhere").exists() is (who == "staff")
+    assert Caller(people[who]).visible().filter(dataset_id="elsewhere").exists() is (who == "staff")
 
 
 def test_a_private_dataset_without_an_owner_is_seen_by_staff_alone(people: dict[str, Any]) -> None:
     Dataset.objects.create(dataset_id="nobodys", visibility="private")
-    seers = [who for who, user in people.items() if Dataset.objects.visible_to(user).exists()]
+    seers = [who for who, user in people.items() if Caller(user).visible().exists()]
     assert seers == ["staff"]
 
 
 def test_a_dataset_with_many_members_is_listed_once(people: dict[str, Any], datasets: dict[str, Dataset]) -> None:
     for number in range(5):
         datasets["public"].members.add(User.objects.create_user(f"member{number}"))
-    dataset_ids = [dataset.dataset_id for dataset in Dataset.objects.visible_to(people["member"])]
+    dataset_ids = [dataset.dataset_id for dataset in Caller(people["member"]).visible()]
     assert dataset_ids == ["private", "public"]
 
 
 @pytest.mark.parametrize("who", SEES)
-def test_visible_to_takes_one_query(people: dict[str, Any], who: str, django_assert_num_queries: Any) -> None:
+def test_visible_takes_one_query(people: dict[str, Any], who: str, django_assert_num_queries: Any) -> None:
     with django_assert_num_queries(1):
-        list(Dataset.objects.visible_to(people[who]))
+        list(Caller(people[who]).visible())
 
 
 def test_a_dataset_is_private_unless_said_otherwise() -> None:

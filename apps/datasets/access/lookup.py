@@ -1,0 +1,82 @@
+"""Look up the datasets that a request names. A dataset that the caller may not see does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+
+from apps.core.sql import rows_in
+from apps.datasets.dataset_ids import is_dataset_id
+from apps.datasets.models import Dataset
+from apps.datasets.services import create_dataset
+
+from .callers import Caller
+from .errors import AccessDenied, NotAllowed, UnknownDataset
+
+
+def get_visible(caller: Caller, dataset_id: str) -> Dataset:
+    """Return a dataset that the caller may see. Raises `UnknownDataset`."""
+    found = caller.visible().filter(dataset_id=dataset_id).first() if is_dataset_id(dataset_id) else None
+    if found is None:
+        raise UnknownDataset
+    return found
+
+
+def get_writable(caller: Caller, dataset_id: str) -> Dataset:
+    """Return a dataset that the caller may report on. Raises `UnknownDataset` and `NotAllowed`."""
+    return _found(find_writable(caller, [dataset_id])[0][dataset_id])
+
+
+def get_or_create_writable(caller: Caller, dataset_id: str) -> Dataset:
+    """Return a dataset that the caller may report on, created where there is none. Raises like `get_writable`."""
+    found, absent = find_writable(caller, [dataset_id])
+    return _found(create_or_find(caller, dataset_id)[0] if dataset_id in absent else found[dataset_id])
+
+
+def get_steerable(caller: Caller, dataset_id: str) -> Dataset:
+    """Return a dataset that the caller may pause, cancel and delete. Raises `UnknownDataset` and `NotAllowed`.
+
+    A token has to be allowed to report on it as well.
+    """
+    dataset = get_visible(caller, dataset_id) if caller.token is None else get_writable(caller, dataset_id)
+    if not caller.may_steer(dataset):
+        raise NotAllowed
+    return dataset
+
+
+def find_writable(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, Dataset | AccessDenied], set[str]]:
+    """Return for each id the dataset, or why the caller may not report on it; and the ids that the caller may create.
+
+    At most three queries, however many ids there are.
+    """
+    # Read once: another process may be creating one at this very moment.
+    existing = {dataset.dataset_id: dataset for dataset in rows_in(Dataset, "dataset_id", dataset_ids)}
+    found: dict[str, Dataset | AccessDenied] = dict.fromkeys(dataset_ids, NotAllowed())
+    found |= caller.writable(existing.values())
+    covered = {dataset_id for dataset_id in dataset_ids if caller.may_create(dataset_id)}
+    absent = covered - existing.keys()
+    hidden = {dataset_id for dataset_id in covered & existing.keys() if not isinstance(found[dataset_id], Dataset)}
+    if hidden:
+        hidden -= set(caller.visible().filter(dataset_id__in=hidden).values_list("dataset_id", flat=True))
+    found |= dict.fromkeys(absent | hidden, UnknownDataset())
+    return found, absent
+
+
+def create_or_find(caller: Caller, dataset_id: str) -> tuple[Dataset | AccessDenied, bool]:
+    """Create a dataset that did not exist a moment ago. Returns it, and whether it is new.
+
+    Another process may have been quicker. Then its dataset is returned, or why the caller may not report on that.
+    """
+    try:
+        with transaction.atomic():
+            return create_dataset(dataset_id, owner=caller.user), True
+    except (IntegrityError, ValidationError):
+        return find_writable(caller, [dataset_id])[0][dataset_id], False
+
+
+def _found(found: Dataset | AccessDenied) -> Dataset:
+    if isinstance(found, AccessDenied):
+        raise found
+    return found
