@@ -145,7 +145,7 @@ def _writing(
     fields = [known[name] for name in sorted(names)]
     columns = ", ".join(f"{field.column} = %s" for field in fields)
     key = model._meta.pk.column
-    sql = f"UPDATE {model._meta.db_table} SET {columns} WHERE {key} = %s AND {known[guard].column} = %s"  # noqa: S608
+    sql = f"UPDATE {model._meta.db_table} SET {columns} WHERE {key} = %s AND {known[guard].column} = %s"  # noqa: S608 -- names of a model
     return sql, fields, known[guard]
 
 

@@ -23,7 +23,7 @@ def _disable_text_help(form: forms.BaseForm, *names: str) -> None:
         form.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
 
 
-class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
+class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """ID, name, folder and visibility. The pipeline checks whether the folder may be read."""
 
     folder = forms.CharField(max_length=4096, required=False)
@@ -39,7 +39,7 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         visibility = self.fields["visibility"]
         visibility.initial = Dataset.Visibility.of_new()
-        visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _VISIBLE_TO.items()]  # type: ignore[attr-defined]
+        visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _VISIBLE_TO.items()]  # type: ignore[attr-defined]  # a choice field
         self.fields["folder"].help_text = (
             f"The absolute path of a folder of images on this server, in {' or '.join(settings.IMPORT_ROOTS)}. Files "
             "are only read. Leave it empty to report from your own code."

@@ -56,7 +56,7 @@ class Run(models.Model):
     heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="The last sign of life of the reporter.")
     progressed_at = models.DateTimeField(null=True, blank=True, help_text="When a count last grew.")
 
-    objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]
+    objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]  # the stubs type it as a plain manager
 
     class Meta:
         ordering = ["-id"]

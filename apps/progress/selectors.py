@@ -48,7 +48,7 @@ def _rows_of(pks: tuple[int, ...]) -> Iterable[dict[str, Any]]:
     if len(pks) == 1:
         return _row_of_one().rows(*pks)
     # No `.iterator()`: it would open a cursor on the server, which is two round trips more on PostgreSQL.
-    return _with_progress().filter(pk__in=pks)  # type: ignore[return-value]
+    return _with_progress().filter(pk__in=pks)  # type: ignore[return-value]  # the stubs do not know values
 
 
 @cache

@@ -40,7 +40,7 @@ def main() -> None:
         for repeat in range(REPEATS):
             loop.append(IMAGES / _seconds(lambda: _bare_loop(folder / "photographs")))
             with _kept(f"bench-{repeat}"):
-                ours.append(IMAGES / _seconds(lambda: _run(folder / "photographs", f"bench-{repeat}")))  # noqa: B023
+                ours.append(IMAGES / _seconds(lambda: _run(folder / "photographs", f"bench-{repeat}")))  # noqa: B023 -- called at once
             two.append(2 * IMAGES / _seconds(lambda: _two_loops(folder / "photographs")))
         _photographs(folder / "few", FEW, size=(160, 120))
         _copies(folder / "few", folder / "many", MANY)

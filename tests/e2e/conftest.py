@@ -135,7 +135,7 @@ def open_page(
     contexts: list[BrowserContext] = []
 
     def open_(path: str, *, sessionid: str | None = None, **options: object) -> Page:
-        context = browser.new_context(base_url=server.url, **options)  # type: ignore[arg-type]
+        context = browser.new_context(base_url=server.url, **options)  # type: ignore[arg-type]  # options of any type
         contexts.append(context)
         context.set_default_timeout(PATIENCE)
         if sessionid:

@@ -70,7 +70,7 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
             assert f"http://127.0.0.1:{port}/datasets/my-photos/" in printed
             assert ("with the password" in printed) == (start == 1)
             wait_until(
-                lambda: (progress(port, "my-photos")["state"], progress(port, "my-photos")["run"]) == ("ready", start),  # noqa: B023
+                lambda: (progress(port, "my-photos")["state"], progress(port, "my-photos")["run"]) == ("ready", start),  # noqa: B023 -- called at once
                 seconds=60,
                 what="the dataset was not ready",
             )
@@ -79,7 +79,7 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
             assert len(family) >= 2
             process.send_signal(stop)
             assert process.wait(30) == 0
-            wait_until(lambda: not any(lives(child) for child in family), seconds=30, what="a process is left")  # noqa: B023
+            wait_until(lambda: not any(lives(child) for child in family), seconds=30, what="a process is left")  # noqa: B023 -- called at once
     assert (tmp_path / "data" / "secret_key").stat().st_mode & 0o077 == 0
 
 

@@ -349,7 +349,7 @@ def test_rest_of_a_page_that_cannot_be_had_is_asked_for_ever_less_often(
 
     def wrong(route: Route) -> None:
         asked.append(route.request.url)
-        route.fulfill(**answers[len(asked) % 2])  # type: ignore[arg-type]
+        route.fulfill(**answers[len(asked) % 2])  # type: ignore[arg-type]  # options of any type
 
     page.route(re.compile("/datasets/cats/$"), wrong)
     progress.finish(run.pk)
@@ -559,7 +559,7 @@ def test_header_forgets_its_failures_with_the_first_answer(
     is_live(page)
     for share in (4, 2):
         failures = 0
-        pass_time(page, lambda: failures == 3, "the header does not poll")  # noqa: B023
+        pass_time(page, lambda: failures == 3, "the header does not poll")  # noqa: B023 -- called at once
         progress.report(run.pk, current=TOTAL // share)
         page.clock.run_for(15 * SECONDS)  # it waits for twelve after the third failure, and for thirty after the sixth
         expect(page.locator("#progress-header")).to_contain_text(f"{100 // share}%", timeout=10 * SECONDS)

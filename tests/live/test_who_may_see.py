@@ -121,7 +121,7 @@ def test_what_a_caller_may_see(server: Server, people: dict[str, dict[str, str]]
         seen[name] = tuple(
             hears(server, path.format(dataset_id=dataset_id), dataset_id, people[who])
             for dataset_id in ("private", "public")
-        )  # type: ignore[assignment]
+        )  # type: ignore[assignment]  # as many values as names
     assert seen == dict.fromkeys(seen, SEES[who])
 
 

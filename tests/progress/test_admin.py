@@ -197,7 +197,7 @@ def act(client: Client, action: str, *runs: Run) -> str:
 
 
 def test_runs_are_paused_resumed_and_cancelled(admin_client: Client, indexing: Run) -> None:
-    progress: Callable[[], Any] = lambda: selectors.progress_of(indexing.dataset_id)  # noqa: E731
+    progress: Callable[[], Any] = lambda: selectors.progress_of(indexing.dataset_id)  # noqa: E731 -- with its type
     assert act(admin_client, "pause", indexing) == "run 1 of cats: asked to pause."
     assert progress().paused
     assert act(admin_client, "resume", indexing) == "run 1 of cats: asked to go on."

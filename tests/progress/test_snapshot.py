@@ -202,7 +202,7 @@ def test_a_sixth_state_is_refused() -> None:
 
 def test_a_snapshot_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        snapshot(FACTS, at(5)).current = 41  # type: ignore[misc]
+        snapshot(FACTS, at(5)).current = 41  # type: ignore[misc]  # that it is frozen is the test
 
 
 def test_what_was_sent_can_be_read_back() -> None:
