@@ -63,7 +63,12 @@ def test_every_setting_is_used() -> None:
 @each_page
 def test_variables_in_the_docs_are_read(page: Path) -> None:
     """Names that are set on a command line, or that stand alone, are those of a program of ours."""
-    programs = [*ROOT.glob("tests/bench/**/*.py"), *ROOT.glob("scripts/*"), ROOT / "Makefile", *ROOT.glob("apps/**/*.py")]
+    programs = [
+        *ROOT.glob("tests/bench/**/*.py"),
+        *ROOT.glob("scripts/*"),
+        ROOT / "Makefile",
+        *ROOT.glob("apps/**/*.py"),
+    ]
     known = variables() | {
         name for path in programs if path.is_file() for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", path.read_text())
     }
