@@ -11,8 +11,9 @@ from django.utils.http import quote_etag
 
 from apps.datasets.access.errors import UnknownDataset
 from apps.datasets.dataset_ids import is_dataset_id
+from apps.progress.facts import Facts, health_of
 from apps.progress.selectors import facts_for
-from apps.progress.snapshot import DatasetProgress, Facts, health_of, snapshot
+from apps.progress.snapshot import DatasetProgress, snapshot
 
 from .auth import READ_SECURITY, caller_of
 from .responses import conditional_response
@@ -41,7 +42,7 @@ def etag_of(facts: Facts, now: datetime) -> str:
     The version changes with every write. The health of a silent run changes without one, by the clock, and its time
     left with it, so the tag names a health other than live.
     """
-    health = health_of(facts.run, now) if facts.run else None
+    health = health_of(facts, now)
     return quote_etag(f"{facts.version}" if health in (None, "live") else f"{facts.version}-{health}")
 
 

@@ -52,18 +52,17 @@ def rows_in[M: Model](
 class Statement:
     """A query of the ORM of which the SQL is written once, and run again with other values in place of ``stand_in``.
 
-    ``query`` is one of `values()`. Raises `ValueError` where the stand-in is not among its parameters.
+    ``query`` is one of `values_list()`. Raises `ValueError` where the stand-in is not among its parameters.
     """
 
-    def __init__(self, query: QuerySet[Any, dict[str, Any]], stand_in: object) -> None:
+    def __init__(self, query: QuerySet[Any, tuple[Any, ...]], stand_in: object) -> None:
         compiler = query.query.get_compiler(connection=connections[DEFAULT_DB_ALIAS])
         self._sql, parameters = compiler.as_sql()
         self._parameters = list(parameters)
         self._place = self._parameters.index(stand_in)
-        self._names = query.query.values_select
         self._converters = compiler.get_converters([column for column, _, _ in compiler.select]).items()
 
-    def rows(self, value: object) -> list[dict[str, Any]]:
+    def rows(self, value: object) -> list[list[Any]]:
         connection = connections[DEFAULT_DB_ALIAS]
         parameters = self._parameters.copy()
         parameters[self._place] = value
@@ -74,7 +73,7 @@ class Statement:
             for row in rows:
                 for convert in converters:
                     row[index] = convert(row[index], expression, connection)
-        return [dict(zip(self._names, row, strict=True)) for row in rows]
+        return rows
 
 
 @dataclass(frozen=True, slots=True)

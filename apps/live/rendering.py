@@ -17,8 +17,9 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 
 from apps.progress.estimates import Health
+from apps.progress.facts import Facts
 from apps.progress.selectors import facts_of
-from apps.progress.snapshot import DatasetProgress, Facts, snapshot
+from apps.progress.snapshot import DatasetProgress, snapshot
 
 logger = logging.getLogger(__name__)
 

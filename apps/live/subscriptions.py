@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from apps.progress.snapshot import health_of
+from apps.progress.facts import health_of
 
 from .rendering import Message, Rendered, RenderedState, RenderRequest
 from .watcher import Watcher
@@ -32,8 +32,7 @@ class WatchedDataset:
         """Whether ``version``, or the health at ``now``, differs from what was sent."""
         if version != self.version:
             return True
-        run = self.sent.facts.run if self.sent else None
-        return self.sent is not None and run is not None and health_of(run, now) != self.sent.health
+        return self.sent is not None and health_of(self.sent.facts, now) != self.sent.health
 
     def render_request(self) -> RenderRequest:
         return RenderRequest(

@@ -48,7 +48,7 @@ def phase(progress: DatasetProgress) -> str:
 
     It holds the start of the run, because a dataset that was deleted and created again counts its runs from 1.
     """
-    began = next((stage.started_at.isoformat() for stage in progress.stages if stage.started_at), "")
+    began = progress.started_at.isoformat() if progress.started_at else ""
     return f"{progress.run or 0}-{began}-{progress.state}{'-paused' if progress.paused else ''}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from apps.progress.snapshot import DatasetProgress, Eta
@@ -129,12 +129,10 @@ def _working(progress: DatasetProgress, silence: str) -> list[str]:
 
 
 def run_seconds(progress: DatasetProgress) -> float | None:
-    """Return how long a finished run took, from its first stage's start to its last stage's end; else None."""
-    started = [stage.started_at for stage in progress.stages if stage.started_at]
-    ended = [stage.finished_at for stage in progress.stages if stage.finished_at]
-    if not started or not ended or not progress.is_finished:
+    """Return how long a finished run took; None for one that is working, and where no stage ever began."""
+    if progress.stage is None or progress.started_at is None or progress.finished_at is None:
         return None
-    return (max(ended) - min(started)) / timedelta(seconds=1)
+    return (progress.finished_at - progress.started_at).total_seconds()
 
 
 def sentence(progress: DatasetProgress, silence: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import itemgetter
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -19,6 +18,7 @@ from apps.datasets.models import Dataset
 
 from . import selectors, services
 from .errors import RunFinished
+from .facts import current_stage
 from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
 
 
@@ -106,8 +106,7 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
         return super().get_queryset(request).prefetch_related(Prefetch("stages", Stage.objects.defer("readings")))
 
     def shown(self, row: Any) -> tuple[str, int, int]:
-        begun = [(stage.state == "active", stage.started_at, stage) for stage in row.stages.all() if stage.started_at]
-        stage = max(begun, key=itemgetter(0, 1))[2] if begun else Stage()
+        stage = current_stage(row.stages.all()) or Stage()
         return row.state, stage.current, stage.total
 
     def has_steer_permission(self, request: HttpRequest) -> bool:

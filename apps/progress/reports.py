@@ -17,8 +17,8 @@ from django.db.models import BigIntegerField
 from django.utils import timezone
 
 from .errors import IllegalTransition, LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
+from .facts import Facts
 from .models import Run, Stage
-from .selectors import facts_from
 from .services import open_run
 from .snapshot import DatasetProgress, snapshot
 from .store import Changes, load_shares, lock, write
@@ -85,7 +85,15 @@ class Accepted:
     def progress(self, dataset_id: str, now: datetime) -> DatasetProgress:
         """How far the dataset is after it, without a query."""
         changes = self._changes
-        return snapshot(facts_from(dataset_id, changes.head, changes.run, changes.stages), now)
+        facts = Facts(
+            changes.head.pk,
+            dataset_id,
+            changes.run.created_at,
+            changes.head.version,
+            changes.run,
+            tuple(changes.stages),
+        )
+        return snapshot(facts, now)
 
 
 def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | ProgressError]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections import namedtuple
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from itertools import batched, groupby
@@ -16,9 +17,10 @@ from apps.core.sql import IDS_AT_ONCE, Statement
 from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset
 
-from .models import Head, Run, Stage
-from .snapshot import DatasetProgress, Facts, RunFacts, StageFacts, snapshot
-from .transitions import StageState, State
+from .facts import Facts
+from .models import Run, Stage
+from .snapshot import DatasetProgress, snapshot
+from .transitions import State
 
 # How many of those who poll have their SQL kept.
 STATEMENTS: Final = 1_000
@@ -27,24 +29,32 @@ _statements: dict[Hashable, Statement] = {}
 _STAND_IN: Final = "\0"  # no dataset has such an id
 _NO_PK: Final = -1  # nor such a row
 
-_RUN = "head__run__"
-_STAGE = "head__run__stages__"
-_RUN_FIELDS = (
-    "number", "state", "control", "cancelled", "message", "error", "percent", "failed", "skipped", "updated_at",
-    "heartbeat_at", "progressed_at",
-)  # fmt: skip
-_STAGE_FIELDS = (
-    "name", "label", "counts_as", "unit", "weight", "state", "current", "total", "started_at", "finished_at",
-    "readings",
-)  # fmt: skip
+# What a read takes of each table. A new column of a run or a stage is read without being listed here; two columns of a
+# run are left out, since nothing shows them.
+_HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__version")
+_RUN_COLUMNS: Final = [
+    f.attname for f in Run._meta.concrete_fields if f.attname not in ("created_at", "idempotency_key")
+]
+_STAGE_COLUMNS: Final = [field.attname for field in Stage._meta.concrete_fields]
+_RUN: Final = len(_HEAD_COLUMNS)
+_STAGE: Final = _RUN + len(_RUN_COLUMNS)
+_POSITION: Final = _STAGE + _STAGE_COLUMNS.index("position")
+
+
+def _row_type(columns: Iterable[str]) -> Any:
+    """A row as a named tuple: frozen, and made in 1 us where an instance of the model takes 10 us."""
+    return namedtuple("Row", columns)
+
+
+_make_run, _make_stage = (_row_type(columns)._make for columns in (_RUN_COLUMNS, _STAGE_COLUMNS))
 
 
 def facts_of(dataset_pks: Iterable[int]) -> dict[int, Facts]:
     """The facts of the datasets with these row ids, by id. Ids that no dataset has are left out."""
-    return {facts.pk: facts for pks in batched(dataset_pks, IDS_AT_ONCE) for facts in _facts(_rows_of(pks))}
+    return {facts.dataset_pk: facts for pks in batched(dataset_pks, IDS_AT_ONCE) for facts in _facts(_rows_of(pks))}
 
 
-def _rows_of(pks: tuple[int, ...]) -> Iterable[dict[str, Any]]:
+def _rows_of(pks: tuple[int, ...]) -> Iterable[Sequence[Any]]:
     if len(pks) == 1:
         return _row_of_one().rows(*pks)
     # No `.iterator()`: it would open a cursor on the server, which is two round trips more on PostgreSQL.
@@ -61,11 +71,12 @@ def _row_of_one() -> Statement:
 @cache
 def _with_progress() -> QuerySet[Dataset]:
     """All datasets, to be narrowed. Made once: that takes the ORM longer than all the rest of a read."""
-    datasets: Any = Dataset.objects.order_by().values(
-        "pk", "dataset_id", "created_at", "head__version",
-        *(_RUN + field for field in _RUN_FIELDS), *(_STAGE + field for field in ("position", *_STAGE_FIELDS)),
-    )  # fmt: skip
-    return datasets  # type: ignore[no-any-return]  # rows of `values()`, which narrow like any other
+    datasets: Any = Dataset.objects.order_by().values_list(
+        *_HEAD_COLUMNS,
+        *(f"head__run__{column}" for column in _RUN_COLUMNS),
+        *(f"head__run__stages__{column}" for column in _STAGE_COLUMNS),
+    )
+    return datasets  # type: ignore[no-any-return]  # rows of `values_list()`, which narrow like any other
 
 
 def facts_for(caller: Caller, dataset_id: str) -> Facts | None:
@@ -81,48 +92,22 @@ def facts_for(caller: Caller, dataset_id: str) -> Facts | None:
     return next(_facts(statement.rows(dataset_id)), None)
 
 
-def _facts(rows: Iterable[dict[str, Any]]) -> Iterator[Facts]:
-    """The facts in rows of `_with_progress`, in the order of the datasets' row ids."""
+def _facts(rows: Iterable[Sequence[Any]]) -> Iterator[Facts]:
+    """Yield the facts in rows of `_with_progress`, in order of the datasets' row ids."""
     # Sorted here: the ORM takes longer to write an ORDER BY. Only a dataset's one and only row has no position.
-    for pk, group in groupby(sorted(rows, key=itemgetter("pk", _STAGE + "position")), key=itemgetter("pk")):
-        stages = list(group)
+    for dataset_pk, group in groupby(sorted(rows, key=itemgetter(0, _POSITION)), key=itemgetter(0)):
+        dataset_rows = list(group)
+        _, dataset_id, created_at, version = dataset_rows[0][:_RUN]
+        run = dataset_rows[0][_RUN:_STAGE]
+        stages = (row[_STAGE:] for row in dataset_rows if row[_STAGE] is not None)
         yield Facts(
-            pk=pk,
-            dataset_id=stages[0]["dataset_id"],
-            created_at=stages[0]["created_at"],
-            version=stages[0]["head__version"] or 0,
-            run=_run_facts(stages) if stages[0][_RUN + "number"] is not None else None,
+            dataset_pk=dataset_pk,
+            dataset_id=dataset_id,
+            created_at=created_at,
+            version=version or 0,
+            run=_make_run(run) if run[0] is not None else None,
+            stages=tuple(map(_make_stage, stages)),
         )
-
-
-def facts_from(dataset_id: str, head: Head, run: Run, stages: Iterable[Stage]) -> Facts:
-    """The facts of a dataset of which everything was read, or written, just now; ``stages`` in order. No query."""
-    values = {_RUN + field: getattr(run, field) for field in _RUN_FIELDS}
-    rows = [values | {_STAGE + field: getattr(stage, field) for field in _STAGE_FIELDS} for stage in stages]
-    return Facts(
-        pk=head.pk,
-        dataset_id=dataset_id,
-        created_at=run.created_at,
-        version=head.version,
-        run=_run_facts(rows or [values | {_STAGE + "name": None}]),
-    )
-
-
-def _run_facts(rows: list[dict[str, Any]]) -> RunFacts:
-    run = {field: rows[0][_RUN + field] for field in _RUN_FIELDS}
-    paused = run.pop("control") == Run.Control.PAUSE
-    run["error"] = run["error"] or None
-    run["state"] = State(run["state"])
-    return RunFacts(
-        **run, paused=paused, stages=tuple(_stage_facts(row) for row in rows if row[_STAGE + "name"] is not None)
-    )
-
-
-def _stage_facts(row: dict[str, Any]) -> StageFacts:
-    stage = {field: row[_STAGE + field] for field in _STAGE_FIELDS}
-    stage["state"] = StageState(stage["state"])
-    stage["readings"] = tuple((moment, count) for moment, count in stage["readings"])
-    return StageFacts(**stage)
 
 
 def progress_of(dataset_pk: int) -> DatasetProgress:

@@ -10,7 +10,8 @@ from apps.live.rendering import Form, Message, Rendered, RenderedState, text_mes
 from apps.live.subscriptions import Subscriptions
 from apps.live.watcher import Watcher
 from apps.progress.estimates import Health
-from apps.progress.snapshot import Facts, RunFacts
+from apps.progress.facts import Facts
+from apps.progress.models import Run
 from apps.progress.transitions import State
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -29,15 +30,12 @@ def watcher(form: Form = Form.JSON, identity: str = "") -> Watcher:
     return Watcher(form, _send, _on_drop, identity)
 
 
-def run_facts(heartbeat_at: datetime = NOW) -> RunFacts:
-    return RunFacts(
-        number=1, state=State.INDEXING, paused=False, cancelled=False, message="", error=None, percent=0.0, failed=0,
-        skipped=0, updated_at=NOW, heartbeat_at=heartbeat_at, progressed_at=heartbeat_at, stages=(),
-    )  # fmt: skip
+def working_run(heartbeat_at: datetime = NOW) -> Run:
+    return Run(number=1, state=State.INDEXING, updated_at=NOW, heartbeat_at=heartbeat_at, progressed_at=heartbeat_at)
 
 
 def rendered(
-    version: int, *forms: Form, health: Health | None = None, new: tuple[Form, ...] = (), run: RunFacts | None = None
+    version: int, *forms: Form, health: Health | None = None, new: tuple[Form, ...] = (), run: Run | None = None
 ) -> Rendered:
     """Version ``version`` of a dataset: in ``forms`` for those who know an earlier state, in ``new`` for the others."""
     return Rendered(
@@ -139,7 +137,7 @@ def test_check_marks_other_versions_and_datasets_that_are_gone(subscriptions: Su
 def test_check_marks_a_run_whose_health_has_changed(subscriptions: Subscriptions) -> None:
     subscriptions.add(CATS, watcher())
     subscriptions.take_pending()
-    subscriptions.record(CATS, rendered(1, new=(Form.JSON,), health=Health.LIVE, run=run_facts()))
+    subscriptions.record(CATS, rendered(1, new=(Form.JSON,), health=Health.LIVE, run=working_run()))
     subscriptions.mark_outdated({CATS: 1}, NOW + timedelta(seconds=1))
     assert not subscriptions.pending
     subscriptions.mark_outdated({CATS: 1}, NOW + timedelta(days=1))

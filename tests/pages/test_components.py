@@ -10,7 +10,10 @@ import pytest
 from django.template import Context, Template, TemplateSyntaxError
 
 from apps.pages.components import clamp, percentage
-from apps.progress.snapshot import CurrentStage, DatasetProgress
+from apps.progress.facts import Facts
+from apps.progress.snapshot import CurrentStage, DatasetProgress, snapshot
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 TABLE = [
     # state, label, compact label, bar, text, counter
@@ -33,13 +36,10 @@ def words_of(html: str) -> str:
 
 
 def progress(**changes: Any) -> DatasetProgress:
-    fields: dict[str, Any] = {
-        "dataset_id": "birds", "state": "indexing", "current": 45, "total": 100, "message": "", "error": None,
-        "updated_at": datetime(2026, 1, 1, tzinfo=UTC), "version": 7, "run": 1, "percent": 45.0, "stage": None,
-        "stages": (), "rate": None, "eta_seconds": None, "health": None, "paused": False, "cancelled": False,
-        "failed": 0, "skipped": 0, **changes,
-    }  # fmt: skip
-    return DatasetProgress(**fields)
+    """A run that is indexing, 45 of 100. A field that is not named has the value of a dataset that never ran."""
+    never_ran = dict(snapshot(Facts(1, "birds", NOW, version=7), NOW))
+    working = {"state": "indexing", "current": 45, "total": 100, "run": 1, "percent": 45.0}
+    return DatasetProgress(**(never_ran | working | changes))
 
 
 @pytest.mark.parametrize(("state", "label", "compact", "bar", "text", "percent"), TABLE)

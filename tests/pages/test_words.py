@@ -51,9 +51,13 @@ def stage(**changes: Any) -> StageProgress:
         ),
         (progress(state="embedding", stage=EMBED, paused=True), "Paused, at 45 of 100 samples"),
         (
-            progress(state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1),
+            progress(
+                state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1, started_at=NOW,
+                finished_at=NOW + timedelta(minutes=4),
+            ),
             "Ready, 100 samples, done in 4 minutes, 1 file failed",
         ),
+        (progress(state="ready", total=0, started_at=NOW, finished_at=NOW), "Ready"),  # of which no stage ever began
         (progress(state="error", stage=EMBED), "Failed while generating embeddings, after 45 of 100 samples"),
         (progress(state="error", cancelled=True, total=0), "Cancelled before it started"),
     ],

@@ -1,4 +1,4 @@
-"""The `DatasetProgress` object as the contract has it (docs: section 2.2 of the design), built without a database."""
+"""The `DatasetProgress` object, built without a database. A field is listed here, in `KEYS` and two examples."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 from pydantic import ValidationError
 
-from apps.progress.snapshot import CurrentStage, DatasetProgress, Facts, RunFacts, StageFacts, snapshot
-from apps.progress.transitions import StageState, State
+from apps.progress.facts import Facts
+from apps.progress.models import Run, Stage
+from apps.progress.snapshot import CurrentStage, DatasetProgress, snapshot
 
 T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -34,37 +35,33 @@ def at(seconds: float) -> datetime:
     return T0 + timedelta(seconds=seconds)
 
 
-INDEX = StageFacts(
-    name="index", label="", counts_as="indexing", unit="images", weight=1.0, state=StageState.ACTIVE, current=40,
-    total=100, started_at=T0, finished_at=None, readings=((0.0, 0), (2.0, 20), (4.0, 40)),
+INDEX: dict[str, Any] = {
+    "name": "index", "counts_as": "indexing", "unit": "images", "state": "active", "current": 40, "total": 100,
+    "started_at": T0, "readings": [(0.0, 0), (2.0, 20), (4.0, 40)],
+}  # fmt: skip
+EMBED: dict[str, Any] = {
+    "name": "embed", "label": "CLIP", "counts_as": "embedding", "unit": "images", "weight": 3.0, "state": "waiting",
+}  # fmt: skip
+RUN: dict[str, Any] = {
+    "number": 2, "state": "indexing", "message": "Indexing samples... 40/100", "percent": 10.0, "failed": 1,
+    "skipped": 2, "started_at": T0, "updated_at": at(4), "heartbeat_at": at(4), "progressed_at": at(4),
+}  # fmt: skip
+
+
+def with_run(*stages: dict[str, Any], **changes: Any) -> Facts:
+    """The facts of a run of these stages, else of the two above."""
+    rows = tuple(Stage(**stage) for stage in stages or (INDEX, EMBED))
+    return Facts(7, "cats", T0, version=9, run=Run(**{**RUN, **changes}), stages=rows)
+
+
+FACTS = with_run()
+NEVER_RAN = Facts(7, "cats", T0, version=0)
+READY = with_run(
+    {**INDEX, "state": "done", "current": 100, "finished_at": at(9)},
+    {**EMBED, "state": "skipped", "finished_at": at(9)},
+    state="ready", percent=100.0, finished_at=at(9),
 )  # fmt: skip
-EMBED = StageFacts(
-    name="embed", label="CLIP", counts_as="embedding", unit="images", weight=3.0, state=StageState.WAITING, current=0,
-    total=0, started_at=None, finished_at=None, readings=(),
-)  # fmt: skip
-RUN = RunFacts(
-    number=2, state=State.INDEXING, paused=False, cancelled=False, message="Indexing samples... 40/100", error=None,
-    percent=10.0, failed=1, skipped=2, updated_at=at(4), heartbeat_at=at(4), progressed_at=at(4),
-    stages=(INDEX, EMBED),
-)  # fmt: skip
-FACTS = Facts(pk=7, dataset_id="cats", created_at=T0, version=9, run=RUN)
-NEVER_RAN = replace(FACTS, version=0, run=None)
-READY = replace(
-    FACTS,
-    run=replace(
-        RUN,
-        state=State.READY,
-        percent=100.0,
-        stages=(
-            replace(INDEX, state=StageState.DONE, current=100, finished_at=at(9)),
-            replace(EMBED, state=StageState.SKIPPED, finished_at=at(9)),
-        ),
-    ),
-)
-FAILED = replace(
-    FACTS,
-    run=replace(RUN, state=State.ERROR, error="disk full", stages=(replace(INDEX, state=StageState.FAILED), EMBED)),
-)
+FAILED = with_run({**INDEX, "state": "failed"}, EMBED, state="error", error="disk full", finished_at=at(9))
 NOW = at(5)
 
 
@@ -73,14 +70,10 @@ def shown(facts: Facts, now: datetime = NOW) -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(snapshot(facts, now).model_dump_json()))
 
 
-def with_run(**changes: Any) -> Facts:
-    return replace(FACTS, run=replace(RUN, **changes))
-
-
-@pytest.mark.parametrize("facts", [FACTS, NEVER_RAN, READY, FAILED, with_run(state=State.PENDING, stages=())])
+@pytest.mark.parametrize("facts", [FACTS, NEVER_RAN, READY, FAILED, replace(with_run(state="pending"), stages=())])
 def test_keys_and_types_are_exactly_those_of_the_contract(facts: Facts) -> None:
     progress = shown(facts)
-    assert list(progress) == list(KEYS)
+    assert list(progress) == list(KEYS), "a field of DatasetProgress is listed in KEYS, in its place"
     for key, kind in KEYS.items():
         assert isinstance(progress[key], kind), key
     for key in ("current", "total", "version", "failed", "skipped"):
@@ -126,6 +119,14 @@ def test_a_finished_run_shows_its_last_stage_full_and_no_health_rate_or_time_lef
     assert progress["health"] is progress["rate"] is progress["eta_seconds"] is None
 
 
+def test_the_times_of_the_run_are_for_our_pages_and_not_sent() -> None:
+    assert [(p.started_at, p.finished_at) for p in (snapshot(facts, NOW) for facts in (NEVER_RAN, FACTS, READY))] == [
+        (None, None), (T0, None), (T0, at(9)),
+    ]  # fmt: skip
+    sent = shown(READY)
+    assert not {"started_at", "finished_at"} & set(sent)
+
+
 def test_an_error_keeps_the_count_that_it_happened_at() -> None:
     progress = shown(FAILED, at(10_000))
     assert (progress["state"], progress["error"]) == ("error", "disk full")
@@ -167,7 +168,7 @@ def test_silence_changes_nothing_but_health_and_time_left() -> None:
 
 
 def test_a_paused_run_is_not_called_slow_and_has_no_time_left() -> None:
-    progress = shown(with_run(paused=True), at(50_000))
+    progress = shown(with_run(control="pause"), at(50_000))
     assert (progress["paused"], progress["health"], progress["eta_seconds"]) == (True, "live", None)
 
 
@@ -176,18 +177,18 @@ def test_a_run_of_which_nothing_was_heard_yet_is_measured_from_its_last_change()
 
 
 def test_a_pending_run_has_no_health() -> None:
-    assert shown(with_run(state=State.PENDING), at(10_000))["health"] is None
+    assert shown(with_run(state="pending"), at(10_000))["health"] is None
 
 
 def test_the_stage_shown_is_the_active_one() -> None:
-    begun_later = replace(EMBED, state=StageState.DONE, started_at=at(3), finished_at=at(4))
-    assert shown(with_run(stages=(INDEX, begun_later)))["stage"]["name"] == "index"
+    begun_later = {**EMBED, "state": "done", "started_at": at(3), "finished_at": at(4)}
+    assert shown(with_run(INDEX, begun_later))["stage"]["name"] == "index"
 
 
 def test_without_an_active_stage_the_one_that_began_last_is_shown_whatever_its_position() -> None:
-    first = replace(INDEX, state=StageState.DONE, started_at=at(3), finished_at=at(4))
-    second = replace(EMBED, state=StageState.DONE, started_at=at(1), finished_at=at(3))
-    assert shown(with_run(state=State.READY, stages=(first, second)))["stage"]["name"] == "index"
+    first = {**INDEX, "state": "done", "started_at": at(3), "finished_at": at(4)}
+    second = {**EMBED, "state": "done", "started_at": at(1), "finished_at": at(3)}
+    assert shown(with_run(first, second, state="ready"))["stage"]["name"] == "index"
 
 
 def test_unknown_fields_are_refused() -> None:

@@ -12,8 +12,9 @@ from django.views.decorators.http import require_safe
 
 from apps.datasets.access.callers import Caller
 from apps.pages.panel import panel_of
+from apps.progress.facts import Facts
 from apps.progress.selectors import facts_for
-from apps.progress.snapshot import Facts, snapshot
+from apps.progress.snapshot import snapshot
 
 
 def _facts(request: HttpRequest, dataset_id: str) -> Facts:

@@ -1,0 +1,56 @@
+"""What the database says of a dataset's progress. `snapshot` turns it into what watchers are shown.
+
+Facts hold the rows of `models` as they were read, so a new column needs no second list here. Facts are shared between
+threads: read the rows, and neither change them nor follow their relations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+
+from . import estimates
+from .estimates import Health
+from .models import Run, Stage
+from .transitions import WORKING, StageState
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A dataset with its latest run and the run's stages, in order."""
+
+    dataset_pk: int
+    dataset_id: str
+    created_at: datetime
+    version: int
+    run: Run | None = None
+    stages: tuple[Stage, ...] = ()
+
+
+def current_stage(stages: Iterable[Stage]) -> Stage | None:
+    """Return the active stage; else the one that began last; else None."""
+    begun = [(stage.state == StageState.ACTIVE, stage.started_at, stage) for stage in stages if stage.started_at]
+    return max(begun, key=itemgetter(0, 1))[2] if begun else None
+
+
+def is_paused(run: Run) -> bool:
+    return run.control == Run.Control.PAUSE
+
+
+def health_of(facts: Facts, now: datetime) -> Health | None:
+    """Return the health at ``now``: None unless the run is working, and live while it is paused."""
+    run = facts.run
+    if run is None or run.state not in WORKING:
+        return None
+    if is_paused(run):
+        return Health.LIVE
+    stage = current_stage(facts.stages)
+    heartbeat_at = run.heartbeat_at or run.updated_at
+    progressed_at = run.progressed_at or heartbeat_at
+    return estimates.health(
+        since_heartbeat=(now - heartbeat_at).total_seconds(),
+        since_progress=(now - progressed_at).total_seconds(),
+        gap=estimates.usual_gap(stage.readings) if stage else 0.0,
+    )
