@@ -70,7 +70,7 @@ def test_variables_in_the_docs_are_read(page: Path) -> None:
         *ROOT.glob("apps/**/*.py"),
     ]
     known = variables() | {
-        name for path in programs if path.is_file() for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", path.read_text())
+        name for path in programs for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", path.read_text())
     }
     written = {name for code in code_in(page) for name in re.findall(r"\b([A-Z]+(?:_[A-Z]+)*)=", code)}
     written |= {code for code in code_in(page) if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", code)}
