@@ -39,9 +39,9 @@ class Dataset(models.Model):
                 "Use letters, digits, dots, dashes and underscores, starting with a letter or a digit.",
             )
         ],
-        help_text="Letters, digits, dots, dashes and underscores; it stands in the address of the page.",
+        help_text="Letters, digits, dots, dashes and underscores. It is part of the address of the dataset's page.",
     )
-    name = models.CharField(max_length=200, blank=True, help_text="Shown in place of the id where there is one.")
+    name = models.CharField(max_length=200, blank=True, help_text="Shown instead of the ID.")
     visibility = models.CharField(
         max_length=7,
         choices=Visibility,
@@ -82,9 +82,11 @@ class Token(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
     )
     digest = models.CharField(max_length=64, unique=True, editable=False)
-    start = models.CharField(max_length=12, editable=False, help_text="How its secret begins.")
+    start = models.CharField(max_length=12, editable=False, help_text="The first characters of its secret.")
     datasets = models.CharField(
-        max_length=1000, default="*", help_text="Ids, or beginnings of ids followed by *, with commas between them."
+        max_length=1000,
+        default="*",
+        help_text="Dataset IDs, separated by commas. team-a-* covers every ID that starts with team-a-; * covers all.",
     )
     can_write = models.BooleanField("may write", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -124,15 +126,15 @@ class Token(models.Model):
 class EmbeddingBlock(models.Model):
     """The vectors of one chunk of samples, as one row.
 
-    A block is written in the transaction that records the chunk as done, so vectors and progress never disagree. A
-    search streams the blocks of a dataset: a few hundred rows where one row a sample would be half a million. A sample
-    embedded anew points to its new block, and the row it leaves behind counts for nothing.
+    It is written in the transaction that marks the chunk as done, so vectors and progress always agree. A search reads
+    the blocks of a dataset: a few hundred rows, where a row for each sample would be half a million. A sample that is
+    embedded again points to its new block; its vector in the old block is no longer used.
     """
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="embedding_blocks")
     embedder = models.CharField(max_length=100)
     dimensions = models.PositiveIntegerField()
-    sample_ids = models.BinaryField(help_text="int64, little-endian, one a row of `vectors`")
+    sample_ids = models.BinaryField(help_text="int64, little-endian, one for each row of `vectors`")
     vectors = models.BinaryField(help_text="float32, little-endian, row-major, each row of length 1")
 
     class Meta:
@@ -145,19 +147,19 @@ class EmbeddingBlock(models.Model):
 
 
 class Sample(models.Model):
-    """One image that could be read. What could not be read is a failure of its run, and no sample."""
+    """One image that could be read. An image that could not be read is an `ItemFailure` of the run, not a sample."""
 
     dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="samples")
     path = models.CharField(max_length=1024, help_text="Relative to the dataset's folder, with forward slashes.")
     size = models.PositiveBigIntegerField(help_text="bytes")
-    mtime_ns = models.BigIntegerField(help_text="The file's time of change when it was read, in nanoseconds.")
+    mtime_ns = models.BigIntegerField(help_text="When the file was last modified, as of its reading, in nanoseconds.")
     sha256 = models.CharField(max_length=64)
     format = models.CharField(max_length=8)
     width = models.PositiveIntegerField(help_text="pixels, once turned as its EXIF orientation says")
     height = models.PositiveIntegerField(help_text="pixels, once turned as its EXIF orientation says")
     thumbnail_width = models.PositiveSmallIntegerField()
     thumbnail_height = models.PositiveSmallIntegerField()
-    seen_in_run = models.PositiveBigIntegerField(help_text="The number of the last run that met this file.")
+    seen_in_run = models.PositiveBigIntegerField(help_text="The number of the last run that found this file.")
     embedding_block = models.ForeignKey(
         EmbeddingBlock, null=True, blank=True, on_delete=models.SET_NULL, related_name="samples"
     )
@@ -167,9 +169,9 @@ class Sample(models.Model):
             models.UniqueConstraint(fields=["dataset", "path"], name="sample_once_a_path"),
         ]
         indexes = [
-            # The gallery walks a dataset in order of id, from a cursor.
+            # The gallery lists a dataset by id, from a cursor.
             models.Index(fields=["dataset", "id"], name="sample_gallery"),
-            # A thumbnail is kept as long as any sample of the dataset has its content.
+            # A thumbnail is kept while any sample of the dataset has its content.
             models.Index(fields=["dataset", "sha256"], name="sample_content"),
         ]
 

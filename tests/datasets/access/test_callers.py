@@ -1,4 +1,4 @@
-"""Which datasets a caller may see."""
+"""What a caller may see, report on, steer and create."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
 from apps.datasets.access.callers import Caller
-from apps.datasets.models import Dataset
+from apps.datasets.models import Dataset, Token
 
 SEES = {
     # who: (public, private)
@@ -74,3 +74,43 @@ def test_visible_takes_one_query(people: dict[str, Any], who: str, django_assert
 
 def test_a_dataset_is_private_unless_said_otherwise() -> None:
     assert Dataset(dataset_id="x").visibility == "private"
+
+
+# Who may report on a private dataset with a token, and who may steer it.
+RIGHTS = {
+    # whose token: (report, steer)
+    "stranger": (False, False),
+    "owner": (True, True),
+    "member": (True, False),
+    "staff": (True, True),
+    "": (True, True),  # the site's own
+}
+
+
+@pytest.mark.parametrize("who", RIGHTS)
+def test_what_a_token_may_do(people: dict[str, Any], datasets: dict[str, Dataset], who: str) -> None:
+    private = datasets["private"]
+    caller = Caller(people[who] if who else None, Token(datasets="private,p-*"))
+    assert (list(caller.writable([private])) == ["private"], caller.may_steer(private)) == RIGHTS[who]
+    assert caller.writable([datasets["public"], datasets["elsewhere"]]) == {}
+    assert [caller.may_create(dataset_id) for dataset_id in ("p-1", "q-1")] == [True, False]
+    reader = Caller(caller.user, Token(datasets="*", can_write=False))
+    assert (reader.writable(datasets.values()), reader.may_create("p-1")) == ({}, False)
+
+
+@pytest.mark.parametrize("who", SEES)
+def test_a_session_steers_and_reports_on_nothing(
+    people: dict[str, Any], datasets: dict[str, Dataset], who: str
+) -> None:
+    caller = Caller(people[who])
+    assert caller.may_steer(datasets["public"]) is (who in ("owner", "staff"))
+    assert (caller.writable(datasets.values()), caller.may_create("new")) == ({}, False)
+
+
+def test_a_dataset_without_an_owner_is_not_an_anonymous_users() -> None:
+    assert not Caller(AnonymousUser()).may_steer(Dataset(dataset_id="nobodys"))
+
+
+def test_nobody_is_no_caller() -> None:
+    with pytest.raises(ValueError, match="a user, a token, or both"):
+        Caller(None)
