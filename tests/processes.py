@@ -15,9 +15,9 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
+from .repository import ROOT
 from .services import answers, free_port, running
 
-ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "progress_site.asgi:application"
 # What comes before the port; the application comes after it.
 DAPHNE = ("-m", "progress_site.servers.daphne", "-b", "127.0.0.1", "-p")

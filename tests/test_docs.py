@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,19 +14,12 @@ from apps.live import protocol
 from apps.progress.errors import ProgressError
 from scripts import settings_table
 from tests.environment import variables
-from tests.processes import ROOT
+from tests.repository import ROOT, files
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "client" / "README.md"])
 # The changelog also names what is gone.
 NOW = [page for page in PAGES if page.name != "CHANGELOG.md"]
 each_page = pytest.mark.parametrize("page", NOW, ids=lambda page: str(page.relative_to(ROOT)))
-
-
-@cache
-def tracked() -> tuple[Path, ...]:
-    """Return every file of the repository."""
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return tuple(path for path in map(ROOT.joinpath, listed.splitlines()) if path.is_file())
 
 
 def code_in(page: Path) -> list[str]:
@@ -63,12 +54,7 @@ def test_every_setting_is_used() -> None:
 @each_page
 def test_variables_in_the_docs_are_read(page: Path) -> None:
     """Names that are set on a command line, or that stand alone, are those of a program of ours."""
-    programs = [
-        *ROOT.glob("tests/bench/**/*.py"),
-        *ROOT.glob("scripts/*"),
-        ROOT / "Makefile",
-        *ROOT.glob("apps/**/*.py"),
-    ]
+    programs = [*files(""), *files(".py")]
     known = variables() | {
         name for path in programs for name in re.findall(r"\b[A-Z]+(?:_[A-Z]+)*\b", path.read_text())
     }
@@ -109,7 +95,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             continue
         path, _, anchor = target.partition("#")
         leads_to = (page.parent / path).resolve() if path else page
-        assert leads_to in tracked() or leads_to.is_dir(), target
+        assert leads_to.exists(), target
         assert not anchor or anchor in anchors(leads_to), target
 
 
@@ -141,8 +127,7 @@ def exists(dotted: str) -> bool:
 
 
 def test_documents_named_in_the_code_exist() -> None:
-    texts = [path for path in tracked() if path.suffix in {".py", ".js", ".css", ".html", ".toml", ".sh", ""}]
-    for path in texts:
+    for path in files(".py", ".js", ".css", ".html", ".toml", ".sh", ""):
         for name in re.findall(r"\b((?:docs|client)/[\w-]+\.(?:md|svg|png))\b", path.read_text()):
             assert (ROOT / name).is_file(), f"{name} in {path}"
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 from . import services
+from .repository import ROOT
 
-ROOT = Path(__file__).parent.parent
 SUITES = ["tests/datasets", "tests/progress", "tests/api"]
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import ROOT
-from tests.test_docs import tracked
+from tests.repository import ROOT, files
 
 # What silences a check in each language, with what it silences.
 PYTHON = re.compile(r"noqa: [A-Z]+\d+(, [A-Z]+\d+)*|type: ignore\[[a-z-]+(, [a-z-]+)*\]|pragma: no \w+")
@@ -21,10 +20,6 @@ SCRIPT = re.compile(
 TEMPLATE = re.compile(r"\{# djlint:off(?: [A-Z]\d+,?)* #\}")
 SHELL = re.compile(r"shellcheck disable=\S+")
 REASON = re.compile(r"\w{2,}.*\w")
-
-
-def files(*suffixes: str) -> list[Path]:
-    return [path for path in tracked() if path.suffix in suffixes]
 
 
 def without_reason(comment: str, directive: re.Pattern[str]) -> bool:

@@ -13,8 +13,7 @@ from pathlib import Path
 import psutil
 
 from tests import services
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.repository import ROOT
 
 
 @dataclass(frozen=True, slots=True)

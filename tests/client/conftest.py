@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from dataset_progress import Cancelled, Run
@@ -19,9 +18,9 @@ from apps.datasets.services import issue_token
 from apps.progress import selectors
 from apps.progress.snapshot import DatasetProgress
 from tests.processes import Server, web_server
+from tests.repository import ROOT
 from tests.services import wait_until
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 Shown = Callable[[], DatasetProgress]
 
 
