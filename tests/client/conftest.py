@@ -32,7 +32,7 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The server's address, which with a token is in the environment."""
+    """The server's address. Sets it and a token in the environment."""
     monkeypatch.setenv("DATASET_PROGRESS_URL", server.url)
     monkeypatch.setenv("DATASET_PROGRESS_TOKEN", issue_token("client")[1])
     monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", "60")  # a machine that stalls makes no promise false
@@ -40,12 +40,12 @@ def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPa
 
 
 def shown(dataset_id: str = "cats") -> DatasetProgress:
-    """How far a dataset is, as the database has it."""
+    """Return the progress of a dataset, from the database."""
     return selectors.progress_of(Dataset.objects.get(dataset_id=dataset_id).pk)
 
 
 def until_silent(run: Run) -> None:
-    """Wait until a run says nothing any more, so that the next test does not hear it."""
+    """Wait for the sender of a run to end, so that it does not disturb the next test."""
     sender = session_of(run)._sender
     assert sender is not None
     sender._thread.join(60)
@@ -53,14 +53,14 @@ def until_silent(run: Run) -> None:
 
 
 def stands(seen: list[int]) -> bool:
-    """Whether nothing comes to ``seen`` for half a second: of a loop that is held, nothing tells."""
+    """Return whether ``seen`` does not grow for half a second. Nothing else shows that a loop waits."""
     before = len(seen)
     time.sleep(0.5)
     return len(seen) == before
 
 
 def cancelled_in(job: Callable[[], object]) -> Callable[[], list[Cancelled]]:
-    """Begin ``job`` on a thread of its own; the answer waits for its end, and says what cancelled it."""
+    """Start ``job`` on a thread. The returned function waits for its end and returns the `Cancelled` that it raised."""
     ends: list[Cancelled] = []
 
     def through() -> None:
@@ -81,7 +81,7 @@ def cancelled_in(job: Callable[[], object]) -> Callable[[], list[Cancelled]]:
 
 
 def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats") -> DatasetProgress:
-    """How far a dataset is, once ``condition`` holds."""
+    """Wait until ``condition`` holds. Return the progress of the dataset."""
     wait_until(
         lambda: Dataset.objects.filter(dataset_id=dataset_id).exists() and condition(shown(dataset_id)),
         seconds=90,  # a reporter that could not reach its server waits up to 30 until it tries again

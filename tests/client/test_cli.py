@@ -1,4 +1,4 @@
-"""The commands, as programs of their own."""
+"""The commands of the command line, each in a process."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def command(*arguments: str, given: bytes = b"", **more: str) -> subprocess.Comp
 
 
 def test_report(address: str) -> None:
-    said = ["--state", "indexing", "--current", "45", "--total", "100", "--message", "Indexing samples... 45/100"]
-    ended = command("report", "cats", *said)
+    report = ["--state", "indexing", "--current", "45", "--total", "100", "--message", "Indexing samples... 45/100"]
+    ended = command("report", "cats", *report)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.decode() == "cats: indexing 45% (45/100) Indexing samples... 45/100\n"
     assert (shown().state, shown().current, shown().total) == ("indexing", 45, 100)
@@ -46,9 +46,9 @@ def test_report(address: str) -> None:
 
 
 def test_report_of_what_failed_and_of_the_end(address: str) -> None:
-    said = ["--failure", "a.jpg", "truncated", "--failure", "b.jpg", "empty", "--stage", "load", "--run", "1"]
+    report = ["--failure", "a.jpg", "truncated", "--failure", "b.jpg", "empty", "--stage", "load", "--run", "1"]
     assert command("report", "cats", "--state", "indexing").returncode == 0
-    assert command("report", "cats", *said).returncode == 0
+    assert command("report", "cats", *report).returncode == 0
     assert set(ItemFailure.objects.values_list("item", "reason")) == {("a.jpg", "truncated"), ("b.jpg", "empty")}
     assert command("report", "cats", "--error", "\x1b[2Jno disk").stdout == b"cats: error 0% (0)  [2Jno disk\n"
 
@@ -85,8 +85,8 @@ def test_pipe_into_something_that_stops_reading(address: str) -> None:
     ) as process:  # fmt: skip
         assert process.stdout is not None
         process.stdout.close()
-        _, said = process.communicate(b"one\ntwo\n")
-    assert (process.returncode, b"stopped reading" in said, b"Traceback" in said) == (1, True, False)
+        _, errors = process.communicate(b"one\ntwo\n")
+    assert (process.returncode, b"stopped reading" in errors, b"Traceback" in errors) == (1, True, False)
     assert shown().state == "error"
 
 
@@ -153,10 +153,10 @@ def test_where_the_server_is_down(address: str) -> None:
         assert pipe.stderr is not None
         impatience = threading.Timer(60, pipe.kill)
         impatience.start()
-        said = pipe.stderr.readline()
+        errors = pipe.stderr.readline()
         impatience.cancel()
         output, more = pipe.communicate(b"a\nb\n", timeout=60)
-    assert (pipe.returncode, output, (said + more).count(b"not reported")) == (0, b"a\nb\n", 1)
+    assert (pipe.returncode, output, (errors + more).count(b"not reported")) == (0, b"a\nb\n", 1)
 
 
 @pytest.mark.parametrize(("target", "status"), [("/dev/full", 1), ("head", 141)])
@@ -177,8 +177,8 @@ def test_an_output_that_takes_nothing(address: str, target: str, status: int) ->
 
 
 def test_words_of_the_server_are_shown_as_they_are(address: str) -> None:
-    said = "[/bold] [red]not markup[/red] \x1b]0;title\x07"
-    assert command("report", "cats", "--state", "error", "--error", said).returncode == 0
+    text = "[/bold] [red]not markup[/red] \x1b]0;title\x07"
+    assert command("report", "cats", "--state", "error", "--error", text).returncode == 0
     main, screen = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-m", "dataset_progress", "watch", "cats"], env=environment(TERM="xterm", COLUMNS="200"),

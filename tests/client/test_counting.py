@@ -1,4 +1,4 @@
-"""What is counted adds up, whatever counts it."""
+"""Counts of loops, threads and numbers of other types add up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each example does what it says."""
+"""Each example of the client runs and reports what it should."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ SOURCES = str(EXAMPLES.parent / "src")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """That of a program which knows nothing of this project."""
+    """Return the environment of a program that knows nothing of this project."""
     kept = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     return {**kept, "PYTHONPATH": SOURCES, **more}
 
 
 def run(*command: str | Path, **env: str) -> str:
-    """What it writes to standard error."""
+    """Run an example. Return its standard error."""
     ended = subprocess.run(
         [*command, "cats"], env=environment(**env), cwd=EXAMPLES, capture_output=True,
         text=True, timeout=300, check=False,

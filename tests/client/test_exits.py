@@ -1,4 +1,4 @@
-"""However a program or a worker process ends, what it has counted arrives, and so does the right end of the run."""
+"""When a program or a worker process ends, what it has counted arrives, and the run ends with the right state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the server does, the job comes to its result, in its own time, and one line is logged."""
+"""A server that is down, slow or wrong changes neither the result nor the duration of a job, and is logged once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SLOW_SECONDS = 30.0
 
 
 class Bad(BaseHTTPRequestHandler):
-    """A server that answers everything in one bad way."""
+    """Answers every request in the same bad way."""
 
     answers = (200, "application/json", b"{}")
     is_slow = False
@@ -43,7 +43,7 @@ class Bad(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing to the terminal."""
+        """Log nothing."""
 
 
 ANSWERS: dict[str, tuple[int, str, bytes]] = {
@@ -101,20 +101,20 @@ def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -
                 wait_until(lambda: warnings(caplog) != [], seconds=SLOW_SECONDS, what="nobody was warned")
             left = time.monotonic()
         closing = time.monotonic() - left
-        said = warnings(caplog)  # before the slow one answers after all
-    # The loop waits for nothing: not even for the first answer of a server that takes half a minute.
+        logged = warnings(caplog)  # before the slow server answers after all
+    # The loop does not wait, even for the first answer of a server that takes half a minute.
     assert loop < SLOW_SECONDS / 3
     assert closing < SLOW_SECONDS / 3
-    assert len(said) == (0 if trouble == "slow" else 1), [record.getMessage() for record in said]
-    assert all(record.exc_info is None for record in said)
+    assert len(logged) == (0 if trouble == "slow" else 1), [record.getMessage() for record in logged]
+    assert all(record.exc_info is None for record in logged)
     until_silent(run)
 
 
-@pytest.mark.parametrize(("said", "warned"), [("", 0), ("soon", 1)])
+@pytest.mark.parametrize(("value", "warned"), [("", 0), ("soon", 1)])
 def test_leaving_takes_two_seconds_at_most(
-    said: str, warned: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    value: str, warned: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", said)
+    monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", value)
     with bad_server("slow") as url:
         run = Run("cats", url=url)
         run.advance()
@@ -122,7 +122,7 @@ def test_leaving_takes_two_seconds_at_most(
         run.close()
         assert 1.9 < time.monotonic() - began < SLOW_SECONDS / 3
         assert len(warnings(caplog)) == warned
-    until_silent(run)  # the slow one answers after all
+    until_silent(run)  # the slow server answers after all
 
 
 def test_when_the_server_is_back_the_newest_arrives(transactional_db: None, tmp_path: Path) -> None:
@@ -208,17 +208,17 @@ def test_an_environment_that_is_wrong(name: str) -> None:
     code = """
 import logging, threading
 from dataset_progress import Run
-told = threading.Event()
-class Teller(logging.StreamHandler):
+logged = threading.Event()
+class Handler(logging.StreamHandler):
     def emit(self, record):
         super().emit(record)
-        told.set()
+        logged.set()
 
-logging.getLogger("dataset_progress").addHandler(Teller())
+logging.getLogger("dataset_progress").addHandler(Handler())
 for url in ("http://127.0.0.1:9", "https://127.0.0.1:9"):
     with Run("cats", url=url, flush_seconds=0.1):
-        assert told.wait(60)
-        told.clear()
+        assert logged.wait(60)
+        logged.clear()
 """
     ended = script(code, **{name: "nonsense://nowhere"})
     assert (ended.returncode, ended.stderr.count("progress is not reported")) == (0, 2), ended.stderr

@@ -1,4 +1,4 @@
-"""Loops: left early, beside and within each other, and in event loops."""
+"""Tracked loops that are left early, nested, concurrent, and in event loops."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imports(path: Path) -> list[tuple[str, str]]:
-    """Each name that a module imports from another of this package: where from, and the name; also for types alone."""
+    """Return (module, name) for each name that is imported from another module of the package, even for types alone."""
     found = []
     package = name_of(path) if path.name == "__init__.py" else name_of(path).rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text())):
@@ -37,7 +37,7 @@ def test_no_circle() -> None:
         name_of(path): {f"{source}.{name}" if f"{source}.{name}" in NAMES else source for source, name in imports(path)}
         for path in MODULES
     }
-    # A package's `__init__` gathers names of its modules; they may name the package to reach each other.
+    # `dataset_progress/__init__.py` imports the modules, and they name the package to import each other.
     del graph["dataset_progress"]
     TopologicalSorter(graph).prepare()  # raises CycleError
 

@@ -1,4 +1,4 @@
-"""In a notebook: cells that report, are run again, and wait in the notebook's own event loop."""
+"""In a notebook, cells report, can be run again, and can await in the notebook's event loop."""
 
 from __future__ import annotations
 

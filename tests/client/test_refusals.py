@@ -1,4 +1,4 @@
-"""Whatever a job says, and whatever the server answers to it, the rest of what is said arrives, and so does the end."""
+"""Values that the server cannot accept, and refusals of the server, do not prevent other reports and the end."""
 
 from __future__ import annotations
 
@@ -107,11 +107,11 @@ def test_a_line_end_behind_a_token_is_none_of_it(address: str, monkeypatch: pyte
     assert shown().state == "ready"
 
 
-# --- A server that answers as it is told to --------------------------------------------------------------------------
+# --- A mock server ---------------------------------------------------------------------------------------------------
 
 
-class Desk(httpx.MockTransport):
-    """Takes what is reported, and answers each update as ``answer`` says."""
+class MockServer(httpx.MockTransport):
+    """Records the updates, and answers each with ``answer(update)``."""
 
     def __init__(self, answer: Answer = lambda update: TAKEN) -> None:
         super().__init__(self.take)
@@ -126,84 +126,84 @@ class Desk(httpx.MockTransport):
             return trouble
         if request.method == "GET":
             return httpx.Response(200, json={"run": 1, "cancelled": False})
-        said = json.loads(request.content)
-        if "updates" not in said:
+        body = json.loads(request.content)
+        if "updates" not in body:
             return httpx.Response(201, json={"run": 1})
-        self.updates.extend(said["updates"])
-        return httpx.Response(200, json={"results": [self.answer(update) for update in said["updates"]]})
+        self.updates.extend(body["updates"])
+        return httpx.Response(200, json={"results": [self.answer(update) for update in body["updates"]]})
 
     def run(self, **options: Any) -> Run:
         return Run("cats", url="http://progress.invalid", transport=self, **{"flush_seconds": 30, **options})
 
 
 def test_what_two_have_said_at_once_is_said_again() -> None:
-    desk = Desk()
+    server = MockServer()
     conflicts = iter([httpx.Response(409, json={"code": "conflict", "detail": "try again"}) for _ in range(3)])
-    desk.trouble = lambda request: next(conflicts, None)
-    with desk.run() as run:
+    server.trouble = lambda request: next(conflicts, None)
+    with server.run() as run:
         run.advance(3)
-    assert [update.get("current", update.get("state")) for update in desk.updates][-2:] == [3, "ready"]
+    assert [update.get("current", update.get("state")) for update in server.updates][-2:] == [3, "ready"]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_is_refused_as_a_whole_does_not_take_the_end_with_it(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk = Desk()
+    server = MockServer()
 
     def refuse_what_counts(request: httpx.Request) -> httpx.Response | None:
         is_bad = b'"current"' in request.content
         return httpx.Response(status, json={"detail": "no", "code": "invalid"}) if is_bad else None
 
-    desk.trouble = refuse_what_counts
-    run = desk.run()
+    server.trouble = refuse_what_counts
+    run = server.run()
     run.advance()
     assert run.close()
-    assert [update.get("state") for update in desk.updates] == ["ready"]
+    assert [update.get("state") for update in server.updates] == ["ready"]
     assert len(warnings(caplog)) == 1
 
 
 def test_no_more_than_four_requests_a_second_and_the_newest_at_that() -> None:
-    desk = Desk()
+    server = MockServer()
     began = time.monotonic()
-    with desk.run() as run:
+    with server.run() as run:
         while time.monotonic() - began < 3:
             run.advance()
-    apart = [later - earlier for earlier, later in zip(desk.asked, desk.asked[4:], strict=False)]
+    apart = [later - earlier for earlier, later in zip(server.asked, server.asked[4:], strict=False)]
     assert statistics.median(apart) > 0.95
-    currents = [update["current"] for update in desk.updates if "current" in update]
+    currents = [update["current"] for update in server.updates if "current" in update]
     assert currents == sorted(currents)
 
 
 def test_no_more_than_four_a_second_while_leaving(caplog: pytest.LogCaptureFixture) -> None:
-    desk = Desk()
-    desk.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
-    run = desk.run(flush_seconds=3)
+    server = MockServer()
+    server.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
+    run = server.run(flush_seconds=3)
     run.advance()
     assert not run.close()
-    apart = [later - earlier for earlier, later in zip(desk.asked, desk.asked[4:], strict=False)]
+    apart = [later - earlier for earlier, later in zip(server.asked, server.asked[4:], strict=False)]
     assert statistics.median(apart) > 0.95
 
 
 def test_a_server_that_is_down_is_asked_ever_less_often() -> None:
-    desk = Desk()
-    desk.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
-    with desk.run(flush_seconds=0) as run:
+    server = MockServer()
+    server.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
+    with server.run(flush_seconds=0) as run:
         began = time.monotonic()
         while time.monotonic() - began < 4:
             run.advance()
             time.sleep(0.01)
-        assert 2 <= len(desk.asked) <= 8
+        assert 2 <= len(server.asked) <= 8
 
 
 def test_retry_after_is_kept_to() -> None:
-    desk = Desk()
+    server = MockServer()
     refusals = iter([httpx.Response(429, json={"code": "too_many"}, headers={"Retry-After": "2"})])
-    desk.trouble = lambda request: next(refusals, None)
-    with desk.run() as run:
+    server.trouble = lambda request: next(refusals, None)
+    with server.run() as run:
         run.advance()
-        wait_until(lambda: len(desk.updates) > 0, seconds=30, what="nothing was said again")
-    assert desk.asked[1] - desk.asked[0] > 1.9
+        wait_until(lambda: len(server.updates) > 0, seconds=30, what="nothing was sent again")
+    assert server.asked[1] - server.asked[0] > 1.9
 
 
 # --- A pause is no prison --------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_retry_after_is_kept_to() -> None:
 
 @pytest.fixture
 def held() -> Iterator[Callable[[Run], Callable[[], bool]]]:
-    """Begin a loop of a run on a thread of its own; the answer says whether it has come to its end."""
+    """Start a loop of a run on a thread. The returned function returns whether the loop has ended."""
     threads: list[threading.Thread] = []
 
     def begin(run: Run) -> Callable[[], bool]:
@@ -234,12 +234,12 @@ def test_a_server_that_is_gone_holds_nobody(
 ) -> None:
     monkeypatch.setattr(_sender, "LINGER_SECONDS", 0.0)
     is_paused, later = threading.Event(), [0.0]
-    desk = Desk(lambda update: {**TAKEN, "control": "pause" if is_paused.is_set() else "run"})
-    run = desk.run(flush_seconds=0, clock=lambda: time.monotonic() + later[0])
+    server = MockServer(lambda update: {**TAKEN, "control": "pause" if is_paused.is_set() else "run"})
+    run = server.run(flush_seconds=0, clock=lambda: time.monotonic() + later[0])
     is_through = held(run)
     is_paused.set()
     wait_until(lambda: session_of(run).control.is_requested, seconds=30, what="it was not paused")
-    desk.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
+    server.trouble = lambda request: httpx.Response(503, json={"detail": "no", "code": "internal"})
     assert not is_through()
     later[0] = MAX_UNCONFIRMED_PAUSE_SECONDS + 1
     wait_until(is_through, seconds=30, what="it was held for ever")

@@ -1,4 +1,4 @@
-"""What a job says arrives: in two lines, in stages, from threads, processes and event loops."""
+"""What a job reports arrives: from loops, stages, threads, processes and event loops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages offer to be copied, done as it stands: installed from this server, and run."""
+"""The code that pages offer to copy works: it is installed from this server, and run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PIP = f"{sys.executable} -m pip --quiet --disable-pip-version-check --python"
 
 @pytest.fixture
 def codes(server: Server, client_wheel: Path, transactional_db: None) -> dict[str, str]:
-    """The pieces of code on the page of tokens, just after one was made."""
+    """The snippets on the page Tokens, after a token was created."""
     client = Client()
     client.force_login(User.objects.create_user("ann", is_staff=True))
     page = client.post("/tokens/", {"name": "laptop", "datasets": "*"}, headers={"host": server.host}).text

@@ -1,4 +1,4 @@
-"""The drop-in shows its bar and reports; bars of libraries are captured without changing them."""
+"""The drop-in for tqdm shows its bar and reports. Bars of libraries are captured without changing the libraries."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def test_without_a_dataset_it_is_tqdm_as_it_is() -> None:
 
 
 def quiet(*arguments: Any, **options: Any) -> tqdm:
-    """A bar that reports, and is drawn where nobody looks."""
+    """A bar that reports, and is not drawn on the terminal."""
     return tqdm(*arguments, dataset="cats", file=io.StringIO(), **options)
 
 
 def counted() -> list[tuple[str, int]]:
-    """What is in the database of each stage, whatever the end has made of it."""
+    """Return what each stage has counted, which the end of the run may hide."""
     return list(WorkerShare.objects.order_by("pk").values_list("stage__name", "current"))
 
 

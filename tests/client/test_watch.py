@@ -1,4 +1,4 @@
-"""Programs see how far a dataset is: told, by polling, or by hand."""
+"""Programs watch a dataset: over a WebSocket, by polling, or set by hand."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from .conftest import script
 THREAD = "dataset-progress-watch"
 
 
-def say(**said: object) -> None:
+def report(**fields: object) -> None:
     dataset, _ = Dataset.objects.get_or_create(dataset_id="cats", defaults={"visibility": "private"})
-    accept_reports([(dataset.pk, Report(**said))])  # type: ignore[arg-type]  # of several types
+    accept_reports([(dataset.pk, Report(**fields))])  # type: ignore[arg-type]  # of several types
 
 
 def seen(watched: Watch, current: int) -> Progress:
@@ -43,16 +43,16 @@ def seen(watched: Watch, current: int) -> Progress:
 
 @pytest.mark.parametrize("mode", ["websocket", "polling"])
 def test_a_life_is_seen_to_its_end(address: str, mode: Mode) -> None:
-    say(current=1, total=9)
+    report(current=1, total=9)
     watched = watch("cats", mode, polling_interval=0.05)
     assert watched.is_loading
     states: list[Progress] = []
     for progress in watched:
         states.append(progress)
         if progress.current == 1 and not progress.is_finished:
-            say(current=5, message="half")
+            report(current=5, message="half")
         elif progress.current == 5:
-            say(state=State.READY)
+            report(state=State.READY)
     assert [(state.state, state.current) for state in states] == [("indexing", 1), ("indexing", 5), ("ready", 9)]
     assert states[1].message == "half"
     assert states[-1].details["version"] == states[-1].version
@@ -60,13 +60,13 @@ def test_a_life_is_seen_to_its_end(address: str, mode: Mode) -> None:
 
 
 def test_an_event_loop_watches_too(address: str) -> None:
-    say(current=1, total=9)
+    report(current=1, total=9)
 
     async def job() -> list[str]:
         states = []
         async for progress in watch("cats"):
             states.append(progress.state)
-            await asyncio.to_thread(say, state=State.ERROR, error="disk full")
+            await asyncio.to_thread(report, state=State.ERROR, error="disk full")
         return states
 
     assert asyncio.run(job()) == ["indexing", "error"]
@@ -89,7 +89,7 @@ def test_a_server_that_is_down_is_given_up_on() -> None:
 
 @pytest.mark.parametrize("mode", ["websocket", "polling"])
 def test_a_token_that_is_none_is_said_to_be(address: str, mode: Mode) -> None:
-    say(current=1)
+    report(current=1)
     with pytest.raises(Refused) as refusal:
         list(watch("cats", mode, token="dp_none"))
     assert refusal.value.status == 401
@@ -97,7 +97,7 @@ def test_a_token_that_is_none_is_said_to_be(address: str, mode: Mode) -> None:
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """A server that answers everything with the same bytes: its address, and what it was asked."""
+    """Start a server that answers every request with the same bytes. Yield its address and the requests."""
     asked: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -124,7 +124,7 @@ NOT_NOW = b"HTTP/1.1 503 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 def test_after_five_attempts_it_polls_and_in_the_end_gives_up() -> None:
     with answering(NOT_NOW) as (url, asked):
         watched = watch("cats", polling_interval=0.01, max_failures=4, url=url).start()
-        wait_until(lambda: watched.trouble is not None, seconds=30, what="nobody was told of the trouble")
+        wait_until(lambda: watched.trouble is not None, seconds=30, what="no trouble was shown")
         with pytest.raises(Refused):
             list(watched)
     assert ["/ws" in line.split(b"\r\n")[0].decode() for line in asked] == [True] * 5 + [False] * 4
@@ -147,7 +147,7 @@ def test_frames_that_are_none_of_ours_end_nothing() -> None:
     with serve(talk, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         watched = watch("cats", url=f"http://127.0.0.1:{server.socket.getsockname()[1]}").start()
-        wait_until(lambda: watched.trouble is not None, seconds=30, what="nobody was told of the trouble")
+        wait_until(lambda: watched.trouble is not None, seconds=30, what="no trouble was shown")
         assert watched.error is None
         watched.stop()
         server.shutdown()
@@ -155,7 +155,7 @@ def test_frames_that_are_none_of_ours_end_nothing() -> None:
 
 @pytest.mark.parametrize("way", ["for", "async for"])
 def test_leaving_the_loop_ends_it_and_its_thread(address: str, way: str) -> None:
-    say(current=1)
+    report(current=1)
 
     async def job() -> None:
         async for _ in watch("cats"):
@@ -205,7 +205,7 @@ def test_what_cannot_be_watched_is_refused_at_once(dataset: str, options: dict[s
 
 
 def test_stop_ends_it_and_its_thread(address: str) -> None:
-    say(current=1)
+    report(current=1)
     before = set(threading.enumerate())
     with watch("cats") as watched:
         seen(watched, 1)
@@ -215,7 +215,7 @@ def test_stop_ends_it_and_its_thread(address: str) -> None:
 
 
 class Proxy(httpx.HTTPTransport):
-    """Lets requests through to the server, wherever they were meant to go, and no WebSocket."""
+    """Sends requests to the server, whatever their port. A WebSocket does not go through it."""
 
     def __init__(self, address: str) -> None:
         super().__init__()
@@ -235,37 +235,37 @@ def test_where_no_socket_can_be_had_it_polls_and_returns(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_watcher, "SOCKET_RETRY_SECONDS", 0.2)
-    say(current=1, total=9)
+    report(current=1, total=9)
     port, proxy = free_port(), Proxy(address)
     with watch(
         "cats", polling_interval=0.1, url=f"http://127.0.0.1:{port}", transport=proxy, max_failures=1000
     ) as watched:
         seen(watched, 1)
-        say(current=2)
+        report(current=2)
         seen(watched, 2)
         assert proxy.asked >= 2
         with web_server(tmp_path / "log", port=port) as server:
             proxy.is_down = True
-            say(current=3)
-            seen(watched, 3)  # which only a socket can have told
+            report(current=3)
+            seen(watched, 3)  # which only a socket can have received
             kill(server.process)
         proxy.is_down = False
-        say(current=4)
+        report(current=4)
         seen(watched, 4)
 
 
 def test_it_survives_a_restart_of_the_server(transactional_db: None, tmp_path: Path) -> None:
     port = free_port()
     _, secret = issue_token("watcher", can_write=False)
-    say(current=1, total=9)
+    report(current=1, total=9)
     with watch("cats", url=f"http://127.0.0.1:{port}", token=secret, max_failures=1000) as watched:
         with web_server(tmp_path / "first", port=port) as server:
             seen(watched, 1)
             kill(server.process)
-        say(current=2)
+        report(current=2)
         with web_server(tmp_path / "second", port=port):
             seen(watched, 2)
-            say(current=3)
+            report(current=3)
             seen(watched, 3)
 
 

@@ -1,4 +1,4 @@
-"""The package as users have it: built, installed into an environment with nothing else in it, and used."""
+"""The package can be built, installed into an empty environment, and used."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(*command: str | Path, **env: str) -> str:
 
 
 def interpreters() -> dict[str, str]:
-    """Ours, the oldest that the package is for and the newest that was there when it was made; those that are found."""
+    """Return this Python, the oldest one that the package supports, and a newer one, as far as they are installed."""
     found = {f"3.{sys.version_info.minor}": sys.executable}
     for version in ("3.10", "3.13"):
         pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
@@ -36,7 +36,7 @@ def interpreters() -> dict[str, str]:
 
 @pytest.fixture(scope="module", params=interpreters().items(), ids=lambda item: item[0])
 def python(request: pytest.FixtureRequest, client_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an empty environment into which the wheel was installed."""
+    """The Python of an environment with the wheel and nothing else."""
     _, interpreter = request.param
     folder = tmp_path_factory.mktemp("environment")
     run(interpreter, "-m", "venv", "--without-pip", folder / "env")
