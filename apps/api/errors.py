@@ -90,13 +90,11 @@ def _on_http_error(request: HttpRequest, refusal: Any) -> HttpResponse:
 
 
 def _on_too_large(request: HttpRequest, refusal: Any) -> HttpResponse:
-    return error(413, f"A body may have {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
+    return error(413, f"A request body may have at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes.")
 
 
 def _on_conflict(request: HttpRequest, failure: Any) -> HttpResponse:
-    return error(
-        409, "Somebody else has changed it in the same moment. Nothing was changed; try again.", code="conflict"
-    )
+    return error(409, "Someone else changed this at the same time. Nothing was saved; try again.", code="conflict")
 
 
 def _on_refusal(request: HttpRequest, refusal: Any) -> HttpResponse:
@@ -105,7 +103,7 @@ def _on_refusal(request: HttpRequest, refusal: Any) -> HttpResponse:
 
 def _on_failure(request: HttpRequest, failure: Any) -> HttpResponse:
     logger.exception("%s %s failed", request.method, request.path, exc_info=failure)
-    return error(500, "Something went wrong here. It has been recorded.")
+    return error(500, "Something went wrong. The reason is in the server's log.")
 
 
 def answer_in_json(api: NinjaAPI) -> None:

@@ -84,11 +84,11 @@ class TokenAdmin(admin.ModelAdmin[Token]):
             super().save_model(request, obj, form, change)
         else:
             secret = save_new_token(obj)
-            messages.warning(request, f"The token is {secret} — copy it now: it is not shown again.")
+            messages.warning(request, f"The new token is {secret}. Copy it now: it will not be shown again.")
 
     @admin.action(description="Revoke", permissions=["change"])
     def revoke(self, request: HttpRequest, tokens: QuerySet[Token]) -> None:
-        messages.success(request, f"{revoke_tokens(tokens)} of {tokens.count()} revoked.")
+        messages.success(request, f"Revoked {revoke_tokens(tokens)} of {tokens.count()}.")
 
 
 @admin.register(Sample)

@@ -30,7 +30,7 @@ class Dataset(models.Model):
             return cls.PUBLIC if settings.DATASETS_PUBLIC else cls.PRIVATE
 
     dataset_id = models.CharField(
-        "id",
+        "ID",
         max_length=128,
         unique=True,
         validators=[
@@ -77,7 +77,7 @@ class Token(models.Model):
     Only the hash of its secret is stored.
     """
 
-    name = models.CharField(max_length=100, help_text="What it is for.")
+    name = models.CharField(max_length=100, help_text="For example: nightly embedding.")
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
     )
@@ -88,7 +88,7 @@ class Token(models.Model):
         default="*",
         help_text="Dataset IDs, separated by commas. team-a-* covers every ID that starts with team-a-; * covers all.",
     )
-    can_write = models.BooleanField("may write", default=True)
+    can_write = models.BooleanField("can report", default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -155,8 +155,8 @@ class Sample(models.Model):
     mtime_ns = models.BigIntegerField(help_text="When the file was last modified, as of its reading, in nanoseconds.")
     sha256 = models.CharField(max_length=64)
     format = models.CharField(max_length=8)
-    width = models.PositiveIntegerField(help_text="pixels, once turned as its EXIF orientation says")
-    height = models.PositiveIntegerField(help_text="pixels, once turned as its EXIF orientation says")
+    width = models.PositiveIntegerField(help_text="pixels, after its EXIF orientation is applied")
+    height = models.PositiveIntegerField(help_text="pixels, after its EXIF orientation is applied")
     thumbnail_width = models.PositiveSmallIntegerField()
     thumbnail_height = models.PositiveSmallIntegerField()
     seen_in_run = models.PositiveBigIntegerField(help_text="The number of the last run that found this file.")

@@ -56,7 +56,7 @@ class TokenForm(forms.Form):
     datasets = forms.CharField(
         max_length=1000,
         initial="*",
-        help_text="Dataset IDs, separated by commas. team-a-* means every ID that starts with team-a-; * means all.",
+        help_text="Dataset IDs, separated by commas. team-a-* covers every ID that starts with team-a-; * covers all.",
     )
     days = forms.TypedChoiceField(
         choices=_LIFETIMES, coerce=int, empty_value=None, required=False, label="Expires after"

@@ -66,7 +66,7 @@ def check_folder(dataset_id: str, folder: Path) -> None:
     """Raise `OtherFolder` if the dataset exists and is read from another folder."""
     source = Source.objects.filter(dataset__dataset_id=dataset_id).first()
     if source is not None and source.folder != str(folder):
-        raise OtherFolder(f"{dataset_id} is made of {source.folder}, and not of {folder}.")
+        raise OtherFolder(f"{dataset_id} reads from {source.folder}, not from {folder}.")
 
 
 def has_source(dataset: Dataset) -> bool:
@@ -76,7 +76,7 @@ def has_source(dataset: Dataset) -> bool:
 def queue_run(dataset: Dataset) -> Run:
     """Begin a run and queue it for the workers. Raises `NoSource`, `RunUnfinished`."""
     if not has_source(dataset):
-        raise NoSource(f"{dataset} was not made of a folder.")
+        raise NoSource(f"{dataset} has no folder to process.")
     with transaction.atomic():
         run = progress.begin_run(dataset, STAGES)
         enqueue(Job.objects.create(run=run))

@@ -115,15 +115,15 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
 
     @admin.action(description="Pause", permissions=["steer"])
     def pause(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        self._steer(request, runs, services.request_pause, "asked to pause")
+        self._steer(request, runs, services.request_pause, "pausing")
 
     @admin.action(description="Resume", permissions=["steer"])
     def resume(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        self._steer(request, runs, services.request_resume, "asked to go on")
+        self._steer(request, runs, services.request_resume, "resumed")
 
     @admin.action(description="Cancel", permissions=["steer"])
     def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        self._steer(request, runs, services.request_cancel, "asked to stop")
+        self._steer(request, runs, services.request_cancel, "cancelling")
 
     def _steer(self, request: HttpRequest, runs: QuerySet[Run], verb: Callable[[int, str], bool], said: str) -> None:
         asked: list[str] = []

@@ -48,12 +48,12 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     percent = models.FloatField(default=0.0, help_text="Over all stages by weight; it never falls.")
     failed = models.PositiveBigIntegerField(default=0, help_text="Items that could not be processed.")
-    skipped = models.PositiveBigIntegerField(default=0, help_text="Items left as they were.")
+    skipped = models.PositiveBigIntegerField(default=0, help_text="Unchanged items.")
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    updated_at = models.DateTimeField(help_text="When anything that watchers see last changed.")
-    heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="The last sign of life of the reporter.")
+    updated_at = models.DateTimeField(help_text="When anything that pages show last changed.")
+    heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="The last time the reporter made contact.")
     progressed_at = models.DateTimeField(null=True, blank=True, help_text="When a count last grew.")
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]  # the stubs type it as a plain manager
@@ -108,7 +108,7 @@ class Stage(models.Model):
     state = models.CharField(max_length=7, choices=_choices(StageState), default=StageState.WAITING)
     current = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0, help_text="0: not known yet.")
-    workers = models.PositiveIntegerField(default=0, help_text="How many have a share of it.")
+    workers = models.PositiveIntegerField(default=0, help_text="How many workers report a share.")
     shared = models.PositiveBigIntegerField(default=0, help_text="The sum of the workers' shares; part of `current`.")
     shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
     started_at = models.DateTimeField(null=True, blank=True)
@@ -180,7 +180,7 @@ class Transition(models.Model):
     """The history of a run: every move of its state or of a stage's, and every request made of it."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="transitions")
-    version = models.PositiveBigIntegerField(help_text="The dataset's version that the move made.")
+    version = models.PositiveBigIntegerField(help_text="The version of the dataset after this change.")
     stage = models.CharField(max_length=64, blank=True, help_text="Empty: the run's own state.")
     old = models.CharField(max_length=9, blank=True)
     new = models.CharField(max_length=9)

@@ -114,7 +114,7 @@ export class Connection {
       reconnecting: "○ Reconnecting",
       asking: `○ Asking every ${Number(this.root.dataset.pollMs) / 1000} s`,
       offline: `× Offline since ${new Date(this.#heardAt).toLocaleTimeString()}`,
-      gone: "× This dataset is not here any more",
+      gone: "× This dataset is no longer available",
     }[status];
     if (!place || place.textContent === text) return;
     place.textContent = text;

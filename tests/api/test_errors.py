@@ -42,7 +42,7 @@ def test_a_failure_of_ours_is_told_without_its_cause(
     with patch("apps.api.progress.facts_for", side_effect=ZeroDivisionError("secret")):
         response = client.get("/api/datasets/cats/progress")
     assert response.status_code == 500
-    assert response.json() == {"detail": "Something went wrong here. It has been recorded.", "code": "internal"}
+    assert response.json() == {"detail": "Something went wrong. The reason is in the server's log.", "code": "internal"}
     assert "ZeroDivisionError: secret" in caplog.text
 
 

@@ -175,7 +175,7 @@ def test_a_dataset_of_another_folder_is_refused_and_keeps_its_samples(tmp_path: 
     with demo(tmp_path / "log", tmp_path / "data", IMAGES=str(tmp_path / "mine"), **values):
         wait_until(lambda: progress(port, "photos")["state"] == "ready", seconds=60, what="it was not ready")
     for other in ({}, {"IMAGES": str(tmp_path / "other, with a comma")}):
-        assert f"photos is made of {tmp_path / 'mine'}, and not of" in refusal(tmp_path, **values, **other)
+        assert f"photos reads from {tmp_path / 'mine'}, not from" in refusal(tmp_path, **values, **other)
     values["DATASET"] = "another"
     with demo(tmp_path / "log", tmp_path / "data", IMAGES=str(tmp_path / "other, with a comma"), **values):
         wait_until(lambda: progress(port, "another")["state"] == "ready", seconds=60, what="it was not ready")

@@ -296,4 +296,4 @@ def test_page_is_told_when_it_may_not_look_any_more(visit: Callable[..., Page], 
     page = visit(f"{server.url}/datasets/cats/", client.cookies["sessionid"].value)
     is_live(page)
     run.dataset.members.remove(member)
-    expect(page.locator("#connection")).to_have_text("× This dataset is not here any more")
+    expect(page.locator("#connection")).to_have_text("× This dataset is no longer available")

@@ -25,7 +25,7 @@ from .conftest import ASKING, SECONDS, TOTAL, give_up, is_live, pass_time, repor
 from .relay import relay
 
 CONNECTION = "#connection"
-GONE = "× This dataset is not here any more"
+GONE = "× This dataset is no longer available"
 
 
 # Datasets other than dogs that the page has shown.

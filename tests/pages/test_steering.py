@@ -96,7 +96,7 @@ def test_control_of_what_is_over_and_of_what_is_unknown(
 def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: RunIn, folder: Path) -> None:
     address = reverse("dataset-process", args=[public.dataset_id])
     client = as_user(owner)
-    assert "was not made of a folder" in client.post(address, follow=True).text
+    assert "has no folder to process" in client.post(address, follow=True).text
     Source.objects.create(dataset=public, folder=str(folder))
     assert "Run 1 queued." in client.post(address, follow=True).text
     assert "already in progress" in client.post(address, follow=True).text

@@ -93,7 +93,7 @@ def test_another_folder_has_to_be_meant(folder: Path, tmp_path: Path) -> None:
 
 def test_a_run_under_way_is_left_alone(folder: Path) -> None:
     call_command("process", str(folder), "--dataset", "cats", stdout=StringIO())
-    assert _refused(str(folder), "--dataset", "cats") == "cats is being processed already."
+    assert _refused(str(folder), "--dataset", "cats") == "cats is already being processed."
 
 
 def test_waiting_ends_with_the_run(folder: Path, meanwhile: Callable[..., None]) -> None:
@@ -117,7 +117,7 @@ def test_a_run_that_another_has_replaced_is_told_of_by_itself(
 
 def test_a_dataset_that_is_deleted_meanwhile_is_said(folder: Path, meanwhile: Callable[..., None]) -> None:
     meanwhile(lambda run: delete_dataset(run.dataset))
-    with pytest.raises(CommandError, match="cats has been deleted meanwhile"):
+    with pytest.raises(CommandError, match="cats was deleted"):
         call_command("process", str(folder), "--dataset", "cats", "--wait", stdout=StringIO())
 
 

@@ -22,7 +22,7 @@ def test_another_folder_is_taken_only_if_it_is_said(folder: Path, tmp_path: Path
     process(folder)
     other = tmp_path / "other"
     make_images(other, 1, seed=1)
-    with pytest.raises(OtherFolder, match=f"cats is made of {folder}, and not of {other}"):
+    with pytest.raises(OtherFolder, match=f"cats reads from {folder}, not from {other}"):
         process_folder(other, dataset_id="cats")
     assert Source.objects.get().folder == str(folder)
     assert Run.objects.count() == 1

@@ -198,11 +198,11 @@ def act(client: Client, action: str, *runs: Run) -> str:
 
 def test_runs_are_paused_resumed_and_cancelled(admin_client: Client, indexing: Run) -> None:
     progress: Callable[[], Any] = lambda: selectors.progress_of(indexing.dataset_id)  # noqa: E731 -- with its type
-    assert act(admin_client, "pause", indexing) == "run 1 of cats: asked to pause."
+    assert act(admin_client, "pause", indexing) == "run 1 of cats: pausing."
     assert progress().paused
-    assert act(admin_client, "resume", indexing) == "run 1 of cats: asked to go on."
+    assert act(admin_client, "resume", indexing) == "run 1 of cats: resumed."
     assert not progress().paused
-    assert act(admin_client, "cancel", indexing) == "run 1 of cats: asked to stop."
+    assert act(admin_client, "cancel", indexing) == "run 1 of cats: cancelling."
     assert Run.objects.get().control == "cancel"
     notes = Transition.objects.filter(new__in=["pause", "run", "cancel"]).values_list("note", flat=True)
     assert set(notes) == {"by admin in the admin"}
@@ -212,7 +212,7 @@ def test_what_cannot_be_asked_is_said_and_harms_nothing(admin_client: Client, in
     services.finish(indexing.pk)
     running = services.begin_run(indexing.dataset, [INDEX])
     said = act(admin_client, "pause", indexing, running)
-    assert "run 2 of cats: asked to pause." in said
+    assert "run 2 of cats: pausing." in said
     assert "run 1 of cats: nothing to do." in said
 
 

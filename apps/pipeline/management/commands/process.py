@@ -50,15 +50,15 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages), returncode=2) from None
         except RunUnfinished:
-            raise CommandError(f"{dataset} is being processed already.", returncode=2) from None
+            raise CommandError(f"{dataset} is already being processed.", returncode=2) from None
         self.stdout.write(f"Queued run {run.number} of {dataset}.")
         if wait:
             try:
                 sys.exit(0 if _watch(run) == State.READY else 1)
             except Dataset.DoesNotExist:
-                raise CommandError(f"{dataset} has been deleted meanwhile.", returncode=1) from None
+                raise CommandError(f"{dataset} was deleted.", returncode=1) from None
             except KeyboardInterrupt:
-                self.stderr.write(f"Run {run.number} of {dataset} goes on; only the waiting has ended.")
+                self.stderr.write(f"Run {run.number} of {dataset} continues in the background.")
                 sys.exit(INTERRUPTED)
 
 
@@ -94,5 +94,5 @@ def _watch(run: Run) -> State:
 def _summary(progress: DatasetProgress) -> str:
     summary = f"{progress.total:,} {'sample' if progress.total == 1 else 'samples'}"
     if progress.failed:
-        summary += f", {progress.failed:,} {'file' if progress.failed == 1 else 'files'} could not be read"
+        summary += f", {progress.failed:,} {'file' if progress.failed == 1 else 'files'} failed"
     return summary
