@@ -17,7 +17,7 @@ from scripts.settings_table import ROOT, read_settings
 
 KEPT = {"DATABASE_URL"}
 # The programs that read the environment themselves: `make demo` and the client.
-READERS = [ROOT / "progress_site" / "demo.py", *(ROOT / "client" / "src").rglob("*.py")]
+READERS = [*(ROOT / "progress_site" / "demo").glob("*.py"), *(ROOT / "client" / "src").rglob("*.py")]
 
 
 def _own_data_dir() -> str:

@@ -1,4 +1,4 @@
-"""A folder of images for someone who has none at hand: pleasant to look at, and awkward in every way real ones are."""
+"""Generate a folder of images with every difficulty that real folders have: formats, sizes, duplicates, damage."""
 
 import io
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _ALBUMS: tuple[tuple[str, Painter, int], ...] = (
     ("colour-studies", colour_study, 3),
     ("stone", stone, 2),
 )
-"""Folder, painter, and how many of its pictures come in each round."""
+"""Folder, painter, and the number of its pictures in each round."""
 
 _STORED_TURNED = {
     3: Image.Transpose.ROTATE_180,
@@ -33,41 +33,40 @@ _STORED_TURNED = {
     6: Image.Transpose.ROTATE_90,
     8: Image.Transpose.ROTATE_270,
 }
-"""How an upright picture has to be stored for each value of the EXIF tag Orientation."""
+"""The operation that turns an upright picture into the stored one, for each value of the EXIF tag Orientation."""
 
 
-class _Piece(NamedTuple):
+class _File(NamedTuple):
     path: str
     make: Callable[[Generator], bytes]
 
 
 def make_demo_images(folder: Path, count: int = 300, seed: int = 7) -> None:
-    """Fill `folder` with `count` images in subfolders, and with three broken files on top of them.
+    """Write `count` images and three broken files into subfolders of `folder`.
 
-    The first 44 are the awkward ones (turned by EXIF, CMYK, transparent, 16 bits, tiny, large, near-duplicates and the
-    like), so that a small `count` is a fair sample as well. The same arguments give the same bytes, with the same
-    Pillow and numpy.
+    The first 44 are the difficult ones (rotated by EXIF, CMYK, transparent, 16 bits, tiny, large, near-duplicates and
+    so on), so a small `count` includes them. The same arguments give the same bytes, with the same Pillow and numpy.
 
-    A folder that was finished once is left alone, whatever has been deleted from it since; in one that was not, only
-    the missing files are written. Files appear whole or not at all. Raises `OSError` where they cannot be written.
+    A folder that was completed once is not touched again, even if files were deleted from it. In an incomplete one,
+    the missing files are written. Files are written whole or not at all. Raises `OSError` if they cannot be written.
     """
     marker = folder / _MARKER
     wanted = f"{count} images, seed {seed}\n"
     if marker.is_file() and marker.read_text() == wanted:
         return
-    pieces = [*_formats(), *_look_alikes(seed)]
-    pieces = [*pieces, *_albums(max(0, count - len(pieces)))][:count]
-    # The number of a file is its seed: what comes first does not depend on `count`.
-    for index, piece in enumerate([*_broken(), *pieces]):
-        path = folder / piece.path
+    files = [*_formats(), *_look_alikes(seed)]
+    files = [*files, *_albums(max(0, count - len(files)))][:count]
+    # A file's seed is its number, so the first files do not depend on `count`.
+    for index, file in enumerate([*_broken(), *files]):
+        path = folder / file.path
         if not path.exists():
-            _write(path, piece.make(np.random.default_rng([seed, index])))
+            _write(path, file.make(np.random.default_rng([seed, index])))
     _write(marker, wanted.encode())
 
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Always the same name, so that what an interruption left behind is overwritten and not added to.
+    # Always the same name, so that the remains of an interrupted run are overwritten.
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(content)
     part.replace(path)
@@ -84,53 +83,53 @@ def _encoded(image: Image.Image, suffix: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def _albums(count: int) -> list[_Piece]:
-    pieces: list[_Piece] = []
+def _albums(count: int) -> list[_File]:
+    files: list[_File] = []
     rounds = [(album, painter) for album, painter, times in _ALBUMS for _ in range(times)]
     numbers = dict.fromkeys((album for album, _, _ in _ALBUMS), 0)
     for index in range(count):
         album, painter = rounds[index % len(rounds)]
         numbers[album] += 1
-        # Flat colours make small PNGs; of the rest, a few WebP among many JPEG, as one finds them.
+        # PNG for flat colours, where it is small; for the rest many JPEG and a few WebP, as in real folders.
         suffix = "png" if album == "patterns" and numbers[album] % 2 else "webp" if numbers[album] % 6 == 0 else "jpg"
         size = _SIZES[(index * 5 + index // len(rounds)) % len(_SIZES)]
-        pieces.append(_Piece(f"{album}/{album}-{numbers[album]:03d}.{suffix}", _painting(painter, size, suffix)))
-    return pieces
+        files.append(_File(f"{album}/{album}-{numbers[album]:03d}.{suffix}", _painting(painter, size, suffix)))
+    return files
 
 
 def _painting(painter: Painter, size: Size, suffix: str) -> Callable[[Generator], bytes]:
     return lambda rng: _encoded(painter(rng, size), suffix)
 
 
-def _formats() -> list[_Piece]:
-    """Return what a careless reader of images gets wrong."""
-    pieces = [_turned(orientation) for orientation in _STORED_TURNED]
+def _formats() -> list[_File]:
+    """Return the files that a careless reader of images gets wrong."""
+    files = [_turned(orientation) for orientation in _STORED_TURNED]
     for suffix, mode in (("jpg", "CMYK"), ("jpg", "L"), ("png", "1"), ("png", "P"), ("tif", "CMYK"), ("bmp", "RGB")):
         name = {"L": "grey", "1": "black-and-white", "P": "palette", "RGB": "bitmap", "CMYK": "print"}[mode]
-        pieces.append(_Piece(f"formats/{name}.{suffix}", _converted(mode, suffix)))
-    pieces += [
-        _Piece("formats/transparent.png", lambda rng: _encoded(_vignette(rng), "png")),
-        _Piece("formats/transparent.webp", lambda rng: _encoded(_vignette(rng), "webp")),
-        _Piece("formats/transparent-palette.png", lambda rng: _encoded(_vignette(rng).quantize(64), "png")),
-        _Piece("formats/animated.gif", _animation),
-        _Piece("formats/sixteen-bits.png", _sixteen_bits),
-        _Piece("formats/déjà vu ☕.jpg", lambda rng: _encoded(plant(rng, (800, 600)), "jpg", progressive=True)),
-        _Piece("large/twelve-megapixels.jpg", _enlarged(landscape, (1000, 750), 4)),
-        _Piece("large/panorama.jpg", _enlarged(landscape, (1600, 300), 4)),
-        _Piece("large/tower.jpg", _enlarged(stone, (200, 1600), 2)),
+        files.append(_File(f"formats/{name}.{suffix}", _converted(mode, suffix)))
+    files += [
+        _File("formats/transparent.png", lambda rng: _encoded(_vignette(rng), "png")),
+        _File("formats/transparent.webp", lambda rng: _encoded(_vignette(rng), "webp")),
+        _File("formats/transparent-palette.png", lambda rng: _encoded(_vignette(rng).quantize(64), "png")),
+        _File("formats/animated.gif", _animation),
+        _File("formats/sixteen-bits.png", _sixteen_bits),
+        _File("formats/déjà vu ☕.jpg", lambda rng: _encoded(plant(rng, (800, 600)), "jpg", progressive=True)),
+        _File("large/twelve-megapixels.jpg", _enlarged(landscape, (1000, 750), 4)),
+        _File("large/panorama.jpg", _enlarged(landscape, (1600, 300), 4)),
+        _File("large/tower.jpg", _enlarged(stone, (200, 1600), 2)),
     ]
     for size in ((1, 1), (2, 3), (5, 5), (8, 8), (16, 16)):
-        pieces.append(_Piece(f"tiny/{size[0]}x{size[1]}.png", _reduced(size)))
-    return pieces
+        files.append(_File(f"tiny/{size[0]}x{size[1]}.png", _reduced(size)))
+    return files
 
 
-def _turned(orientation: int) -> _Piece:
+def _turned(orientation: int) -> _File:
     def make(rng: Generator) -> bytes:
         exif = Image.Exif()
         exif[0x0112] = orientation
         return _encoded(landscape(rng, (800, 600)).transpose(_STORED_TURNED[orientation]), "jpg", exif=exif)
 
-    return _Piece(f"formats/turned-by-exif-{orientation}.jpg", make)
+    return _File(f"formats/turned-by-exif-{orientation}.jpg", make)
 
 
 def _converted(mode: str, suffix: str) -> Callable[[Generator], bytes]:
@@ -163,13 +162,13 @@ def _animation(rng: Generator) -> bytes:
 
 
 def _sixteen_bits(rng: Generator) -> bytes:
-    """Return a grey PNG of 16 bits of which, as from many a sensor, only 12 are used."""
+    """Return a grey PNG of 16 bits of which only 12 are used, as many sensors write them."""
     grey = np.asarray(night_sky(rng, (800, 600)).convert("L")).astype(np.uint16)
     return _encoded(Image.fromarray(grey * np.uint16(16)), "png")
 
 
-def _look_alikes(seed: int) -> list[_Piece]:
-    """Return groups of four: a picture and what happens to pictures on their way through the world."""
+def _look_alikes(seed: int) -> list[_File]:
+    """Return groups of four: a picture, and three versions of it as copies in the wild have them."""
     versions: tuple[tuple[str, Callable[[Image.Image], bytes]], ...] = (
         ("original.jpg", lambda image: _encoded(image, "jpg", quality=92)),
         ("recompressed.jpg", lambda image: _encoded(image.resize((640, 480)), "jpg", quality=40)),
@@ -184,7 +183,7 @@ def _look_alikes(seed: int) -> list[_Piece]:
         ("agate", stone),
     )
     return [
-        _Piece(f"look-alikes/{name}-{version}", _version(painter, [seed, 1000, number], derive))
+        _File(f"look-alikes/{name}-{version}", _version(painter, [seed, 1000, number], derive))
         for number, (name, painter) in enumerate(subjects)
         for version, derive in versions
     ]
@@ -193,17 +192,17 @@ def _look_alikes(seed: int) -> list[_Piece]:
 def _version(
     painter: Painter, seeds: list[int], derive: Callable[[Image.Image], bytes]
 ) -> Callable[[Generator], bytes]:
-    # Of its own generator and not the file's, because the four of a group are of the same picture.
+    # Not the file's generator: the four files of a group show the same picture.
     return lambda _: derive(painter(np.random.default_rng(seeds), (800, 600)))
 
 
-def _broken() -> list[_Piece]:
-    """Return the three files that indexing has to refuse, each with its reason."""
+def _broken() -> list[_File]:
+    """Return the three files that indexing must reject."""
     return [
-        _Piece(
+        _File(
             "broken/cut-short.jpg",
             lambda rng: (whole := _encoded(landscape(rng, (800, 600)), "jpg"))[: len(whole) // 2],
         ),
-        _Piece("broken/notes.jpg", lambda _: b"Shopping list, not a photograph: bread, apples, film for the camera.\n"),
-        _Piece("broken/nothing.png", lambda _: b""),
+        _File("broken/notes.jpg", lambda _: b"Shopping list, not a photograph: bread, apples, film for the camera.\n"),
+        _File("broken/nothing.png", lambda _: b""),
     ]

@@ -1,4 +1,4 @@
-"""Painters of landscapes, night skies and stone for the demo images: numbers in, pictures out, the same every time."""
+"""Painters of landscapes, night skies and stone. Equal generators give equal pictures."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 Painter = Callable[[Generator, Size], Image.Image]
-"""Paints an RGB image of that size; takes all its chance from the generator."""
+"""Paints an RGB image of that size. All randomness comes from the generator."""
 
 Floats = NDArray[np.float32]
 
@@ -154,7 +154,7 @@ def disc(side: int) -> Image.Image:
 
 
 def _sky(rng: Generator, size: Size, stops: Floats, horizon: float) -> Image.Image:
-    # Nothing in a sky is sharp but the sun, which is put in afterwards: half the size will do.
+    # Half the size is enough: nothing in a sky is sharp except the sun, which is added afterwards.
     small = (size[0] // 2, size[1] // 2)
     y, x = np.mgrid[0 : 1 : small[1] * 1j, 0 : 1 : small[0] * 1j].astype(np.float32)
     sun_x, sun_y = np.float32(rng.uniform(0.2, 0.8)), np.float32(horizon - rng.uniform(0.08, 0.3))
@@ -189,7 +189,7 @@ def _pines(rng: Generator, skyline: Floats, height: int) -> Floats:
     for _ in range(int(rng.integers(25, 70))):
         tall, at = height * rng.uniform(0.04, 0.15), rng.uniform(0, len(skyline))
         near = np.abs(columns - np.float32(at))
-        # The sawtooth makes branches of the straight sides of a triangle.
+        # The sawtooth turns the straight sides of a triangle into branches.
         saw = np.float32(tall * 0.06) * ((near * np.float32(14 / tall)) % 1)
         crown = np.float32(tall) * (1 - near / np.float32(tall * 0.2)) + saw
         result = np.where(crown > 0, np.minimum(result, skyline[int(at)] + 3 - crown), result)

@@ -1,4 +1,4 @@
-"""Painters of patterns, plants, fractals and colour studies for the demo images."""
+"""Painters of patterns, plants, fractals and colour studies."""
 
 import numpy as np
 from numpy.random import Generator
@@ -29,9 +29,9 @@ _PETALS = "#e4572e #f3a712 #d1495b #8e6bbf #f28482 #f7f0e0 #4f86c6"
 
 
 def pattern(rng: Generator, size: Size) -> Image.Image:
-    """Flat shapes on a grid or strewn: arcs, quarter circles, triangles, terrazzo, woven bands, rings."""
+    """Flat shapes: arcs, quarter circles, triangles, terrazzo, woven bands or rings."""
     kinds = (_arcs, _quarters, _triangles, _terrazzo, _weave, _rings)
-    # Drawn at twice the size and halved, which smooths every edge.
+    # Draw at twice the size and halve it, which smooths every edge.
     canvas = Image.new("RGB", (size[0] * 2, size[1] * 2))
     kinds[rng.integers(len(kinds))](rng, canvas, _palette(rng))
     return canvas.reduce(2)
@@ -50,7 +50,7 @@ def plant(rng: Generator, size: Size) -> Image.Image:
 
 
 def fractal(rng: Generator, size: Size) -> Image.Image:
-    """A Julia set, coloured by the smooth count of steps until escape."""
+    """A Julia set, coloured by the smoothed number of steps until escape."""
     small = (size[0] // 2, size[1] // 2)
     angle = rng.uniform(0, 2 * np.pi)
     # Just outside the cardioid of the Mandelbrot set, where the sets are richest.
@@ -182,7 +182,7 @@ def _rings(rng: Generator, canvas: Image.Image, palette: list[Colour]) -> None:
     side, corners = _cells(rng, canvas)
     shift = side // 2
     for x, y in corners:
-        # Rows that are shifted by half a cell and overlap make the scales of the Japanese seigaiha.
+        # Overlapping rows, shifted by half a cell, make the scales of the Japanese seigaiha pattern.
         centre = x + (shift if (y // side) % 2 else 0)
         for ring, colour in enumerate(palette[i] for i in (1, 0, 2, 0, 3)):
             reach = side * (0.72 - 0.14 * ring)

@@ -86,7 +86,7 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
 # A signal that arrives at the worst moment: when `Popen` has just taken the lock of a child's status.
 STOPPED_IN_THE_MIDDLE = """
 import os, signal
-from progress_site.demo import _Children
+from progress_site.demo.processes import ChildProcesses
 
 class Lock:
     def __init__(self, lock):
@@ -102,12 +102,12 @@ class Lock:
     def __exit__(self, *error):
         self.lock.release()
 
-with _Children() as children:
+with ChildProcesses() as children:
     children.start("child", "-c", "import time; time.sleep(600)")
     [child] = children._started.values()
     child._waitpid_lock = Lock(child._waitpid_lock)
     print(child.pid, flush=True)
-    children.stay()
+    children.wait()
 """
 
 
@@ -153,7 +153,7 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         ({"DATA_DIR": "/dev/null/var"}, "/dev/null/var cannot be written to"),
         ({"DATASET": "../up"}, "DATASET=../up"),
         ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS"),
-        ({"LEASE_SECONDS": "0"}, "LEASE_SECONDS has to be more than 0."),
+        ({"LEASE_SECONDS": "0"}, "Must be greater than 0."),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"DATABASE_URL": "garbage"}, "DATABASE_URL"),
         ({"EMBEDDER": "no.such.Thing"}, "no.such"),

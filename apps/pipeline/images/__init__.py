@@ -1,5 +1,5 @@
-"""Image files, with no run, chunk or lease in sight: find, verify, scale down, embed, search, serve.
+"""Image files: find, verify, scale down, embed, compare and serve them. Knows nothing of runs, chunks and leases.
 
-Imports `models` alone of the pipeline (arrows: services → queue → tasks → work → images). `scanning`, `verify`,
+Imports only `models` of the pipeline (arrows: services → queue → tasks → work → images). `scanning`, `verify`,
 `thumbnails` and `embedders` run in the processes of the pool and import nothing of Django.
 """

@@ -1,4 +1,7 @@
-"""Embedders: what turns a thumbnail into a vector. The setting EMBEDDER names one by its dotted path."""
+"""Embedders turn thumbnails into vectors. The setting EMBEDDER is the dotted path of one.
+
+Django is not imported: pool processes run this.
+"""
 
 import importlib
 import io
@@ -15,9 +18,9 @@ from .thumbnails import thumbnail_path
 
 
 class Embedder(Protocol):
-    """What EMBEDDER has to name: a class, or a function, that is called without arguments and returns one of these.
+    """The interface of embedders. EMBEDDER names a class or function that returns one when called without arguments.
 
-    `name` is stored with every vector, so it changes whenever the vectors of the same image do.
+    `name` is stored with every vector. It must change whenever the vectors of the same image would.
     """
 
     name: str
@@ -26,21 +29,21 @@ class Embedder(Protocol):
     def embed(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Return an array of shape (len(images), dimensions) whose rows have the Euclidean length 1.
 
-        The images can be of any mode and size, and can be not yet decoded: then `draft` makes a JPEG decode faster.
+        The images can have any mode and size. They may not be decoded yet, so `draft` can make a JPEG decode faster.
         """
 
 
 class ColourLayout:
-    """Where an image has which colour, and which way its edges run.
+    """Describes the colours of an image and the directions of its edges, by place.
 
     Finds look-alikes: copies, recompressed or slightly cropped versions, shots of one series, the same colours in the
-    same places. It knows nothing of meaning: two photographs of the same cat on different sofas are strangers to it.
+    same places. It does not compare meaning: two photographs of the same cat on different sofas are not similar.
 
-    The image is squeezed to 32 × 32 pixels in YCbCr (ITU-R BT.601, full range, as in JPEG) and cut into 4 × 4 cells.
+    The image is scaled to 32 × 32 pixels in YCbCr (ITU-R BT.601, full range, as in JPEG) and cut into 4 × 4 cells.
     Each cell gives the mean of each channel (a coarser relative of MPEG-7's colour layout descriptor, ISO/IEC 15938-3)
     and a histogram of 8 edge orientations over 180°, weighted by the gradient's magnitude, each pixel shared by the two
-    nearest orientations (Dalal and Triggs, CVPR 2005), then square-rooted (Arandjelović and Zisserman, CVPR 2012). A
-    last, constant element gives even an image of plain mid-grey a direction.
+    nearest orientations (Dalal and Triggs, CVPR 2005), then square-rooted (Arandjelović and Zisserman, CVPR 2012). The
+    last element is a constant, so that an image of plain mid-grey has a direction too.
     """
 
     name = "colour-layout-1"
@@ -49,17 +52,17 @@ class ColourLayout:
     _SIDE = 32
     _GRID = 4
     _BINS = 8
-    # With these, edges weigh somewhat more than colours, so that a copy is found even where its brightness was changed.
+    # These make edges weigh more than colours, so that a copy is found even if its brightness was changed.
     _CHANNEL_WEIGHTS = np.array([0.3, 0.6, 0.6], dtype=np.float32)
     _CONSTANT = np.float32(0.2)
-    # Gradients as weak as the noise of JPEG must not be blown up into structure: of luma 0..1, summed over an image.
+    # Keeps gradients as weak as JPEG noise from counting as structure. In luma of 0..1, summed over an image.
     _EDGE_FLOOR = np.float32(4.0)
 
     def embed(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return shape (len(images), 177), rows of length 1. A JPEG that is not decoded yet is decoded reduced."""
+        """Return shape (len(images), 177), rows of length 1. Decodes unloaded JPEGs at a reduced size."""
         count = len(images)
         side = self._SIDE
-        raw = b"".join(self._squeezed(image) for image in images)
+        raw = b"".join(self._scaled(image) for image in images)
         pixels = np.frombuffer(raw, dtype=np.uint8).reshape(count, side, side, 3).astype(np.float32)
         rows = np.empty((count, self.dimensions), dtype=np.float32)
         split = self._GRID**2 * 3
@@ -69,7 +72,7 @@ class ColourLayout:
         rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
         return rows
 
-    def _squeezed(self, image: Image.Image) -> bytes:
+    def _scaled(self, image: Image.Image) -> bytes:
         """Return 32 × 32 × 3 bytes of YCbCr."""
         size = (self._SIDE, self._SIDE)
         image.draft("YCbCr", size)
@@ -108,9 +111,9 @@ class ColourLayout:
 
 @lru_cache(maxsize=8)
 def load_embedder(dotted: str) -> Embedder:
-    """Return the embedder that `dotted` ("package.module.Class") makes; made once in a process, as models are large.
+    """Return the embedder at `dotted` ("package.module.Class"). It is created once in a process, as models are large.
 
-    Raises `ValueError` where it cannot be imported or made, or lacks one of the attributes of `Embedder`.
+    Raises `ValueError` if it cannot be imported or created, or lacks one of the attributes of `Embedder`.
     """
     module_name, _, attribute = dotted.rpartition(".")
     if not module_name:
@@ -132,20 +135,20 @@ def load_embedder(dotted: str) -> Embedder:
 
 
 def embed_chunk(dotted: str, thumbnails: str, sha256s: Sequence[str]) -> NDArray[np.float32]:
-    """Embed the thumbnails of these contents; runs in a pool process.
+    """Embed the thumbnails of these contents, in a process of the pool.
 
-    Returns shape (len(sha256s), dimensions), rows in the order given and of length 1. Raises `OSError` where a
-    thumbnail is gone or damaged, `ValueError` where the embedder cannot be loaded or breaks its promise.
+    Returns shape (len(sha256s), dimensions), rows in the order given and of length 1. Raises `OSError` if a thumbnail
+    is gone or damaged, `ValueError` if the embedder cannot be loaded or its result has the wrong shape or lengths.
     """
     embedder = load_embedder(dotted)
-    # Read at once, so that a chunk never holds more than one file open.
+    # Each file is read in full, so that no more than one is open at a time.
     images = [_open(Path(thumbnail_path(thumbnails, sha256))) for sha256 in sha256s]
     rows = np.ascontiguousarray(embedder.embed(images), dtype=np.float32)
     if rows.shape != (len(images), embedder.dimensions):
         expected = (len(images), embedder.dimensions)
         raise ValueError(f"embedder {embedder.name} returned the shape {rows.shape} instead of {expected}")
     lengths = np.linalg.norm(rows, axis=1)
-    # NaN is not close to anything, so this refuses it as well.
+    # Refuses NaN as well, which is close to nothing.
     if not np.allclose(lengths, 1.0, atol=1e-3):
         raise ValueError(f"embedder {embedder.name} returned rows whose length is not 1")
     return rows

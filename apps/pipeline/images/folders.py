@@ -1,4 +1,4 @@
-"""Which folders may be read: any that can be, from the command line; those under ``IMPORT_ROOTS``, in the browser."""
+"""Which folders may be read: from the command line any readable folder, in the browser those under ``IMPORT_ROOTS``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from django.conf import settings
 
 
 class FolderRefused(ValueError):
-    """A folder that cannot be read, or may not be. The message is for the person who named it."""
+    """A folder that cannot or may not be read. The message is for the person who named it."""
 
 
 def readable_folder(folder: str | Path) -> Path:
-    """The real, absolute path of a folder that can be read. Raises `FolderRefused`."""
+    """Return the real, absolute path of a folder that can be read. Raises `FolderRefused`."""
     text = str(folder)
     if not text.strip() or "\0" in text:
         raise FolderRefused("Name a folder.")
@@ -32,10 +32,10 @@ def readable_folder(folder: str | Path) -> Path:
 
 
 def importable_folder(folder: str) -> Path:
-    """The real path of a folder under one of ``IMPORT_ROOTS``. Raises `FolderRefused`.
+    """Return the real path of a folder under one of ``IMPORT_ROOTS``. Raises `FolderRefused`.
 
-    Links and ``..`` are followed before the comparison. What is outside is refused in the same words whether it
-    exists or not, so the form tells nobody what there is on the server.
+    Links and ``..`` are resolved before the comparison. The message for a folder outside is the same whether it exists
+    or not, so the form reveals nothing about the server's files.
     """
     roots = [Path(root).resolve() for root in settings.IMPORT_ROOTS]
     if not roots:

@@ -1,4 +1,4 @@
-"""Finding the image files of a folder, and reaching them again later without leaving it.
+"""Find the image files of a folder, and open them later without leaving the folder.
 
 Nothing here decodes an image. Only the standard library is imported, so that pool processes start fast.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 SNIFF_BYTES = 32
-"""How much of a file's beginning `looks_like_image` needs."""
+"""The number of bytes from the start of a file that `looks_like_image` needs."""
 
 _SIGNATURES = (
     b"\xff\xd8\xff",  # JPEG
@@ -25,7 +25,7 @@ _SIGNATURES = (
     b"II+\x00",  # BigTIFF
     b"MM\x00+",
 )
-# The sizes a BMP's second header can have; two letters alone would take "BMW prices.txt" for an image.
+# The sizes of a BMP's second header. The signature BM alone would match the text "BMW prices".
 _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
@@ -35,7 +35,7 @@ _BAD_NAME = "the name is not valid UTF-8: rename it"
 
 
 class FoundFile(NamedTuple):
-    """A candidate. `path` is relative to the root with POSIX separators, `size` is in bytes."""
+    """A file that may be an image. `path` is relative to the root with POSIX separators, `size` is in bytes."""
 
     path: str
     size: int
@@ -43,7 +43,7 @@ class FoundFile(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A file or a directory that cannot be taken in; `path` is valid Unicode even where the file's name is not."""
+    """A file or directory that cannot be read. `path` is valid Unicode even if the file's name is not."""
 
     path: str
     reason: str
@@ -57,21 +57,21 @@ class OutsideRoot(ValueError):
 def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[FoundFile | Unreadable]:
     """Yield the image files below `root`, recursively, always in the same order for the same tree.
 
-    The files of a directory come before its subdirectories, each sorted by name, so that no more is held in memory
-    than the names of one directory and of the siblings of its parents.
+    The files of a directory come before its subdirectories, each sorted by name. Memory holds only the names of one
+    directory and of the siblings of its parents.
 
-    A file is a candidate when its name ends like an image's (if the content is not an image, indexing tells why, which
-    is better than a file that silently never appears) or when its content begins like one. Hidden names, and whatever
-    is neither a regular file nor a directory, are passed over. Links to directories are never followed: those that
-    stay inside would repeat or loop, and those that leave are reported. Links to files are followed where the target
-    is inside the root. What vanishes while the scan runs is left out. ``meanwhile`` is called before each file and each
-    directory, whether it is an image or not, and may raise to stop.
+    A file counts as an image if its name has an image's extension or its content starts like an image's. (If the
+    extension is wrong, indexing reports the reason, which is better than a file that never appears.) Hidden names are
+    skipped, and so is everything that is neither a regular file nor a directory. Links to directories are not
+    followed: inside the root they would repeat or loop, and those that lead outside are reported. Links to files are
+    followed if the target is inside the root. Files that vanish during the scan are left out. ``meanwhile`` is called
+    before each file and directory, image or not, and may raise to stop the scan.
 
-    Raises `OSError` where the root itself cannot be listed; anything below it that cannot becomes an `Unreadable`.
+    Raises `OSError` if the root itself cannot be listed. Anything below it that cannot be read is an `Unreadable`.
     """
     real_root = os.path.realpath(root)
     names = _list(real_root)
-    # A stack instead of recursion: the depth of a tree is not ours to choose.
+    # A stack instead of recursion: a tree may be deeper than Python can recurse.
     waiting: list[str] = []
     directory = ""
     while True:
@@ -102,9 +102,9 @@ def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[F
 def real_path_inside(real_root: str, relative: str) -> str:
     """Return the real path, links resolved, of the file that a scan of `real_root` called `relative`.
 
-    `real_root` is what `os.path.realpath` made of it once: a link that has been put in its place since leads outside.
-    Raises `OutsideRoot` where `relative` is absolute, is empty, goes upwards, or leads out of the root through a link.
-    The file need not exist. The result holds for the moment of the call, so call it again before each reading.
+    `real_root` is the result of an earlier `os.path.realpath`: a link that replaced the root since then leads outside.
+    Raises `OutsideRoot` if `relative` is absolute, is empty, goes upwards, or leads out of the root through a link.
+    The file need not exist. The result holds for the moment of the call, so call this again before each read.
     """
     parts = PurePosixPath(relative).parts
     if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
@@ -116,7 +116,7 @@ def real_path_inside(real_root: str, relative: str) -> str:
 
 
 def looks_like_image(head: bytes) -> bool:
-    """Tell whether a file that begins with `head` (`SNIFF_BYTES` of it) is JPEG, PNG, WebP, GIF, BMP or TIFF."""
+    """Tell whether a file that starts with `head` (`SNIFF_BYTES` of it) is JPEG, PNG, WebP, GIF, BMP or TIFF."""
     if head.startswith(_SIGNATURES):
         return True
     if head.startswith(b"BM"):
@@ -125,14 +125,14 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def _list(directory: str) -> tuple[list[str], list[str]]:
-    """Return the sorted names of what may be files and of the subdirectories; hidden ones are left out."""
+    """Return the sorted names of files and links, and those of subdirectories, without hidden ones."""
     files: list[str] = []
     subdirectories: list[str] = []
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            # Links are sorted among the files: deciding what they lead to needs the root.
+            # Links are listed with the files: `_examine`, which knows the root, decides where they lead.
             if entry.is_dir(follow_symlinks=False):
                 subdirectories.append(entry.name)
             elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
@@ -143,7 +143,7 @@ def _list(directory: str) -> tuple[list[str], list[str]]:
 
 
 def _examine(real_root: str, relative: str, name: str) -> FoundFile | Unreadable | None:
-    """Return what is to be said of one directory entry that is a regular file or a link, or None if nothing."""
+    """Classify a directory entry that is a regular file or a link. Returns ``None`` for one that is skipped."""
     full = f"{real_root}/{relative}"
     named_like_image = PurePosixPath(name).suffix.lower() in EXTENSIONS
     try:
@@ -153,9 +153,9 @@ def _examine(real_root: str, relative: str, name: str) -> FoundFile | Unreadable
             if full == real_root:
                 return None
             if not _is_inside(real_root, full):
-                # What is outside is not opened, but a folder that is full of links must not just seem empty.
-                told = named_like_image or Path(full).is_dir()
-                return Unreadable(_repaired(relative), _LEAVES) if told else None
+                # Not opened, but reported: a folder full of links should not just look empty.
+                is_reported = named_like_image or Path(full).is_dir()
+                return Unreadable(_repaired(relative), _LEAVES) if is_reported else None
             try:
                 status = Path(full).stat()
             except FileNotFoundError:
@@ -170,7 +170,7 @@ def _examine(real_root: str, relative: str, name: str) -> FoundFile | Unreadable
 
 
 def _head(path: str) -> bytes:
-    # Without O_NONBLOCK, a pipe put in the file's place since it was looked at would stop the scan for ever.
+    # Without O_NONBLOCK, a pipe that has replaced the file since `lstat` would block the scan for ever.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         return os.read(descriptor, SNIFF_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
@@ -183,7 +183,7 @@ def _is_inside(real_root: str, real: str) -> bool:
 
 
 def _is_text(path: str) -> bool:
-    # Bytes that are not UTF-8 arrive as lone surrogates, which neither a database nor JSON takes.
+    # Bytes that are not UTF-8 become lone surrogates, which databases and JSON refuse.
     return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)
 
 

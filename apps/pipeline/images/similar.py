@@ -1,4 +1,4 @@
-"""Which samples look alike: an exact search over the stored vectors, a block at a time, so memory stays flat."""
+"""Find the samples most similar to one: an exact search over the stored vectors, one block in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from apps.datasets.models import EmbeddingBlock, Sample
 
 @dataclass(frozen=True, slots=True)
 class Similar:
-    """A sample and the cosine of its vector and the one asked about: 1 is the same direction."""
+    """A sample, and the cosine between its vector and the query's: 1 is the same direction."""
 
     sample: Sample
     score: float
 
 
-# A search reads every vector of its dataset. Many at once would each take as much longer, and all their memory.
+# A search reads every vector of its dataset. Concurrent searches would only slow each other and add up their memory.
 _one_at_a_time = Lock()
 
 
 def similar_to(sample: Sample, limit: int = 12) -> list[Similar]:
-    """The ``limit`` samples of the dataset nearest to ``sample`` by cosine, nearest first; without ``sample`` itself.
+    """Return the ``limit`` samples of the dataset nearest to ``sample`` by cosine, nearest first, without ``sample``.
 
-    Empty where it has no vector yet. Only vectors of the same embedder are compared. One search at a time in a process.
+    Returns nothing if the sample has no vector yet. Only vectors of the same embedder are compared. A process runs one
+    search at a time.
     """
     own = sample.embedding_block
     if own is None:
@@ -41,7 +42,7 @@ def _nearest(sample: Sample, own: EmbeddingBlock, limit: int) -> list[Similar]:
     blocks = EmbeddingBlock.objects.filter(
         dataset_id=sample.dataset_id, embedder=own.embedder, dimensions=own.dimensions
     )
-    # A block may hold rows that a later run has replaced: enough are kept for `limit` to be left without them.
+    # Blocks may hold rows that a later run has replaced. Keep enough for `limit` to remain without those.
     keep = 4 * limit + 64
     best: list[tuple[float, int, int]] = []
     for block in blocks.iterator(chunk_size=64):
@@ -60,7 +61,7 @@ def _nearest(sample: Sample, own: EmbeddingBlock, limit: int) -> list[Similar]:
 
 
 def _read(block: EmbeddingBlock) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray]:
-    """The sample ids, shape (n,), and vectors, shape (n, dimensions), of a block."""
+    """Return the sample ids of a block, shape (n,), and its vectors, shape (n, dimensions)."""
     ids = np.frombuffer(block.sample_ids, dtype="<i8")
     vectors = np.frombuffer(block.vectors, dtype="<f4").reshape(len(ids), block.dimensions)
     return ids, vectors
