@@ -19,13 +19,17 @@
  * @property {number | null} watchers
  */
 
-/** @type {Record<string, Notice>} */
-const NOTICES = { "<!-- here -->": "keepalive", "<!-- new dataset -->": "new dataset", "<!-- gone -->": "gone" };
+/** @type {Map<string, Notice>} */
+const NOTICES = new Map([
+  ["<!-- here -->", "keepalive"],
+  ["<!-- new dataset -->", "new dataset"],
+  ["<!-- gone -->", "gone"],
+]);
 const WATCHERS = /<!-- watchers (\d+) -->$/;
 
 /** @param {string} text @returns {Frame} */
 export function readFrame(text) {
   const watchers = WATCHERS.exec(text);
   const html = watchers ? text.slice(0, watchers.index) : text;
-  return { html, notice: NOTICES[html] ?? null, watchers: watchers ? Number(watchers[1]) : null };
+  return { html, notice: NOTICES.get(html) ?? null, watchers: watchers ? Number(watchers[1]) : null };
 }
