@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from apps.datasets.models import Dataset
+from apps.datasets.models import Dataset, Sample
 from apps.progress import services as progress
 from apps.progress.models import Run
 from apps.progress.services import StagePlan
@@ -155,6 +155,8 @@ def open_page(
 TOTAL = 10_000
 LIVE = "● Live"
 ASKING = "○ Asking every 2 s"
+GONE = "× This dataset is no longer available"
+CONNECTION = "#connection"
 
 
 @pytest.fixture
@@ -188,6 +190,13 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
         backwards = page.evaluate("window.backwards")
         context.close()
         assert backwards == []
+
+
+def make_sample(dataset: Dataset) -> Sample:
+    return Sample.objects.create(
+        dataset=dataset, path="a.jpg", sha256="0" * 64, size=1, width=1, height=1, format="JPEG",
+        thumbnail_width=1, thumbnail_height=1, seen_in_run=1, mtime_ns=0,
+    )  # fmt: skip
 
 
 def report_and_see(run: Run, current: int, *pages: Page) -> None:

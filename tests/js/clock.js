@@ -44,5 +44,5 @@ export class FakeClock {
 
 /** Let promises that are resolved go on. */
 export async function settle() {
-  for (let turn = 0; turn < 20; turn += 1) await Promise.resolve();
+  for (let turn = 0; turn < 10; turn += 1) await Promise.resolve();
 }

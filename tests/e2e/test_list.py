@@ -1,0 +1,85 @@
+"""The list of datasets: rows that come and go, links that keep the focus, changes that come together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from django.db import transaction
+from playwright.sync_api import Page, Route, expect
+
+from apps.datasets.models import Dataset
+from apps.progress import services as progress
+from apps.progress.models import Run
+from tests.processes import Server
+
+from .answers import let_go, visit_and_poll
+from .conftest import CONNECTION, SECONDS, TOTAL, give_up, is_live, pass_time
+
+
+def test_row_that_may_not_be_seen_any_more_is_gone_at_once(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    rows = visit(f"{server.url}/")
+    is_live(rows)
+    Dataset.objects.filter(pk=run.dataset_id).update(visibility=Dataset.Visibility.PRIVATE)
+    expect(rows.get_by_role("link", name="cats", exact=True)).to_have_count(0)
+    expect(rows.locator(CONNECTION)).to_have_text("● Live")
+
+
+def test_polled_list_leaves_links_alone(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit_and_poll(visit, f"{server.url}/")
+    link = page.get_by_role("link", name="cats", exact=True)
+    link.focus()
+    page.evaluate("window.focused = 0; document.addEventListener('focusin', () => window.focused++)")
+    for share in (4, 2):
+        progress.report(run.pk, current=TOTAL // share)
+        expect(page.locator("#row-cats")).to_contain_text(f"{100 // share}%")
+    expect(link).to_be_focused()
+    assert page.evaluate("window.focused") == 0
+
+
+def test_list_that_could_not_fetch_its_new_rows_fetches_them_again(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit(f"{server.url}/")
+    is_live(page)
+    page.route(f"{server.url}/*", lambda route: route.fulfill(body="<p>Be back soon</p>", content_type="text/html"))
+    with page.expect_response(f"{server.url}/*"):
+        Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
+    page.unroute_all()
+    # Sooner than after the minute when rows are old in any case.
+    expect(page.get_by_role("link", name="dogs", exact=True)).to_be_visible(timeout=30 * SECONDS)
+
+
+def test_list_whose_rows_change_while_its_socket_is_opened_opens_another(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit("about:blank")
+    page.clock.install()
+    asked: list[str] = []
+    page.route_web_socket("**/progress/live/**", lambda socket: asked.append(socket.url))  # and it hears nothing
+    page.goto(f"{server.url}/")
+    give_up(page)
+    held: list[Route] = []
+    page.route(re.compile(r"/(\?.*)?$"), lambda route: held.append(route))
+    pass_time(page, lambda: held, "it does not poll")
+    Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
+    before = len(asked)
+    pass_time(page, lambda: len(asked) > before, "it does not try another socket")
+    let_go(page, held)  # and the answer comes while the socket is being opened
+    expect(page.get_by_role("link", name="dogs", exact=True)).to_be_visible()
+    assert [("id=dogs" in url) for url in asked[before:]] == [False, True]
+
+
+def test_changes_that_come_together_are_all_announced(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    dogs = Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
+    other = progress.begin_run(dogs)
+    page = visit(f"{server.url}/")
+    is_live(page)
+    with transaction.atomic():
+        progress.finish(run.pk)
+        progress.finish(other.pk)
+    announced = page.locator("#announcer")
+    expect(announced).to_contain_text("cats: Ready")
+    expect(announced).to_contain_text("dogs: Ready")
