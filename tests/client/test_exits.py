@@ -67,7 +67,7 @@ with Run("cats") as run, multiprocessing.get_context("fork").Pool(2, RUN.append,
     assert sum(WorkerShare.objects.values_list("current", flat=True)) == 200
 
 
-@pytest.mark.parametrize("middle", ["a count", "the last word"])
+@pytest.mark.parametrize("middle", ["a count", "a close", "the last word"])
 def test_a_process_that_is_terminated_in_the_middle_of_something_says_its_last_word_too(middle: str) -> None:
     code = """
 import os, signal, threading, time
@@ -80,14 +80,16 @@ class Interrupted(threading.Event):
 
 def job(run):
     run.advance(5)
-    if MIDDLE == "the last word":
+    if MIDDLE != "a count":
         run._session._sender._closing = Interrupted()
+        if MIDDLE == "a close":
+            run.close()
         return
     with run._session.counts.lock:
         os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(600)
 
-with Run("cats", flush_seconds=10) as run:
+with Run("cats", flush_seconds=600) as run:
     process = multiprocessing.get_context("fork").Process(target=job, args=[run])
     process.start()
     process.join()
@@ -120,14 +122,16 @@ with Run("cats", flush_seconds=10) as run:
     assert WorkerShare.objects.get(worker__gt="").current == 5
 
 
-def test_a_worker_of_a_worker_is_terminated_alone_and_says_its_last_word() -> None:
+@pytest.mark.parametrize("end", ["terminated", "its own"])
+def test_a_worker_of_a_worker_ends_alone_and_says_its_last_word(end: str) -> None:
     code = """
 import signal, time
 
 def inner(run, pipe):
     run.advance(3)
     pipe.send("there")
-    time.sleep(600)
+    if END == "terminated":
+        time.sleep(600)
 
 def outer(run):
     run.advance(2)
@@ -135,9 +139,10 @@ def outer(run):
     process = context.Process(target=inner, args=(run, there))
     process.start()
     here.recv()
-    process.terminate()
+    if END == "terminated":
+        process.terminate()
     process.join()
-    assert process.exitcode == -signal.SIGTERM, process.exitcode
+    assert process.exitcode == (-signal.SIGTERM if END == "terminated" else 0), process.exitcode
 
 context = multiprocessing.get_context("fork")
 with Run("cats", flush_seconds=10) as run:
@@ -146,7 +151,7 @@ with Run("cats", flush_seconds=10) as run:
     process.join()
     assert process.exitcode == 0, process.exitcode
 """
-    ended = program(WORK + code)
+    ended = program(WORK + code.replace("END", repr(end)))
     assert ended.returncode == 0, ended.stderr
     assert sorted(WorkerShare.objects.values_list("current", flat=True)) == [2, 3]
 

@@ -158,7 +158,7 @@ def _end_all(*, was_terminated: bool = False) -> None:
 
 
 def _after_fork_in_child() -> None:
-    """The child of a worker has neither the listening thread nor the finalizer of its parent."""
+    """Let the child of a worker start anew: it has neither the thread nor the finalizer, and shares the descriptor."""
     global _is_finalizing
     _is_finalizing = False
     if signal.getsignal(signal.SIGTERM) is _on_termination:
