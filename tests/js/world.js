@@ -18,6 +18,11 @@ export class FakeSocket {
   onclose = null;
   isClosed = false;
 
+  /** @param {number} at when it is opened */
+  constructor(at) {
+    this.at = at;
+  }
+
   /** @param {string} data */
   say(data = "news") {
     this.onmessage?.({ data });
@@ -84,7 +89,7 @@ export class World {
       silence: SILENCE,
       closeCodes: { missing: MISSING, full: FULL },
       openSocket: () => {
-        const socket = new FakeSocket();
+        const socket = new FakeSocket(this.clock.now());
         this.sockets.push(socket);
         return socket;
       },
