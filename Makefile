@@ -1,9 +1,10 @@
 # make demo    set up, start everything on this machine, process a folder of images
 # make test    set up, run every test
+# make quick   the tests that start no server and no browser
 # make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test js check bench bench-pipeline bench-live bench-ingest bench-client css docs lock shots clean
+.PHONY: demo test quick js check bench bench-pipeline bench-live bench-ingest bench-client css docs lock shots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -17,6 +18,10 @@ test: $(VENV)/.test
 	@scripts/install-programs
 	@scripts/test-js
 	@$(PYTHON) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
+
+quick: $(VENV)/.test
+	@$(PYTHON) -m pytest -m "not slow" --maxfail 3 $(or $(ARGS),-n logical --maxprocesses 4)
+	@echo "Left out: the tests that start a server or a browser or take long (make test), and the pages' script (make js)."
 
 # The types of the pages' script, and its tests. Needs Node 20 or newer.
 js:
@@ -43,20 +48,20 @@ bench-ingest: $(VENV)/.test
 bench-client: $(VENV)/.test
 	@$(PYTHON) -m tests.bench.client
 
-# The stylesheets that are committed. Needs Node 20 or newer.
+# Build the stylesheets, which are committed. Needs Node 20 or newer.
 css:
 	@scripts/build-css apps/theme/static/css/dist
 
-# The pictures of the README, of a real run in a real browser.
+# Take the pictures in the README, of a real run in a real browser.
 shots: $(VENV)/.test
 	@scripts/install-programs
 	@$(PYTHON) -m scripts.screenshots
 
-# The table of settings in docs/deployment.md.
+# Write the table of settings in docs/deployment.md.
 docs: $(VENV)/.test
 	@$(PYTHON) -m scripts.settings_table
 
-# The locked requirements, after a change of pyproject.toml.
+# Lock the requirements, after a change of pyproject.toml.
 lock: $(VENV)/.test
 	@scripts/lock
 
@@ -73,7 +78,7 @@ $(VENV)/.test: requirements/test.txt | $(VENV)/.made
 	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# The stamp comes last: what was interrupted is begun anew.
+# The stamp is made last, so an interrupted set-up starts again.
 $(VENV)/.made:
 	@rm -rf $(VENV)
 	@scripts/make-venv $(VENV)

@@ -1,4 +1,4 @@
-"""Fixtures for all tests. What has to be set before Django's settings are read is in `environment`."""
+"""Fixtures for all tests. `environment` sets what Django's settings read."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from hypothesis import settings as hypothesis
 
 from . import services
 
-# A machine that is busy with something else makes no property false.
+# No deadline: a busy machine makes no property false.
 hypothesis.register_profile("tests", parent=hypothesis(), deadline=None)
 hypothesis.load_profile("tests")
 
-# Names as they are in the sources: hashed ones would need collectstatic before each run of the tests.
+# Static files under their own names: hashed names would need `collectstatic` before each run.
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
-    """A database in a file, as in production: one in memory knows neither WAL nor a second process."""
+    """Use a database file, as in production: a database in memory has no WAL and no second process."""
     from django.db import connection
 
     if connection.vendor == "sqlite":
@@ -40,18 +40,27 @@ def client_wheel() -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[services.PostgreSQL]:
-    """A real PostgreSQL server, one for all tests that ask for it."""
+    """Return a PostgreSQL server that all tests share."""
     with services.postgresql() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def redis() -> Iterator[services.Redis]:
-    """A real Redis server, one for all tests that ask for it."""
+    """Return a Redis server that all tests share."""
     with services.redis() as server:
         yield server
 
 
+# The fixtures that start a server or a browser.
+PROGRAMS = {"browser", "postgresql", "redis", "server"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest."""
+    """Run the longest tests first, and mark as slow what `make quick` leaves out."""
+    for item in items:
+        starts_program = PROGRAMS & set(getattr(item, "fixturenames", ())) or "e2e" in item.path.parts
+        if starts_program or item.get_closest_marker("long"):
+            item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
