@@ -1,4 +1,4 @@
-"""Every address of the site, and the answers where no view gives one."""
+"""Every address of the site, and the answers to requests that reach no view."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -14,6 +14,6 @@ urlpatterns = [
     path("api/", include("apps.api.urls")),
     path("", include("apps.pages.urls")),
 ]
-# A Host header that is refused, say, is refused before there is a view.
+# These answer what Django refuses before a view, such as an unknown Host header.
 handler400 = json_under("/api/", 400, defaults.bad_request)
 handler500 = json_under("/api/", 500, defaults.server_error)

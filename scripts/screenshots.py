@@ -1,4 +1,4 @@
-"""`make shots`: the pictures of the README, of a real run in a real browser, written to docs/."""
+"""`make shots`: take the pictures in the README, of a real run in a real browser, and write them to docs/."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> None:
         sys.exit("Chromium is needed.")
     port = _free_port()
     with tempfile.TemporaryDirectory() as data_dir, sync_playwright() as playwright:
-        # The browser first: the images do not wait for it.
+        # Start the browser first: the run does not wait for it.
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
         page = browser.new_page(base_url=f"http://127.0.0.1:{port}", viewport={"width": 1120, "height": 720})
         env = {**os.environ, "DATA_DIR": data_dir, "PORT": str(port), "DATASET": DATASET_ID, "PIPELINE_PROCESSES": "1"}
