@@ -132,6 +132,19 @@ def test_documents_named_in_the_code_exist() -> None:
             assert (ROOT / name).is_file(), f"{name} in {path}"
 
 
+def test_messages_in_troubleshooting_are_those_of_the_program() -> None:
+    """What stands between backticks or in italics in the first column is said somewhere, but for what varies."""
+    programs = [path for path in files(".py", ".js", ".html") if not path.is_relative_to(ROOT / "tests")]
+    said = " ".join(" ".join(re.sub(r'"\s+f?"', "", path.read_text()).split()) for path in programs)
+    cells = re.findall(r"^\| (.+?) \| ", (ROOT / "docs" / "troubleshooting.md").read_text(), re.MULTILINE)
+    messages = [
+        message for cell in cells for pair in re.findall(r"`([^`]+)`|\*([^*]+)\*", cell) for message in pair if message
+    ]
+    parts = [part.strip(" .,") for message in messages for part in re.split(r"…|\d+(?: s$)?", message) if part]
+    assert len(parts) > 10
+    assert [part for part in parts if part not in said] == []
+
+
 def codes() -> set[str]:
     """Return every code that a refusal of the API can carry: by status, of a refusal of the services, or by name."""
     found = set(CODES.values())

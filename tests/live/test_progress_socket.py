@@ -1,4 +1,4 @@
-"""DESIGN 2.4: the JSON protocol of one dataset, spoken with a real server."""
+"""The JSON protocol of one dataset, spoken with a real server."""
 
 from __future__ import annotations
 
