@@ -142,7 +142,8 @@ def test_hour_of_pushes_costs_no_memory(visit: Callable[..., Page], run: Run, tm
     """One push a second, by a server that makes them in a minute: it flushes a hundred times a second."""
     fast = (
         "-c",
-        "from progress_site import serve, asgi; from apps.live import hub; hub.FLUSH_SECONDS = 0.01; serve.main()",
+        "from progress_site import asgi; from progress_site.servers import daphne; "
+        "from apps.live import hub; hub.FLUSH_SECONDS = 0.01; daphne.main()",
         *DAPHNE[2:],
     )
     env = {"TOKEN_REQUESTS_A_SECOND": "0"}
