@@ -68,13 +68,13 @@ def _default(node: ast.expr) -> str:
             return "none"
         case ast.Constant(value=float(value)):
             return f"`{value:g}`"
-        case ast.Constant(value=value):
+        case ast.Constant(value=str(value) | int(value)):
             return f"`{value}`"
         case ast.List(elts=elements):
             return f"`{','.join(ast.literal_eval(element) for element in elements)}`"
         case ast.Attribute(attr=name):
             return f"`{name}`"
-        case ast.Call(args=[ast.BinOp(left=ast.Name(id=folder), right=ast.Constant(value=name))]):
+        case ast.Call(args=[ast.BinOp(left=ast.Name(id=folder), right=ast.Constant(value=str(name)))]):
             return f"`{name}`" if folder == "BASE_DIR" else f"`{folder}/{name}`"
     return f"`{ast.unparse(node)}`"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from progress_site.startup import USAGE
-from tests.processes import APPLICATION, DAPHNE, ROOT, UVICORN
+from tests.processes import APPLICATION, DAPHNE, UVICORN
+from tests.repository import ROOT
 from tests.services import free_port, run_quietly
 
 

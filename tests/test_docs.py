@@ -158,7 +158,7 @@ def codes() -> set[str]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "error":
                 found |= {
-                    one.value.value
+                    str(one.value.value)
                     for one in node.keywords
                     if one.arg == "code" and isinstance(one.value, ast.Constant)
                 }

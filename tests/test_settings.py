@@ -18,7 +18,8 @@ from progress_site.settings import env
 from progress_site.startup import USAGE
 from scripts.settings_table import SOURCE, read_settings
 from tests.environment import variables
-from tests.processes import DAPHNE, ROOT, UVICORN
+from tests.processes import DAPHNE, UVICORN
+from tests.repository import ROOT
 from tests.services import free_port
 
 pytestmark = pytest.mark.django_db

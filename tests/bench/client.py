@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from tests.bench.site import ROOT, site
+from tests.bench.site import site
+from tests.repository import ROOT
 
 sys.path.insert(0, str(ROOT / "client/src"))
 ITEMS = int(os.environ.get("ITEMS", "10000000"))

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.images import make_images
-from tests.processes import ROOT
+from tests.repository import ROOT
 from tests.services import free_port, wait_until
 
 COMMAND = [sys.executable, "-m", "progress_site.demo"]

@@ -22,7 +22,8 @@ from apps.progress import services as progress
 from apps.progress.models import Run
 from tests import services as programs
 from tests.images import make_images
-from tests.processes import DAPHNE, ROOT, Server, environment, kill, web_server, worker
+from tests.processes import DAPHNE, Server, environment, kill, web_server, worker
+from tests.repository import ROOT
 
 from .conftest import SECONDS, TOTAL, UNTIL_SHOWN, give_up, is_live, pass_time, report_and_see, see
 

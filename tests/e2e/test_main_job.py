@@ -16,7 +16,8 @@ from playwright.sync_api import Page, Request, WebSocket, expect
 
 from apps.progress.models import Run
 from tests.images import make_images
-from tests.processes import ROOT, environment, worker
+from tests.processes import environment, worker
+from tests.repository import ROOT
 from tests.services import wait_until
 
 from .conftest import RECORD, SECONDS, UNTIL_SHOWN

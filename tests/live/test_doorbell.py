@@ -20,7 +20,8 @@ from apps.progress.models import Head, Run
 from apps.progress.services import StagePlan
 from apps.progress.signals import Change
 from tests import services as programs
-from tests.processes import ROOT, Server, environment, web_server
+from tests.processes import Server, environment, web_server
+from tests.repository import ROOT
 
 from .conftest import Socket, open_socket
 

@@ -17,7 +17,8 @@ from asgiref.sync import sync_to_async
 from websockets.asyncio.client import connect
 
 from progress_site.servers.threads import KEPT_THREADS, MAX_THREADS, RequestThreads
-from tests.processes import ROOT, Server, collect_static, environment, web_server
+from tests.processes import Server, collect_static, environment, web_server
+from tests.repository import ROOT
 from tests.services import PostgreSQL, run_quietly, wait_until
 
 

@@ -15,8 +15,9 @@ from http.client import HTTPConnection
 import psutil
 
 from tests.bench.live.options import SECONDS
-from tests.bench.live.servers import ROOT, Server, Site, serving
+from tests.bench.live.servers import Server, Site, serving
 from tests.bench.processor import metered
+from tests.repository import ROOT
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import psutil
 
 from tests import processes, services
+from tests.repository import ROOT
 
-ROOT: Final = Path(__file__).resolve().parents[3]
 DAPHNE = (sys.executable, *processes.DAPHNE)
 UVICORN = (sys.executable, *processes.UVICORN[:2], "--log-level", "warning", *processes.UVICORN[2:])
 PLAIN_DAPHNE = (sys.executable, "-m", "tests.bench.live.plain_daphne", *processes.DAPHNE[2:])

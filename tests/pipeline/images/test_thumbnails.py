@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.pipeline.images.verify import Indexed
-from tests.processes import ROOT
+from tests.repository import ROOT
 
 from .indexing import encoded, expected, index, indexed, pixels, scene, thumbnail
 

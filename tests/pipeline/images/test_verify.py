@@ -20,7 +20,7 @@ from PIL import Image
 
 from apps.pipeline.images.scanning import FoundFile
 from apps.pipeline.images.verify import MAX_FILE_BYTES, Indexed, Rejected, index_chunk
-from tests.processes import ROOT
+from tests.repository import ROOT
 
 from .indexing import (
     FORMATS,

@@ -14,7 +14,7 @@ import pytest
 
 from apps.pipeline.work.pool import Pool
 from tests.pipeline.work.deadly import loaded
-from tests.processes import ROOT
+from tests.repository import ROOT
 from tests.services import wait_until
 
 from .processes import pool_processes
