@@ -1,4 +1,4 @@
-"""What is taken away from a user is taken away from the sockets that are open."""
+"""Open sockets lose a dataset when their user loses access to it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def new_password(user: User) -> None:
     user.save()
 
 
-TAKEN: dict[str, Callable[[User, Dataset], object]] = {
+REVOKED_BY: dict[str, Callable[[User, Dataset], object]] = {
     "membership": lambda user, dataset: dataset.members.remove(user),
     "account closed": lambda user, dataset: User.objects.filter(pk=user.pk).update(is_active=False),
     "account deleted": lambda user, dataset: user.delete(),
@@ -34,7 +34,7 @@ TAKEN: dict[str, Callable[[User, Dataset], object]] = {
 }
 
 
-@pytest.mark.parametrize("how", TAKEN)
+@pytest.mark.parametrize("how", REVOKED_BY)
 def test_access_that_is_taken_away_closes_the_socket(server: Server, transactional_db: None, how: str) -> None:
     member = User.objects.create_user("member", password="one")
     dataset = Dataset.objects.create(dataset_id="mice")
@@ -42,7 +42,7 @@ def test_access_that_is_taken_away_closes_the_socket(server: Server, transaction
     with open_socket(server, "mice", additional_headers=login(member)) as socket:
         socket.subscribe()
         assert socket.update()["dataset_id"] == "mice"
-        TAKEN[how](member, dataset)
+        REVOKED_BY[how](member, dataset)
         assert socket.receive()["message"] == "There is no dataset mice any more."
         assert socket.close_code() == 4404
 

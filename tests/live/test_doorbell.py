@@ -34,7 +34,7 @@ def run(dataset: Dataset) -> Run:
 
 @pytest.fixture
 def bell(redis: programs.Redis) -> Iterator[redis_client.client.PubSub]:
-    """An ear at the doorbell."""
+    """A subscription to the doorbell's channel."""
     with redis_client.Redis.from_url(redis.url) as server, server.pubsub() as bell:
         bell.subscribe(CHANNEL)
         assert bell.get_message(timeout=30) is not None  # that it is subscribed
@@ -56,13 +56,13 @@ def report_elsewhere(run: Run, writes: int, redis_url: str) -> None:
     )  # fmt: skip
 
 
-def until_it_is_heard(redis: programs.Redis) -> None:
-    """Wait until a hub listens: it does as long as it has watchers."""
+def until_a_hub_listens(redis: programs.Redis) -> None:
+    """Wait until a hub listens, which it does while it has watchers."""
     with redis_client.Redis.from_url(redis.url) as server:
         programs.wait_until(lambda: server.pubsub_numsub(CHANNEL)[0][1] > 0, seconds=20, what="no hub listens")
 
 
-def test_what_another_process_reports_is_rung_with_the_last_version(
+def test_report_of_another_process_is_published_with_the_last_version(
     run: Run, redis: programs.Redis, bell: redis_client.client.PubSub
 ) -> None:
     report_elsewhere(run, 50, redis.url)
@@ -74,40 +74,40 @@ def test_what_another_process_reports_is_rung_with_the_last_version(
             break
 
 
-def test_ring_is_shown_before_the_next_healing_look(rung_server: Server, run: Run, redis: programs.Redis) -> None:
+def test_published_change_is_shown_before_the_next_check(rung_server: Server, run: Run, redis: programs.Redis) -> None:
     publisher = Publisher(redis.url)
     waits: dict[bool, list[float]] = {True: [], False: []}
     with open_socket(rung_server, "cats") as socket:
         socket.subscribe()
         socket.update()
-        until_it_is_heard(redis)
+        until_a_hub_listens(redis)
         for current in range(1, 11):
             began = time.monotonic()
-            services.report(run.pk, current=current)  # rings nobody: this process knows of no Redis
+            services.report(run.pk, current=current)  # publishes nothing: this process has no Redis
             version = Head.objects.get(dataset=run.dataset_id).version
-            if rings := current % 2 == 1:
+            if is_published := current % 2 == 1:
                 publisher.publish(Change(run.dataset_id, version))
             assert socket.until(version)[-1]["current"] == current
-            waits[rings].append(time.monotonic() - began)
-    # What nobody rings for is found by the next look.
+            waits[is_published].append(time.monotonic() - began)
+    # An unpublished change is found by the next check.
     assert statistics.median(waits[True]) < statistics.median(waits[False])
 
 
-def test_lost_ring_is_healed(rung_server: Server, run: Run, redis: programs.Redis) -> None:
+def test_lost_message_is_healed(rung_server: Server, run: Run, redis: programs.Redis) -> None:
     with open_socket(rung_server, "cats") as socket:
         socket.subscribe()
         socket.update()
-        until_it_is_heard(redis)
-        services.report(run.pk, current=5)  # nobody rings
+        until_a_hub_listens(redis)
+        services.report(run.pk, current=5)  # nothing is published
         assert socket.update()["current"] == 5
 
 
 @pytest.mark.parametrize("noise", [b"", b"garbage", b"1", b":", b"1:x 2:-1", b"\xff\xfe", b"9" * 100 + b":1"])
-def test_noise_at_the_door_is_no_matter(rung_server: Server, run: Run, redis: programs.Redis, noise: bytes) -> None:
+def test_malformed_messages_are_ignored(rung_server: Server, run: Run, redis: programs.Redis, noise: bytes) -> None:
     with open_socket(rung_server, "cats") as socket, redis_client.Redis.from_url(redis.url) as server:
         socket.subscribe()
         socket.update()
-        until_it_is_heard(redis)
+        until_a_hub_listens(redis)
         server.publish(CHANNEL, noise)
         services.report(run.pk, current=5)
         assert socket.update()["current"] == 5
@@ -125,7 +125,7 @@ def test_redis_may_die_and_come_back(django_db_setup: None, run: Run, tmp_path: 
                 report_elsewhere(run, count, env["REDIS_URL"])
             else:
                 with programs.redis(port) as redis:
-                    until_it_is_heard(redis)
+                    until_a_hub_listens(redis)
                     report_elsewhere(run, count, env["REDIS_URL"])
             version = Head.objects.get(dataset=run.dataset_id).version
             shown += socket.until(version)
@@ -136,7 +136,7 @@ def test_redis_may_die_and_come_back(django_db_setup: None, run: Run, tmp_path: 
 
 
 def test_slow_reader_holds_up_nobody(server: Server, run: Run) -> None:
-    """One that reads nothing gets no more than its connection holds; the others get the newest all the same."""
+    """A client that reads nothing is sent what its connection holds; the others are sent the newest state."""
     host, port = server.host.split(":")
     with connect(f"ws://{host}:{port}/api/datasets/cats/progress/ws", max_queue=1) as slow:
         Socket(slow, "cats").subscribe()

@@ -1,4 +1,4 @@
-"""The hub rests while nobody watches, and is there for whoever comes, in whichever moment."""
+"""The hub: it runs while anyone watches, survives failures, and keeps the promised times."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from .test_watcher import in_a_loop
 
 
 @pytest.mark.parametrize("has_redis", [False, True])
-def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
+def test_watcher_that_comes_while_the_hub_stops_is_served(
     dataset: Dataset, redis: services.Redis, settings: Settings, has_redis: bool
 ) -> None:
     settings.REDIS_URL = redis.url if has_redis else ""
@@ -55,9 +55,9 @@ def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
             return watcher
 
         hub.unwatch(dataset.pk, await watch())
-        # It goes to rest when it ends what it does aside.
+        # The hub ends its background tasks before it stops.
         aside = next(task for task in asyncio.all_tasks() if task.get_name() == "hub: access")
-        while not aside.cancelling():  # noqa: ASYNC110 -- nothing tells of a cancellation that was asked for
+        while not aside.cancelling():  # noqa: ASYNC110 -- no event marks a requested cancellation
             await asyncio.sleep(0)
         hub.unwatch(dataset.pk, await watch())
         await asyncio.get_running_loop().run_in_executor(hub._reader, connections.close_all)
@@ -66,7 +66,7 @@ def test_watcher_that_comes_while_the_hub_goes_to_rest_is_served(
 
 
 class Shown:
-    """A watcher that takes everything, and notes the texts."""
+    """A watcher that takes everything, and records the texts."""
 
     def __init__(self, form: Form = Form.JSON, identity: str = "", drop_error: BaseException | None = None) -> None:
         self.texts: list[str] = []
@@ -82,13 +82,13 @@ class Shown:
 
     async def until(self, text: str) -> None:
         async with asyncio.timeout(30):
-            while not any(text in shown for shown in self.texts):  # noqa: ASYNC110 -- it is shown by whoever shows it
+            while not any(text in shown for shown in self.texts):  # noqa: ASYNC110 -- no event marks it
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
 async def hub_of_its_own() -> AsyncIterator[Hub]:
-    """A hub, whose connections to the database are closed when it is done with."""
+    """A hub whose database connections are closed afterwards."""
     one = Hub()
     yield one
     for executor in (one._reader, one._access_reader):
@@ -105,7 +105,7 @@ async def aside(write: Any, *arguments: Any) -> None:
     await asyncio.to_thread(writing)
 
 
-def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_restarts_after_a_failure(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "ACCESS_CHECK_SECONDS", 0.2)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.1)
     secret = Dataset.objects.create(dataset_id="secret", visibility="private")
@@ -117,7 +117,7 @@ def test_hub_that_has_failed_begins_again(dataset: Dataset, monkeypatch: pytest.
             one.watch(dataset.pk, witness.watcher)
             await witness.until("pending")
             async with asyncio.timeout(30):
-                while secret.pk in one.subscriptions.datasets:  # noqa: ASYNC110 -- it fails in taking it away
+                while secret.pk in one.subscriptions.datasets:  # noqa: ASYNC110 -- no event marks it
                     await asyncio.sleep(0.01)
             await aside(progress.begin_run, dataset)
             await witness.until('"run":1')
@@ -147,9 +147,7 @@ def test_dataset_that_cannot_be_shown_hides_no_other(dataset: Dataset, caplog: p
     assert caplog.text.count("cannot be shown") == 1
 
 
-def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hub_that_cannot_read_sends_no_keepalive(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "KEEPALIVE_SECONDS", 0.05)
     monkeypatch.setattr(hub, "MAX_CHECK_AGE_SECONDS", 0.5)
     monkeypatch.setattr(hub, "RETRY_SECONDS", 0.05)
@@ -160,8 +158,8 @@ def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
             one.watch(dataset.pk, page.watcher)
             await page.until(frames.KEEPALIVE)
             reader, one._reader = one._reader, type(one._reader)(1)
-            one._reader.shutdown()  # the database is gone
-            # Nothing tells of a time that has passed.
+            one._reader.shutdown()  # every read fails
+            # No event marks the time that has passed.
             async with asyncio.timeout(30):
                 while time.monotonic() - one._last_check_at <= hub.MAX_CHECK_AGE_SECONDS:  # noqa: ASYNC110 -- the hub fires no event for it
                     await asyncio.sleep(0.01)
@@ -177,9 +175,9 @@ def test_page_is_not_told_that_it_is_live_by_a_hub_that_cannot_read(
 
 
 @pytest.mark.parametrize("consumer", [PageConsumer, ListConsumer])
-def test_socket_that_fails_is_counted_out(transactional_db: None, consumer: Any) -> None:
+def test_socket_that_fails_is_removed_from_the_counts(transactional_db: None, consumer: Any) -> None:
     async def main() -> None:
-        scope = {"type": "websocket", "headers": [], "client": ("10.1.1.1", 1)}  # which leads nowhere
+        scope = {"type": "websocket", "headers": [], "client": ("10.1.1.1", 1)}  # without a URL
 
         async def receive() -> dict[str, Any]:
             return {"type": "websocket.connect"}
@@ -195,8 +193,8 @@ def test_socket_that_fails_is_counted_out(transactional_db: None, consumer: Any)
     in_a_loop(main)
 
 
-def test_what_is_waited_for_at_most_is_what_is_promised() -> None:
-    """Shown within 2 s of being written, taken away within 5, and never silent for as long as a page calls dead."""
+def test_intervals_keep_the_promised_times() -> None:
+    """Sent within 2 s of being written, taken away within 5 s, and never silent for as long as a page waits."""
     assert max(hub.CHECK_SECONDS, hub.HEALING_CHECK_SECONDS) + hub.FLUSH_SECONDS <= 2
     assert hub.ACCESS_CHECK_SECONDS + hub.FLUSH_SECONDS <= 5
     assert link.attributes()["silence-ms"] / 1000 >= 3 * hub.KEEPALIVE_SECONDS

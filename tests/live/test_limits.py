@@ -1,4 +1,4 @@
-"""What a socket may ask of the server, and how one that asks for more is closed."""
+"""The limits on a socket, and how one that exceeds them is closed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_large_messages_are_refused_and_then_close_the_connection(socket: Socket
 
 
 def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(socket: Socket) -> None:
-    with suppress(ConnectionClosed):  # it may be closed before all is said
+    with suppress(ConnectionClosed):  # the connection may close before all are sent
         for _ in range(MESSAGES_A_SECOND * 5):
             socket.subscribe()
     answers: list[dict[str, str]] = []
@@ -46,7 +46,7 @@ def test_more_messages_than_allowed_are_refused_and_then_close_the_connection(so
 
 
 @pytest.mark.parametrize("path", ["/datasets/cats/progress/live/", "/progress/live/?id=cats"])
-def test_pages_may_not_say_more_either(server: Server, dataset: Dataset, path: str) -> None:
+def test_sockets_of_pages_have_the_same_limit(server: Server, dataset: Dataset, path: str) -> None:
     with connect(f"{server.socket_url}{path}") as page:
         with suppress(ConnectionClosed):
             for _ in range(MESSAGES_A_SECOND * 5):
@@ -58,7 +58,7 @@ def test_pages_may_not_say_more_either(server: Server, dataset: Dataset, path: s
 
 @pytest.mark.parametrize("program", [DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
 @pytest.mark.parametrize("size", [10_000, 900_000])
-def test_client_that_sends_and_does_not_read_fills_no_memory(
+def test_client_that_sends_without_reading_uses_little_memory(
     dataset: Dataset, tmp_path: Path, size: int, program: Sequence[str]
 ) -> None:
     with web_server(tmp_path / "log", program=program) as server, socket.socket() as line:
@@ -82,7 +82,7 @@ def test_connections_of_one_address_are_limited(
     env = {"SOCKETS_PER_ADDRESS": "2", "BEHIND_PROXY": "1" if proxied else "0"}
 
     def from_(address: str) -> dict[str, dict[str, str]]:
-        # What a client says of itself comes first; what the proxy says of the client, last.
+        # The proxy appends the address of the client to what the client itself sent.
         return {"additional_headers": {"X-Forwarded-For": f"10.9.9.9, {address}"}} if proxied else {}
 
     with web_server(tmp_path / "log", env=env) as server:
@@ -94,8 +94,8 @@ def test_connections_of_one_address_are_limited(
             assert second.update()["dataset_id"] == "cats"
             if proxied:
                 assert _is_served(server, **from_("10.0.0.2"))
-        # The server hears of those that have left a moment after they have.
-        wait_until(lambda: _is_served(server, **from_("10.0.0.1")), seconds=30, what="their places are still taken")
+        # The server notices a closed connection a moment later.
+        wait_until(lambda: _is_served(server, **from_("10.0.0.1")), seconds=30, what="closed connections still count")
 
 
 def _is_served(server: Server, **options: dict[str, str]) -> bool:

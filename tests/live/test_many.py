@@ -56,7 +56,7 @@ def test_unsubscribing_from_one_leaves_the_others(many: Socket) -> None:
     assert updates(many, 1) == {"dogs": 1}
 
 
-def test_unknown_dataset_is_told_and_the_others_go_on(many: Socket) -> None:
+def test_unknown_dataset_is_an_error_and_the_others_go_on(many: Socket) -> None:
     make("cats")
     many.send({"type": "subscribe", "dataset_ids": ["nobody", "cats", "\ud800", "a\0b"]})
     answers = {(answer := many.receive())["type"]: answer for _ in range(2)}
@@ -71,7 +71,7 @@ def test_many_unknown_datasets_are_one_error(many: Socket) -> None:
     assert "Name datasets" in many.receive()["message"]
 
 
-def test_deleted_dataset_is_told_and_the_others_go_on(many: Socket) -> None:
+def test_deleted_dataset_is_an_error_and_the_others_go_on(many: Socket) -> None:
     cats, dogs = make("cats", "dogs")
     many.send({"type": "subscribe", "dataset_ids": ["cats", "dogs"]})
     updates(many, 2)
@@ -97,7 +97,7 @@ def test_a_thousand_datasets_can_be_watched_and_no_more(many: Socket) -> None:
     assert many.receive() == {"type": "error", "message": f"A connection may watch {MAX_SUBSCRIPTIONS} datasets."}
     services.begin_run(Dataset.objects.get(dataset_id=dataset_ids[7]))
     assert updates(many, 1) == {dataset_ids[7]: 1}
-    # One that is watched already takes no further place, and one that is let go makes room.
+    # A second subscription to a dataset takes no further place, and an unsubscription makes room.
     many.send({"type": "subscribe", "dataset_id": dataset_ids[7]})
     assert updates(many, 1) == {dataset_ids[7]: 1}
     many.send({"type": "unsubscribe", "dataset_id": dataset_ids[0]})

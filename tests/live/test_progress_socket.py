@@ -1,4 +1,4 @@
-"""The JSON protocol of one dataset, spoken with a real server."""
+"""The JSON protocol of one dataset, with a real server."""
 
 from __future__ import annotations
 
@@ -112,14 +112,14 @@ def test_subscribing_twice_shows_the_state_again(socket: Socket) -> None:
 
 
 def _refused(server: Server, dataset_id: str, **options: object) -> tuple[dict[str, str], int | None]:
-    """What a subscriber to ``dataset_id`` is told, and the code with which it is closed."""
+    """The answer to a subscriber of ``dataset_id``, and the close code."""
     with open_socket(server, dataset_id, **options) as socket:
         socket.subscribe()
         answer = socket.receive()
         return answer, socket.close_code()
 
 
-def test_handshake_that_is_none_is_refused_in_words(server: Server, dataset: Dataset) -> None:
+def test_malformed_handshake_is_answered_with_400(server: Server, dataset: Dataset) -> None:
     request = (
         "GET /api/datasets/cats/progress/ws HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     )
@@ -174,7 +174,7 @@ def test_foreign_origin_is_refused(server: Server, dataset: Dataset, origin: str
 
 
 def test_unknown_host_is_refused(server: Server, dataset: Dataset) -> None:
-    """A page of another name that was made to resolve to this server is a stranger still."""
+    """A page whose host name was rebound to this server is still foreign."""
     there = create_connection(("127.0.0.1", server.port))
     url = f"ws://rebound.example:{server.port}/api/datasets/cats/progress/ws"
     with (

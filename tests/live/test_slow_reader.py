@@ -1,4 +1,4 @@
-"""A client that takes nothing for a while is given the newest, and not all that it has missed."""
+"""A client that reads nothing for a while is then sent the newest states, not all that it missed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .conftest import open_many
 
 DATASETS = 100
 ROUNDS = 20
-# With it an update is more than four kilobytes, and those of all rounds are more than the kernel's buffers take.
+# Makes an update larger than 4 KB, so that those of all rounds do not fit into the kernel's buffers.
 MESSAGE = "\N{MUSICAL SYMBOL G CLEF}" * 1000
 
 
@@ -55,7 +55,7 @@ def test_reader_that_was_away_skips_what_is_old(server: Server, datasets: dict[s
                 update = json.loads(slow.recv(timeout=30))["payload"]
                 seen[update["dataset_id"]].append(update["version"])
     assert all(versions == sorted(versions) for versions in seen.values())
-    # Of the first rounds the kernel has all; what came while it took no more was replaced before it was sent.
+    # The kernel buffered the first rounds. What came while its buffers were full was replaced before it was sent.
     received = Counter(len(versions) for versions in seen.values())
     assert max(received) <= ROUNDS * 2 // 3, received
 
@@ -75,13 +75,13 @@ def test_reader_that_takes_nothing_holds_up_nobody(server: Server, datasets: dic
                 report = Report(current=count, total=ROUNDS, message=MESSAGE)
                 accept_reports([(pk, report) for pk in datasets.values()])
                 watcher.until(count)
-            # It is told that one is gone, and that it may not see another any more; and takes neither.
+            # The slow reader is sent that one dataset is gone and that it may not see another, and reads neither.
             Dataset.objects.get(dataset_id=dataset_ids[0]).delete()
             Dataset.objects.filter(pk=private.pk).update(visibility="private")
             assert "secret" in stranger.receive()["message"]
             accept_reports([(datasets[dataset_ids[-1]], Report(current=1, stage="next"))])
             watcher.until(ROUNDS + 1)
-            # Nor does it keep the server from ending.
+            # The slow reader does not keep the server from ending.
             server.process.send_signal(signal.SIGTERM)
             server.process.wait(timeout=30)
             line.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""A reader that makes its sender wait is given the newest alone, once it takes something again."""
+"""A slow reader is sent only the newest message of each dataset, and holds up nobody."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def message(text: str) -> dict[str, Any]:
 
 
 class Reader:
-    """Takes messages while its gate is open, as an ASGI server does for a connection."""
+    """Takes messages while its gate is open, as the ASGI server does for a connection."""
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -44,14 +44,14 @@ class Reader:
         self.texts.append(f"dropped {dataset_pk}")
 
 
-def test_reader_that_takes_all_is_served_at_once() -> None:
+def test_quick_reader_is_served_at_once() -> None:
     async def main() -> None:
         reader = Reader()
         reader.gate.set()
         watcher = Watcher(Form.JSON, reader.send, reader.on_drop)
         for number in range(3):
             watcher.send_latest(1, message(f"{number}"))
-            assert reader.texts[-1] == f"{number}"  # without the loop having had its turn
+            assert reader.texts[-1] == f"{number}"  # before the loop has its turn
 
     in_a_loop(main)
 
@@ -87,7 +87,7 @@ def test_nothing_waits_for_a_dataset_that_is_gone() -> None:
     in_a_loop(main)
 
 
-def test_slow_reader_is_told_a_few_words_and_then_closed() -> None:
+def test_slow_reader_is_sent_the_newest_replies_and_then_closed() -> None:
     async def main() -> None:
         reader = Reader()
         watcher = Watcher(Form.JSON, reader.send, reader.on_drop)
@@ -106,7 +106,7 @@ def test_slow_reader_is_told_a_few_words_and_then_closed() -> None:
     in_a_loop(main)
 
 
-def test_reader_that_is_gone_is_let_go() -> None:
+def test_broken_connection_raises_nothing() -> None:
     async def main() -> None:
         async def broken(message: dict[str, Any]) -> None:
             raise ConnectionResetError
