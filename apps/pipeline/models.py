@@ -26,7 +26,7 @@ class Job(models.Model):
     """A run of the built-in pipeline, and the worker that holds it.
 
     A worker writes its token and the end of its lease, and renews the lease while it lives. Once a lease has ended,
-    another worker may take the job. Every commit confirms the token, so the first worker can no longer write.
+    another worker may take the job. Every transaction confirms the token, so the first worker can no longer write.
     """
 
     class Phase(models.TextChoices):
@@ -38,6 +38,7 @@ class Job(models.Model):
     phase = models.CharField(max_length=5, choices=Phase, default=Phase.SCAN)
     lease_token = models.CharField(max_length=32, blank=True, help_text="Empty: no worker holds it.")
     lease_until = models.DateTimeField(null=True, blank=True)
+    planned = models.PositiveIntegerField(default=0, help_text="The number of files that the scan found.")
     task_id = models.CharField(max_length=36, blank=True, help_text="The task that will process it, or did last.")
 
     class Meta:

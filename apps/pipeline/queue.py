@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
+import time
 
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.tasks.base import TaskResultStatus
-from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from apps.progress.models import Run
@@ -37,29 +37,47 @@ def sweep() -> int:
     Each worker sweeps when it starts and then several times per lease. Two sweeps at once may queue a job twice: only
     one of the tasks gets the lease, and the other ends at once.
     """
-    now = timezone.now()
     dropped = (
-        Job.objects.filter(run__state__in=UNFINISHED)
+        Job.objects.filter(_NOT_HELD, run__state__in=UNFINISHED)
         .exclude(run__control=Run.Control.PAUSE)
-        .filter(Q(lease_token="") | Q(lease_until__lt=now))
+        .values_list("pk", "task_id", "lease_token")
     )
-    swept = 0
-    for job in dropped:
-        task = DBTaskResult.objects.filter(pk=job.task_id).first() if job.task_id else None
-        if task is not None and _will_process(task):
-            continue
-        with transaction.atomic():
-            if task is not None and task.status == TaskResultStatus.RUNNING:
-                task.set_failed(WorkerLost(f"Nothing was heard from the worker for {settings.LEASE_SECONDS:g} s."))
-            enqueue(job)
-        logger.info("queued the job of run %s again", job.pk)
-        swept += 1
-    return swept
+    return sum(_queue_again(*job) for job in dropped)
 
 
-def _will_process(task: DBTaskResult[..., object]) -> bool:
-    """Whether a task waits in the queue, or was taken a moment ago and is about to take the lease of its job."""
+_NOT_HELD = Q(lease_token="") | Q(lease_until__lt=Now())
+
+# When this process first saw a task that was taken and whose job no worker held, in seconds of the monotonic clock.
+_taken_since: dict[str, float] = {}
+
+
+def _queue_again(job_pk: int, task_id: str, lease_token: str) -> bool:
+    """Queue a dropped job, unless its task will process it, or it has changed since it was read."""
+    task = DBTaskResult.objects.filter(pk=task_id).first() if task_id else None
+    if task is not None and _will_process(task, had_lease=bool(lease_token)):
+        return False
+    with transaction.atomic():
+        # Taking the ended lease away ends the right of its worker to write, should that worker only have stood still.
+        unchanged = Job.objects.filter(_NOT_HELD, pk=job_pk, task_id=task_id, lease_token=lease_token)
+        if not unchanged.update(lease_token="", lease_until=None):
+            return False
+        if task is not None and task.status == TaskResultStatus.RUNNING:
+            task.set_failed(WorkerLost(f"Nothing was heard from the worker for {settings.LEASE_SECONDS:g} s."))
+        enqueue(Job.objects.get(pk=job_pk))
+    _taken_since.pop(task_id, None)
+    logger.info("queued the job of run %s again", job_pk)
+    return True
+
+
+def _will_process(task: DBTaskResult[..., object], *, had_lease: bool) -> bool:
+    """Whether a task waits in the queue, or was taken a moment ago and is about to take the lease of its job.
+
+    ``had_lease``: a worker took the lease after the job was queued, and let it end.
+    """
     if task.status == TaskResultStatus.READY:
         return True
-    lease = timedelta(seconds=settings.LEASE_SECONDS)
-    return bool(task.status == TaskResultStatus.RUNNING and timezone.now() - task.started_at < lease)
+    if task.status != TaskResultStatus.RUNNING or had_lease:
+        return False
+    # The time at which it was taken is by the clock of another machine, so it is watched for the length of a lease.
+    since = _taken_since.setdefault(str(task.pk), time.monotonic())
+    return time.monotonic() - since < settings.LEASE_SECONDS

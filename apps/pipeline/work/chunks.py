@@ -22,6 +22,10 @@ EMBED_CHUNK: Final = 64
 CHUNKS_PER_QUERY: Final = 16
 
 
+class PlanBroken(Exception):
+    """The chunks that are done do not add up to what the scan found."""
+
+
 def cut_files(files: Iterable[FoundFile]) -> Iterator[tuple[FoundFile, ...]]:
     """Cut the files of a scan into the chunks in which they are indexed."""
     iterator = iter(files)
@@ -62,3 +66,12 @@ def count_items(job: Job, phase: str) -> tuple[int, int]:
         total=Sum("size", default=0), done=Sum("size", filter=Q(done=True), default=0)
     )
     return sums["total"], sums["done"]
+
+
+def check_plan(job: Job) -> None:
+    """Raise `PlanBroken` unless all files that the scan found are indexed: before anything is deleted."""
+    _, done = count_items(job, Job.Phase.INDEX)
+    if done != job.planned:
+        raise PlanBroken(
+            f"Only {done:,} of the {job.planned:,} files that were found are indexed. Nothing was deleted."
+        )

@@ -2,39 +2,60 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+
+from django.db import transaction
 
 from apps.datasets.models import Dataset, Sample
 from apps.pipeline.images.media import thumbnail_folder, thumbnail_root
 from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.pipeline.models import Chunk, Job
 from apps.pipeline.stages import INDEX
+from apps.progress.models import Head, Run
 from apps.progress.transitions import FINISHED, UNFINISHED
+
+from .chunks import CHUNKS_PER_QUERY
+from .lease import Lease
 
 ROWS_PER_DELETE = 500
 
 
-def delete_missing_samples(job: Job) -> None:
+def delete_missing_samples(job: Job, lease: Lease) -> None:
     """Delete the samples whose files the run did not find, with their thumbnails."""
-    missing = Sample.objects.filter(dataset=job.run.dataset_id).exclude(seen_in_run=job.run.number)
+    # Older than this run, and not merely of another: a run that came later may have found them.
+    missing = Sample.objects.filter(dataset=job.run.dataset_id, seen_in_run__lt=job.run.number)
     while rows := list(missing.values_list("pk", "sha256")[:ROWS_PER_DELETE]):
-        Sample.objects.filter(pk__in=[pk for pk, _ in rows]).delete()
-        _delete_unused_thumbnails(job.run.dataset_id, {sha256 for _, sha256 in rows})
+        with _moved_aside() as move_aside, lease.transaction():
+            missing.filter(pk__in=[pk for pk, _ in rows]).delete()
+            move_aside(_unused_thumbnails(job.run.dataset_id, {sha256 for _, sha256 in rows}))
 
 
-def delete_replaced_thumbnails(job: Job) -> None:
-    """Delete the thumbnails of content that files had before they changed. The chunks that are done list it."""
-    done = Chunk.objects.filter(job=job, phase=INDEX, done=True).exclude(items=[])
-    for items in done.values_list("items", flat=True).iterator():
-        _delete_unused_thumbnails(job.run.dataset_id, set(items))
+def delete_replaced_thumbnails(job: Job, confirmed: Callable[[], AbstractContextManager[object]]) -> None:
+    """Delete the thumbnails of content that files had before they changed. The chunks that are done list it.
+
+    ``confirmed`` begins a transaction in which no other worker processes the dataset, or raises.
+    """
+    chunks = Chunk.objects.filter(job=job, phase=INDEX, done=True).exclude(items=[])
+    position = -1
+    while page := list(chunks.filter(position__gt=position).order_by("position")[:CHUNKS_PER_QUERY]):
+        with _moved_aside() as move_aside, confirmed():
+            for chunk in page:
+                move_aside(_unused_thumbnails(job.run.dataset_id, set(chunk.items)))
+        position = page[-1].position
 
 
 def delete_orphaned_thumbnails() -> None:
     """Delete the thumbnails of deleted datasets, which processes wrote while their dataset was being deleted."""
-    datasets = {str(pk) for pk in Dataset.objects.values_list("pk", flat=True)}
     root = thumbnail_root()
-    for folder in root.iterdir() if root.is_dir() else ():
+    # The folders first: one that is there belongs to a dataset that is committed, or that is gone for good.
+    folders = list(root.iterdir()) if root.is_dir() else []
+    datasets = {str(pk) for pk in Dataset.objects.values_list("pk", flat=True)}
+    for folder in folders:
         if folder.name not in datasets:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -48,12 +69,57 @@ def delete_leftover_chunks() -> None:
         run__dataset__runs__state__in=UNFINISHED
     )
     for job in jobs.select_related("run").distinct():
-        delete_replaced_thumbnails(job)
-        Chunk.objects.filter(job=job).delete()
+        try:
+            delete_replaced_thumbnails(job, partial(_at_rest, job.run.dataset_id))
+            with _at_rest(job.run.dataset_id):
+                Chunk.objects.filter(job=job).delete()
+        except _RunBegan:
+            continue
 
 
-def _delete_unused_thumbnails(dataset_pk: int, hashes: set[str]) -> None:
-    """Delete the thumbnails of these contents, except those that a sample of the dataset still has."""
+class _RunBegan(Exception):
+    """The dataset has an unfinished run."""
+
+
+@contextmanager
+def _at_rest(dataset_pk: int) -> Iterator[None]:
+    """A transaction in which no run of the dataset begins. Raises `_RunBegan` if one is unfinished."""
+    with transaction.atomic():
+        # `begin_run` locks the head too.
+        list(Head.objects.select_for_update().filter(dataset=dataset_pk).values_list("pk"))
+        if Run.objects.unfinished().filter(dataset=dataset_pk).exists():
+            raise _RunBegan
+        yield
+
+
+def _unused_thumbnails(dataset_pk: int, hashes: set[str]) -> list[Path]:
+    """The paths of the thumbnails of these contents, except those that a sample of the dataset still has."""
     used = Sample.objects.filter(dataset=dataset_pk, sha256__in=hashes).values_list("sha256", flat=True)
-    for sha256 in hashes - set(used):
-        Path(thumbnail_path(str(thumbnail_folder(dataset_pk)), sha256)).unlink(missing_ok=True)
+    folder = str(thumbnail_folder(dataset_pk))
+    return [Path(thumbnail_path(folder, sha256)) for sha256 in hashes - set(used)]
+
+
+@contextmanager
+def _moved_aside() -> Iterator[Callable[[list[Path]], None]]:
+    """Delete files with a transaction that the block contains, or put them back if it does not commit.
+
+    A database may end the session of a worker that stands still, and with it the locks that the worker relies on. The
+    commit then fails, and what the worker has moved aside is wanted by another.
+    """
+    moved: list[tuple[Path, Path]] = []
+
+    def move_aside(paths: list[Path]) -> None:
+        for path in paths:
+            aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            with suppress(FileNotFoundError):
+                path.rename(aside)
+                moved.append((path, aside))
+
+    try:
+        yield move_aside
+    except BaseException:
+        for path, aside in moved:
+            aside.rename(path)
+        raise
+    for _, aside in moved:
+        aside.unlink(missing_ok=True)

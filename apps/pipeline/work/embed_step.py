@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import batched
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from django.conf import settings
-from django.db import transaction
+from django.db.models import QuerySet
 from numpy.typing import NDArray
 
 from apps.datasets.models import EmbeddingBlock, Sample
@@ -23,20 +24,38 @@ from .lease import Lease
 from .pool import Pool
 from .step import Step
 
+SAMPLES_PER_QUERY: Final = 1024
+
 
 def plan_embedding(job: Job, lease: Lease) -> None:
-    """Cut the samples without a vector of the current embedder into chunks, and move the job on to its embed phase."""
+    """Cut the samples without a vector of the current embedder into chunks, and move the job on to its embed phase.
+
+    A planning that was interrupted starts over.
+    """
     samples = (
         Sample.objects.filter(dataset=job.run.dataset_id)
         .exclude(embedding_block__embedder=load_embedder(settings.EMBEDDER).name)
         .order_by("pk")
         .values_list("pk", "sha256")
     )
-    with transaction.atomic():
-        lease.confirm()
-        job.enter_phase(Job.Phase.EMBED)
-        for chunks in new_chunks(job, Job.Phase.EMBED, batched(samples.iterator(), EMBED_CHUNK)):
+    with lease.transaction():
+        Chunk.objects.filter(job=job, phase=Job.Phase.EMBED).delete()
+    for chunks in new_chunks(job, Job.Phase.EMBED, batched(_paged(samples), EMBED_CHUNK)):
+        with lease.transaction():
             Chunk.objects.bulk_create(chunks)
+    with lease.transaction():
+        job.enter_phase(Job.Phase.EMBED)
+
+
+def _paged(samples: QuerySet[Sample, tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Yield the rows of a query that is ordered by its first column, the primary key.
+
+    Fetched in pages, so that chunks can be committed in between: SQLite refuses to write while a cursor is open.
+    """
+    last = 0
+    while page := list(samples.filter(pk__gt=last)[:SAMPLES_PER_QUERY]):
+        yield from page
+        last = page[-1][0]
 
 
 class EmbedStep(Step[NDArray[np.float32]]):

@@ -1,7 +1,10 @@
 """Leases: how a worker holds a job, and how it stops writing once another worker has it.
 
 A worker takes a free job by writing its token and the end of its lease into the row. A thread renews the lease while
-the worker lives. Every commit of the worker confirms the lease in its own transaction.
+the worker lives. Whatever a worker writes for a job it writes in a `Lease.transaction`, which begins by confirming the
+lease.
+
+Ends of leases are set and compared by the clock of the database. The clocks of the workers do not matter.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, connection
-from django.db.models import Q
-from django.utils import timezone
+from django.db import DatabaseError, connection, transaction
+from django.db.models import DateTimeField, ExpressionWrapper, Q, Value
+from django.db.models.functions import Now
 
 from apps.pipeline.models import Job
 from apps.progress import services as progress
@@ -37,8 +40,18 @@ class Lease:
 
     def acquire(self) -> bool:
         """Take the job if no other lease on it is in force. Returns whether it was free."""
-        free = Q(lease_token="") | Q(lease_until__lt=timezone.now())
+        free = Q(lease_token="") | Q(lease_until__lt=Now())
         return bool(Job.objects.filter(free, pk=self.run_pk).update(lease_token=self.token, lease_until=_new_end()))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A transaction that confirms the lease before anything else. Raises `LeaseLost`.
+
+        It locks the job until it ends, so that no other worker takes the job in the middle of it.
+        """
+        with transaction.atomic():
+            self.confirm()
+            yield
 
     def renew(self) -> bool:
         """Extend the lease. Returns whether it was still ours."""
@@ -65,7 +78,6 @@ def hold(run_pk: int) -> Iterator[Lease | None]:
     if not lease.acquire():
         yield None
         return
-    progress.heartbeat(run_pk)
     released = threading.Event()
     thread = threading.Thread(target=_keep_renewing, args=(lease, released), name=f"lease of run {run_pk}", daemon=True)
     thread.start()
@@ -77,17 +89,21 @@ def hold(run_pk: int) -> Iterator[Lease | None]:
         lease.release()
 
 
-def _new_end() -> datetime:
-    """The end of a lease that is taken or renewed now."""
-    return timezone.now() + timedelta(seconds=settings.LEASE_SECONDS)
+def _new_end() -> ExpressionWrapper:
+    """The end of a lease that is taken or renewed now, by the clock of the database."""
+    return ExpressionWrapper(Now() + Value(timedelta(seconds=settings.LEASE_SECONDS)), output_field=DateTimeField())
 
 
 def _keep_renewing(lease: Lease, released: threading.Event) -> None:
     try:
-        while not released.wait(settings.LEASE_SECONDS / 4):
+        wait = 0.0  # a sign of life at once: the first chunk may take long
+        while not released.wait(wait):
+            wait = settings.LEASE_SECONDS / 4
             try:
-                lease.renew()
-                progress.heartbeat(lease.run_pk)
+                with lease.transaction():
+                    progress.heartbeat(lease.run_pk)
+            except LeaseLost:
+                return
             except DatabaseError:
                 # Try again in a moment. If the database stays away, the lease ends, as it should.
                 logger.warning("could not renew the lease of run %s", lease.run_pk, exc_info=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
 from apps.datasets.models import EmbeddingBlock, Sample
 from apps.pipeline.images.folders import FolderRefused
@@ -24,7 +24,7 @@ from apps.progress import services as progress
 from apps.progress.errors import RunFinished
 from apps.progress.models import ItemFailure, Run
 
-from .chunks import pending_chunks
+from .chunks import check_plan, pending_chunks
 from .cleanup import delete_missing_samples, delete_orphaned_thumbnails, delete_replaced_thumbnails
 from .embed_step import EmbedStep, plan_embedding
 from .index_step import IndexStep
@@ -71,22 +71,28 @@ class Runner:
             if lease is None:
                 return Outcome.SUPERSEDED
             try:
-                self._run_phases(lease)
+                return self._attempt(lease)
             except (LeaseLost, RunFinished, ObjectDoesNotExist):
                 delete_orphaned_thumbnails()
                 return Outcome.SUPERSEDED
-            except _ReleaseRequested:
-                return Outcome.RELEASED
-            except _CancelRequested:
+
+    def _attempt(self, lease: Lease) -> Outcome:
+        try:
+            self._run_phases(lease)
+        except (LeaseLost, RunFinished, ObjectDoesNotExist, DatabaseError):
+            raise
+        except _ReleaseRequested:
+            return Outcome.RELEASED
+        except _CancelRequested:
+            with lease.transaction():
                 progress.cancel(self.run_pk)
-                return Outcome.CANCELLED
-            except DatabaseError:
-                raise
-            except Exception as error:
-                logger.exception("run %s failed", self.run_pk)
+            return Outcome.CANCELLED
+        except Exception as error:
+            with lease.transaction():
                 progress.fail(self.run_pk, _error_message(error))
-                return Outcome.ERROR
-            return Outcome.READY
+            logger.exception("run %s failed", self.run_pk)
+            return Outcome.ERROR
+        return Outcome.READY
 
     def _run_phases(self, lease: Lease) -> None:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
@@ -97,8 +103,9 @@ class Runner:
                 ScanStep(job, source, lease, self._check_control).run()
             if job.phase == Job.Phase.INDEX:
                 self._run_step(IndexStep(job, source, lease), pool)
-                delete_missing_samples(job)
-                delete_replaced_thumbnails(job)
+                check_plan(job)
+                delete_missing_samples(job, lease)
+                delete_replaced_thumbnails(job, lease.transaction)
                 plan_embedding(job, lease)
             self._run_step(EmbedStep(job, lease), pool)
         self._finish(job, lease)
@@ -139,8 +146,7 @@ class Runner:
             return step.isolate(pool, chunk, error)
 
     def _finish(self, job: Job, lease: Lease) -> None:
-        with transaction.atomic():
-            lease.confirm()
+        with lease.transaction():
             progress.finish(self.run_pk, message=_closing_message(job.run))
             Chunk.objects.filter(job=job).delete()
             # Blocks whose every row was replaced by later runs.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact
@@ -49,12 +48,12 @@ class ScanStep:
         root = readable_folder(self.source.folder)
         if str(root) != self.source.folder:
             raise FolderRefused(f"The folder {self.source.folder} has become a link, which is not followed.")
-        progress.start_stage(self.job.run_id, INDEX, total=0, message="Scanning the folder...")
-        Chunk.objects.filter(job=self.job).delete()
+        with self.lease.transaction():
+            progress.start_stage(self.job.run_id, INDEX, total=0, message="Scanning the folder...")
+            Chunk.objects.filter(job=self.job).delete()
         files = self._usable_files(scan(root, self._report_often))
         for chunks in new_chunks(self.job, Job.Phase.INDEX, cut_files(files)):
-            with transaction.atomic():
-                self.lease.confirm()
+            with self.lease.transaction():
                 Chunk.objects.bulk_create(chunks)
         self._refuse_emptied_folder()
         self._finish()
@@ -73,7 +72,9 @@ class ScanStep:
     def _report_often(self) -> None:
         if time.monotonic() - self.reported_at >= SECONDS_BETWEEN_REPORTS:
             message = f"Scanning the folder... {self.found} files found"
-            self.check_control(progress.report(self.job.run_id, message=message))
+            with self.lease.transaction():
+                run = progress.report(self.job.run_id, message=message)
+            self.check_control(run)
             self.reported_at = time.monotonic()
 
     def _refuse_emptied_folder(self) -> None:
@@ -84,8 +85,9 @@ class ScanStep:
             )
 
     def _finish(self) -> None:
-        with transaction.atomic():
-            self.lease.confirm()
+        with self.lease.transaction():
+            self.job.planned = self.found
+            self.job.save(update_fields=["planned"])
             self.job.enter_phase(Job.Phase.INDEX)
             if self.unreadable:
                 failures = [(entry.path, entry.reason) for entry in self.unreadable]

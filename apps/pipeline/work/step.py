@@ -5,8 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
-from django.db import transaction
-
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
 from apps.progress import services as progress
@@ -30,8 +28,9 @@ class Step[Result](ABC):
         self.run: Run = job.run
         self.thumbnails = thumbnail_folder(self.run.dataset_id)
         self.total, self.current = self.count()
-        progress.start_stage(self.run.pk, self.name, total=self.total, message=self._message())
-        progress.report(self.run.pk, current=self.current)
+        with lease.transaction():
+            progress.start_stage(self.run.pk, self.name, total=self.total, message=self._message())
+            progress.report(self.run.pk, current=self.current)
 
     def count(self) -> tuple[int, int]:
         """Return the number of items of this step, and of those that are done."""
@@ -57,8 +56,7 @@ class Step[Result](ABC):
 
     def commit(self, chunk: Chunk, result: Result) -> Run:
         """Write a chunk's results and its progress, or neither. Raises `LeaseLost`, `RunFinished`."""
-        with transaction.atomic():
-            self.lease.confirm()
+        with self.lease.transaction():
             replaced = self.write(chunk, result)
             Chunk.objects.filter(pk=chunk.pk).update(done=True, items=replaced)
             self.current += chunk.size
