@@ -10,6 +10,7 @@ from ninja import Body
 
 from apps.datasets.access.lookup import get_steerable
 from apps.progress import services
+from apps.progress.selectors import unfinished_run
 
 from .auth import WRITE, caller_of
 from .errors import WRITE_REFUSALS
@@ -39,7 +40,7 @@ def control_run(request: HttpRequest, dataset_id: DatasetId, body: Body[ControlB
     """
     caller = caller_of(request)
     dataset = get_steerable(caller, dataset_id)
-    run = services.open_run_of(dataset)
+    run = unfinished_run(dataset)
     ACTIONS[body.action](run.pk, f"token {caller.token}")
     run.refresh_from_db()
     return RunOut.of(dataset, run)

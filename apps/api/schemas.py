@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 from apps.datasets.models import Dataset
 from apps.progress.models import Run
-from apps.progress.reports import MAX_COUNT, MAX_STAGES, Report
+from apps.progress.reports import MAX_COUNT, Report
+from apps.progress.run_state import MAX_STAGES
 from apps.progress.services import StagePlan
 from apps.progress.snapshot import DatasetProgress, Moment
 from apps.progress.transitions import State

@@ -1,39 +1,36 @@
-"""What reporters say over the wire, taken by the thousand in one transaction.
+"""Reports of pipelines: a `Report` goes in, `Accepted` or the `ProgressError` that refuses it comes out.
 
-A report is absolute: saying it twice, or late, counts nothing twice. One that names no run opens one where none is
-open; one that names a stage begins it; one that names a worker speaks of that worker's share alone, and the stage is
-the sum of its shares.
+Counts are absolute, so a report that is repeated or late counts nothing twice. One that names no run opens one where
+none is open; one that names a stage starts it; one that names a worker counts that worker's share alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
 from django.db import transaction
-from django.db.models import BigIntegerField
 from django.utils import timezone
 
-from .errors import IllegalTransition, LimitReached, NoRun, ProgressError, RunFinished, UnknownRun
+from apps.core.text import item_text
+
+from . import store
+from .errors import IllegalTransition, NoRun, ProgressError, RunFinished, UnknownRun
 from .facts import Facts
 from .models import Run, Stage
-from .services import open_run
+from .run_state import RunState
 from .snapshot import DatasetProgress, snapshot
-from .store import Changes, load_shares, lock, write
 from .transitions import FINISHED, WORKING, StageState, State
 
-# What one count may be, and what a sum of them may.
+# The highest count that a report may carry. A sum over workers may be higher.
 MAX_COUNT: Final = 10**15
-MAX_STORED_COUNT: Final = BigIntegerField.MAX_BIGINT
-MAX_WORKERS: Final = 1_000_000
-MAX_STAGES: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a reporter says of a dataset; what is None it says nothing of. Counts are absolute, 0..`MAX_COUNT`.
+    """What a reporter says of a dataset. What is None stays as it is; counts are absolute, 0..`MAX_COUNT`.
 
     ``worker``: the counts are those of this worker's share. ``run``: the number of the run that is meant.
     """
@@ -52,218 +49,197 @@ class Report:
 
     @property
     def end(self) -> State | None:
-        """How the run ends, if it does: an error needs no state."""
+        """The state in which the run ends, if it does. An error needs no state."""
         if self.error is not None:
             return State.ERROR
         return self.state if self.state in FINISHED else None
-
-    @property
-    def begins(self) -> bool:
-        """Whether it is enough to begin the first run of a dataset."""
-        return self.run is None and (self.tells_of_work or self.end is not None)
-
-    @property
-    def tells_of_work(self) -> bool:
-        """Whether it says that something is under way, so that there must be a run."""
-        return self.state in WORKING | {State.PENDING} or self.counts
 
     @property
     def counts(self) -> bool:
         """Whether it says something of a stage."""
         return not (self.stage is None and self.current is None and self.total is None)
 
+    @property
+    def tells_of_work(self) -> bool:
+        """Whether it says that something is under way, so that there must be a run."""
+        return self.counts or self.state in WORKING | {State.PENDING}
+
+    @property
+    def begins(self) -> bool:
+        """Whether it is enough to begin the first run of a dataset."""
+        return self.run is None and (self.tells_of_work or self.end is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a report, and what the reporter is asked to do."""
+    """The run that took the report in, the dataset's version after the batch, and what the reporter is asked to do."""
 
     run: int
     version: int
     control: str
-    _changes: Changes = field(repr=False, compare=False)
+    _state: RunState = field(repr=False, compare=False)
 
     def progress(self, dataset_id: str, now: datetime) -> DatasetProgress:
-        """How far the dataset is after it, without a query."""
-        changes = self._changes
-        facts = Facts(
-            changes.head.pk,
-            dataset_id,
-            changes.run.created_at,
-            changes.head.version,
-            changes.run,
-            tuple(changes.stages),
-        )
-        return snapshot(facts, now)
+        """Return the dataset's progress after the report, without a query."""
+        head, run = self._state.head, self._state.run
+        stages = tuple(self._state.stages)
+        return snapshot(Facts(head.dataset_id, dataset_id, run.created_at, head.version, run, stages), now)
 
 
 def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | ProgressError]:
-    """Take reports, each with its dataset's row id, in order and in one transaction.
+    """Take in reports, each with its dataset's row id, in order and in one transaction (the caller's, if there is one).
 
-    Returns for each what became of it; one that is refused changes nothing and sinks none of the others.
+    Returns an outcome for each. A refused report changes nothing, and the others are taken in all the same.
     """
-    now = timezone.now()
     with transaction.atomic(savepoint=False):
-        desk = _Desk(reports, now)
-        answers = [desk.accept(dataset_pk, report) for dataset_pk, report in reports]
-        write(desk.open.values())
-    return [_taken(answer) if isinstance(answer, Changes) else answer for answer in answers]
+        batch = _ReportBatch(reports)
+        outcomes = [batch.accept(dataset_pk, report) for dataset_pk, report in reports]
+        batch.flush()
+    return [
+        Accepted(outcome.run.number, outcome.head.version, outcome.run.control, outcome)
+        if isinstance(outcome, RunState)
+        else outcome
+        for outcome in outcomes
+    ]
 
 
-def _taken(changes: Changes) -> Accepted:
-    return Accepted(changes.run.number, changes.head.version, changes.run.control, changes)
+class _ReportBatch:
+    """The runs that a batch of reports is about: loaded together, changed report by report, flushed together."""
 
+    def __init__(self, reports: Sequence[tuple[int, Report]]) -> None:
+        self._now = timezone.now()
+        self._heads = store.lock_heads("dataset_id", {dataset_pk for dataset_pk, _ in reports})
+        self._new_heads = {dataset_pk for dataset_pk, report in reports if report.begins} - self._heads.keys()
+        for dataset_pk in sorted(self._new_heads):
+            self._heads[dataset_pk] = store.lock_or_create_head(dataset_pk)
+        self._states = store.load_runs(self._heads, self._now)
+        store.load_shares(self._states.values(), {report.worker for _, report in reports if report.worker})
+        items = {item_text(item) for _, report in reports for item, _ in report.failures}
+        store.load_listed_failures(self._states.values(), items)
 
-class _Desk:
-    """The runs that reports of one transaction are about."""
-
-    def __init__(self, reports: Iterable[tuple[int, Report]], now: datetime) -> None:
-        self.now = now
-        self.workers = {report.worker for _, report in reports if report.worker}
-        self.open: dict[int, Changes] = {}
-        self._read({dataset_pk for dataset_pk, _ in reports})
-
-    def _read(self, dataset_pks: set[int]) -> None:
-        read = lock(self.now, "dataset_id", dataset_pks)
-        if self.workers:
-            load_shares(read.values(), self.workers)
-        self.open.update(read)
-
-    def accept(self, dataset_pk: int, report: Report) -> Changes | ProgressError:
-        """The changes that took the report in, or why it is refused."""
+    def accept(self, dataset_pk: int, report: Report) -> RunState | ProgressError:
+        """Return the run that took the report in, or why it is refused."""
+        state = self._states.get(dataset_pk)
         try:
-            changes = self.open.get(dataset_pk)
-            if _wants_another(changes, report):
-                return self._begin(dataset_pk, report)
-            if changes is None:
+            if _opens_run(state, report):
+                return self._open_run(dataset_pk, report)
+            if state is None:
                 raise NoRun("There is no run to report on." if report.run is None else "There is no such run.")
-            _apply(changes, report)
+            apply_report(state, report)
         except ProgressError as refusal:
             return refusal
-        return changes
+        return state
 
-    def _begin(self, dataset_pk: int, report: Report) -> Changes:
-        if (before := self.open.pop(dataset_pk, None)) is not None:
-            # What was said of the last run is written before there is another.
-            write([before])
-            self._read({dataset_pk})
-        with transaction.atomic():
-            changes = open_run(dataset_pk, self.now)
-            _apply(changes, report)
-        self.open[dataset_pk] = changes
-        return changes
+    def flush(self) -> None:
+        store.flush(self._states.values())
+        store.delete_unused_heads(self._new_heads - self._states.keys())
+
+    def _open_run(self, dataset_pk: int, report: Report) -> RunState:
+        last = self._states.get(dataset_pk)
+        number = last.run.number + 1 if last else store.next_run_number(dataset_pk)
+        state = RunState.begin(self._heads[dataset_pk], number, self._now)
+        apply_report(state, report)
+        if last is not None:
+            # What the batch has said of the last run is written before there is another.
+            store.flush([last])
+        self._states[dataset_pk] = state
+        return state
 
 
-def _wants_another(changes: Changes | None, report: Report) -> bool:
-    """Whether a report begins a run: it names none, none is open, and it does not merely say how the last ended."""
-    if changes is None:
+def _opens_run(last: RunState | None, report: Report) -> bool:
+    """Whether a report opens a run: none is open, it names none, and it does not just repeat how the last one ended."""
+    if last is None:
         return report.begins
-    return report.run is None and changes.run.is_finished and report.end is None and report.tells_of_work
+    return report.run is None and last.run.is_finished and report.end is None and report.tells_of_work
 
 
-def _apply(changes: Changes, report: Report) -> None:
-    """Take a report in, whole or not at all."""
-    run = changes.run
+# --- The rules of a report. No SQL ------------------------------------------------------------------------------------
+
+
+def apply_report(state: RunState, report: Report) -> None:
+    """Take a report in, whole or not at all. Raises `ProgressError`."""
+    run = state.run
     if report.run is not None and report.run != run.number:
         if report.run > run.number:
             raise UnknownRun(f"There is no run {report.run}.")
         raise RunFinished(f"Run {report.run} is over; the latest is run {run.number}.")
     if run.is_finished:
         if report.end == run.state:
-            return  # said again, because the first answer was lost
+            return  # repeated because the first answer was lost
         raise RunFinished(f"Run {run.number} is over: {run.state}.")
     if report.state == State.PENDING and (run.state != State.PENDING or report.counts):
         # What is counted is under way.
         raise IllegalTransition(max(State(run.state), State.INDEXING, key=list(State).index), State.PENDING)
-    with changes.all_or_nothing(report.worker):
-        changes.alive()
-        if (stage := _stage(changes, report)) is not None and report.worker is not None:
-            _count_share(changes, stage, report.worker, report)
-        else:
-            _count(changes, stage, report)
+    with state.undo_if_refused(report.worker):
+        state.note_heartbeat()
+        stage = _start_stage_of(state, report)
+        _count(state, stage, report)
         if report.failures:
-            new = changes.list_failures(stage.name if stage else "", report.failures)
+            new = state.list_failures(stage.name if stage else "", report.failures)
             if report.failed is None:
-                changes.set(failed=run.failed + new)
-        _end(changes, report)
-        changes.say(report.message)
+                run.failed += new
+        _end_run(state, report)
+        state.set_message(report.message)
 
 
-def _stage(changes: Changes, report: Report) -> Stage | None:
-    """The stage of which a report speaks, begun if it was not; None where it speaks of none."""
+def _start_stage_of(state: RunState, report: Report) -> Stage | None:
+    """Start the stage that a report counts, unless it is active, and return it; None where it counts none."""
     if report.stage is not None:
-        return _begin_named(changes, report.stage, report)
+        return _start_named_stage(state, report.stage, report)
     if report.state in WORKING:
-        return _begin_unnamed(changes, State(report.state))
-    active = changes.active_stage()
-    counts = (report.current, report.total, report.worker)
-    if active is not None or all(count is None for count in counts):
+        return _start_stage_that_counts_as(state, State(report.state))
+    active = state.active_stage()
+    if active is not None or (report.current is None and report.total is None and report.worker is None):
         return active
-    waiting = next((stage for stage in changes.stages if stage.state == StageState.WAITING), None)
-    return _begin_unnamed(changes, State(waiting.counts_as) if waiting else State.INDEXING)
+    waiting = next((stage for stage in state.stages if stage.state == StageState.WAITING), None)
+    return _start_stage_that_counts_as(state, State(waiting.counts_as) if waiting else State.INDEXING)
 
 
-def _begin_named(changes: Changes, name: str, report: Report) -> Stage:
-    stage = changes.stage_named(name)
+def _start_named_stage(state: RunState, name: str, report: Report) -> Stage:
+    stage = state.stage_named(name)
     if stage is None:
-        working = next((State(s) for s in (report.state, changes.run.state) if s in WORKING), State.INDEXING)
-        stage = _add(changes, name, working, label="" if name in WORKING else name)
-    if report.worker is not None and changes.has_passed(stage):
-        return stage  # others have gone on already; what it has done still counts
-    changes.start(stage)
+        counts_as = next((State(s) for s in (report.state, state.run.state) if s in WORKING), State.INDEXING)
+        stage = state.add_stage(name, counts_as, label="" if name in WORKING else name)
+    if report.worker is not None and state.close_if_passed(stage):
+        return stage  # the other workers have gone on; what this one has done still counts
+    state.start_stage(stage)
     return stage
 
 
-def _begin_unnamed(changes: Changes, state: State) -> Stage:
-    """The stage under way if it is of this state, else the next that waits and is, else a new one."""
-    of_state = [stage for stage in changes.stages if stage.counts_as == state]
+def _start_stage_that_counts_as(state: RunState, counts_as: State) -> Stage:
+    """Keep the active stage if it counts as ``counts_as``; else start the next that waits and does; else a new one."""
+    stages = [stage for stage in state.stages if stage.counts_as == counts_as]
     for wanted in (StageState.ACTIVE, StageState.WAITING):
-        if (stage := next((stage for stage in of_state if stage.state == wanted), None)) is not None:
-            changes.start(stage)
+        if (stage := next((stage for stage in stages if stage.state == wanted), None)) is not None:
+            state.start_stage(stage)
             return stage
-    if of_state or changes.stage_named(state.value) is not None:
-        # To go back, a reporter has to name what it goes back to: this may as well be a report that comes late.
-        raise IllegalTransition(State(changes.run.state), state)
-    stage = _add(changes, state.value, state)
-    changes.start(stage)
+    if stages or state.stage_named(counts_as.value) is not None:
+        # Only a name can take a run back to an earlier stage: without one, this may be a report that comes late.
+        raise IllegalTransition(State(state.run.state), counts_as)
+    stage = state.add_stage(counts_as.value, counts_as)
+    state.start_stage(stage)
     return stage
 
 
-def _add(changes: Changes, name: str, counts_as: State, label: str = "") -> Stage:
-    if len(changes.stages) >= MAX_STAGES:
-        raise LimitReached(f"A run may have {MAX_STAGES} stages.")
-    return changes.add_stage(name, counts_as, label=label)
-
-
-def _count(changes: Changes, stage: Stage | None, report: Report) -> None:
-    """Count what a reporter without a name has done: all that is not some worker's share."""
+def _count(state: RunState, stage: Stage | None, report: Report) -> None:
+    if stage is not None and report.worker is not None:
+        state.raise_share(
+            stage, report.worker, current=report.current, total=report.total, failed=report.failed,
+            skipped=report.skipped,
+        )  # fmt: skip
+        return
     if stage is not None:
-        total = None if report.total is None else max(report.total, stage.shared_total)
-        changes.count(stage, None if report.current is None else stage.shared + report.current, total)
-    run = changes.run
-    changes.set(failed=max(run.failed, report.failed or 0), skipped=max(run.skipped, report.skipped or 0))
+        state.count_unshared(stage, report.current, report.total)
+    state.raise_failed_and_skipped(report.failed, report.skipped)
 
 
-def _count_share(changes: Changes, stage: Stage, worker: str, report: Report) -> None:
-    if changes.is_new(stage, worker) and stage.workers >= MAX_WORKERS:
-        raise LimitReached(f"A stage may have {MAX_WORKERS} workers.")
-    grown = changes.raise_share(
-        stage, worker, current=report.current, total=report.total, failed=report.failed, skipped=report.skipped
-    )
-    run = changes.run
-    sums = {"failed": run.failed + grown["failed"], "skipped": run.skipped + grown["skipped"]}
-    if max(*sums.values(), stage.current + grown["current"], stage.shared_total + grown["total"]) > MAX_STORED_COUNT:
-        raise LimitReached("The shares of all workers are more than can be counted.")
-    changes.set(**sums)
-    changes.grow_shared(stage, grown["current"], grown["total"])
-
-
-def _end(changes: Changes, report: Report) -> None:
+def _end_run(state: RunState, report: Report) -> None:
+    if report.end is None:
+        return
     if report.end == State.READY:
-        changes.finish()
-        changes.say("")
-    elif report.end == State.ERROR:
-        if changes.run.control == Run.Control.CANCEL:
-            changes.cancel()  # it does as it was asked
-        else:
-            changes.fail(report.error or report.message or "")
-        changes.say("")
+        state.finish()
+    elif state.run.control == Run.Control.CANCEL:
+        state.cancel()  # the reporter stopped because it was asked to
+    else:
+        state.fail(report.error or report.message or "")
+    state.set_message("")

@@ -17,6 +17,7 @@ from apps.core.sql import IDS_AT_ONCE, Statement
 from apps.datasets.access.callers import Caller
 from apps.datasets.models import Dataset
 
+from .errors import NoRun
 from .facts import Facts
 from .models import Run, Stage
 from .snapshot import DatasetProgress, snapshot
@@ -122,6 +123,14 @@ def progress_of_many(dataset_pks: Iterable[int]) -> dict[int, DatasetProgress]:
     """How far each of the datasets is now, by row id."""
     now = timezone.now()
     return {pk: snapshot(facts, now) for pk, facts in facts_of(dataset_pks).items()}
+
+
+def unfinished_run(dataset: Dataset) -> Run:
+    """Return the run of a dataset that is not finished. Raises `NoRun`."""
+    run = Run.objects.filter(dataset=dataset).unfinished().first()
+    if run is None:
+        raise NoRun("No run is open.")
+    return run
 
 
 def in_state(datasets: QuerySet[Dataset], state: State) -> QuerySet[Dataset]:

@@ -1,27 +1,28 @@
-"""The only writer of progress. Each verb is one short transaction: lock the dataset's head, move by compare-and-set,
-record, count the version up, and announce it once it is committed.
+"""The verbs on a run. Each takes one short transaction: lock, change in memory, flush, announce on commit (`store`).
 
-A verb called inside a caller's transaction joins it, so that results and progress are committed together.
+A verb that is called within a transaction joins it: this is how the pipeline commits results and progress together. It
+also means that a rollback of the caller takes the verb back. So end a run (`fail`, `cancel`) outside the transaction
+whose failure is the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Max
 from django.utils import timezone
 
-from apps.core.text import MESSAGE_LENGTH, text
+from apps.core.text import item_text
 from apps.datasets.models import Dataset
 
-from . import estimates
-from .errors import NoRun, RunFinished, RunUnfinished, UnknownStage
-from .models import Head, Run, Stage
-from .store import Changes, check_counts, lock, write
+from . import estimates, store
+from .errors import RunUnfinished, UnknownStage
+from .models import Run
+from .reports import Report, apply_report
+from .run_state import RunState, check_counts
+from .store import changing
 from .transitions import State
 
 
@@ -37,20 +38,6 @@ class StagePlan:
     weight: float = 1.0
 
 
-@contextmanager
-def _changing(run_pk: int) -> Iterator[Changes]:
-    """Lock the head of an unfinished run's dataset, hand out its run, and write down what was done to it."""
-    with transaction.atomic():
-        # An unfinished run is always its dataset's latest, so it is found by the head that has to be locked anyway.
-        locked = lock(timezone.now(), "run_id", [run_pk])
-        changes = next(iter(locked.values()), None)
-        if changes is None or changes.run.is_finished:
-            run = changes.run if changes else Run.objects.get(pk=run_pk)
-            raise RunFinished(f"Run {run.number} is over: {run.state}.")
-        yield changes
-        write([changes])
-
-
 def begin_run(
     dataset: Dataset,
     stages: Sequence[StagePlan] = (),
@@ -59,11 +46,10 @@ def begin_run(
     idempotency_key: str = "",
     replace: bool = False,
 ) -> Run:
-    """Open the next run of ``dataset``, pending.
+    """Begin the next run of ``dataset``, pending.
 
     ``idempotency_key``: a key that the dataset has had before returns the run that was begun with it, whatever became
-    of it.
-    ``replace``: an unfinished run ends as cancelled. Raises `RunUnfinished` where there is one and it may not.
+    of it. ``replace``: cancel the unfinished run, if there is one; else it raises `RunUnfinished`.
     """
     return begin_or_find_run(dataset, stages, message=message, idempotency_key=idempotency_key, replace=replace)[0]
 
@@ -76,79 +62,44 @@ def begin_or_find_run(
     idempotency_key: str = "",
     replace: bool = False,
 ) -> tuple[Run, bool]:
-    """As `begin_run`; and whether the run was begun just now."""
+    """Do as `begin_run`, and also return whether the run was begun just now."""
     with transaction.atomic():
+        now = timezone.now()
+        head = store.lock_or_create_head(dataset.pk)  # so that of two who use a key at once, one begins the run
         if idempotency_key:
-            Head.objects.get_or_create(dataset=dataset)
-            Head.objects.select_for_update().get(pk=dataset.pk)  # so that of two who begin it at once, one does
-            if (known := Run.objects.filter(dataset=dataset, idempotency_key=idempotency_key).first()) is not None:
+            known = Run.objects.filter(dataset=dataset, idempotency_key=idempotency_key).first()
+            if known is not None:
                 return known, False
-        changes = open_run(
-            dataset.pk, timezone.now(), stages, message=message, idempotency_key=idempotency_key, replace=replace
-        )
-        write([changes])
-        return changes.run, True
-
-
-def open_run_of(dataset: Dataset) -> Run:
-    """The run of a dataset that is not finished. Raises `NoRun`."""
-    run = Run.objects.filter(dataset=dataset).unfinished().first()
-    if run is None:
-        raise NoRun("No run is open.")
-    return run
-
-
-def open_run(
-    dataset_pk: int,
-    now: datetime,
-    stages: Sequence[StagePlan] = (),
-    *,
-    message: str = "",
-    idempotency_key: str = "",
-    replace: bool = False,
-) -> Changes:
-    """The next run of a dataset, whose changes are still to be written; see `begin_run`."""
-    Head.objects.get_or_create(dataset_id=dataset_pk)
-    before = lock(now, "dataset_id", [dataset_pk]).get(dataset_pk)
-    head = before.head if before else Head.objects.select_for_update().get(pk=dataset_pk)
-    number = (Run.objects.filter(dataset=dataset_pk).aggregate(last=Max("number"))["last"] or 0) + 1
-    if before is not None and not before.run.is_finished:
-        if not replace:
-            raise RunUnfinished(f"Run {before.run.number} is not finished.")
-        before.cancel(f"Replaced by run {number}.", "replaced")
-        write([before])
-    run = Run.objects.create(
-        dataset_id=dataset_pk, number=number, idempotency_key=idempotency_key,
-        message=text(message, MESSAGE_LENGTH), created_at=now, updated_at=now,
-    )  # fmt: skip
-    planned = Stage.objects.bulk_create(
-        Stage(
-            run=run, position=position, name=plan.name, label=plan.label, counts_as=plan.counts_as.value,
-            unit=plan.unit, total=plan.total, weight=plan.weight,
-        )
-        for position, plan in enumerate(stages)
-    )  # fmt: skip
-    changes = Changes(head, run, now, planned)
-    changes.record("", "", State.PENDING.value)
-    return changes
+        number = store.next_run_number(dataset.pk)
+        last = store.load_runs({dataset.pk: head}, now).get(dataset.pk)
+        if last is not None and not last.run.is_finished:
+            if not replace:
+                raise RunUnfinished(f"Run {last.run.number} is not finished.")
+            last.cancel(f"Replaced by run {number}.", "replaced")
+            store.flush([last])
+        state = RunState.begin(head, number, now, message=message, idempotency_key=idempotency_key)
+        for plan in stages:
+            state.add_stage(**asdict(plan))
+        store.flush([state])
+        return state.run, True
 
 
 def start_stage(run_pk: int, name: str, *, total: int | None = None, message: str | None = None) -> Run:
-    """Make ``name`` the stage under way; the one before it is done. Nothing changes but total and message where it
-    is under way already. Raises `UnknownStage`, `RunFinished`, `IllegalTransition` (a stage that is over), `ValueError`
-    (a negative total).
+    """Make ``name`` the active stage; the one before it is done. Where it is active already, set total and message.
+
+    Raises `UnknownStage`, `RunFinished`, `IllegalTransition` (a stage that is over), `ValueError` (a negative total).
     """
     check_counts(total)
-    with _changing(run_pk) as changes:
-        stage = changes.stage_named(name)
+    with changing(run_pk) as state:
+        stage = state.stage_named(name)
         if stage is None:
             raise UnknownStage(f"This run has no stage {name!r}.")
-        changes.start(stage)
-        changes.alive(progressed=True)
-        changes.say(message)
-        changes.count(stage, None, total)
-        changes.raise_percent()
-        return changes.run
+        state.start_stage(stage)
+        state.note_heartbeat(progressed=True)
+        state.set_message(message)
+        state.set_counts(stage, None, total)
+        state.raise_percent()
+        return state.run
 
 
 def report(
@@ -159,94 +110,93 @@ def report(
     message: str | None = None,
     skipped: int | None = None,
 ) -> Run:
-    """Set the absolute counts of the stage under way; what is None stays. Also a sign of life.
+    """Set the absolute counts of the active stage; what is None stays. Also a sign of life.
 
-    A total under the count grows to it: at least that many there are. Raises `RunFinished`; `UnknownStage` where a
-    count comes and no stage is under way; `ValueError` where one is negative.
+    The rules are those of any `Report`, but it starts no stage: `UnknownStage` is raised where a count comes and no
+    stage is active. Raises `RunFinished`, and `ValueError` for a count that cannot be stored.
     """
     check_counts(current, total, skipped)
-    with _changing(run_pk) as changes:
-        changes.alive()
-        if current is not None or total is not None:
-            if (stage := changes.active_stage()) is None:
-                raise UnknownStage("No stage is under way.")
-            changes.count(stage, current, total)
-        changes.say(message)
-        if skipped is not None:
-            changes.set(skipped=skipped)
-        return changes.run
+    with changing(run_pk) as state:
+        if (current is not None or total is not None) and state.active_stage() is None:
+            raise UnknownStage("No stage is under way.")
+        apply_report(state, Report(current=current, total=total, message=message, skipped=skipped))
+        return state.run
 
 
 def heartbeat(run_pk: int) -> bool:
-    """Note a sign of life. Watchers are told nothing: health is reckoned when it is read. False if the run is over."""
-    return bool(Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=timezone.now()))
+    """Note a sign of life, of which watchers are not told: they see the health. False if the run is over."""
+    return store.write_heartbeat(run_pk)
 
 
 def record_failures(run_pk: int, stage: str, failures: Iterable[tuple[str, str]]) -> Run:
-    """List items that could not be processed, each (item, reason); one that is listed already is not listed twice."""
-    with _changing(run_pk) as changes:
-        new = changes.list_failures(stage, failures)
-        changes.alive()
-        changes.set(failed=changes.run.failed + new)
-        return changes.run
+    """List items that could not be processed, each (item, reason). One that is listed already is not listed twice."""
+    failures = list(failures)
+    with changing(run_pk, items={item_text(item) for item, _ in failures}) as state:
+        state.note_heartbeat()
+        state.run.failed += state.list_failures(stage, failures)
+        return state.run
 
 
 def finish(run_pk: int, *, message: str = "") -> Run:
-    """Make the run ready: the stage under way is done, those that never began are skipped."""
-    with _changing(run_pk) as changes:
-        changes.finish()
-        changes.say(message)
-        return changes.run
+    """End the run as ready: the active stage is done, those that never began are skipped."""
+    with changing(run_pk) as state:
+        state.finish()
+        state.set_message(message)
+        return state.run
 
 
 def fail(run_pk: int, error: str) -> Run:
-    """End the run in error; the stage under way has failed, and its count stays as it was."""
-    with _changing(run_pk) as changes:
-        changes.fail(error)
-        changes.say("")
-        return changes.run
+    """End the run in error: the active stage has failed and keeps its count.
+
+    Call it outside the transaction that failed: within it, the rollback would take it back.
+    """
+    with changing(run_pk) as state:
+        state.fail(error)
+        state.set_message("")
+        return state.run
 
 
 def cancel(run_pk: int) -> Run:
-    """End the run because it was asked to: in error on the wire, with ``cancelled`` beside it."""
-    with _changing(run_pk) as changes:
-        changes.cancel()
-        changes.say("")
-        return changes.run
+    """End the run because it was asked to: in error on the wire, with ``cancelled`` beside it.
+
+    As `fail`, call it outside a transaction that is going to be rolled back.
+    """
+    with changing(run_pk) as state:
+        state.cancel()
+        state.set_message("")
+        return state.run
 
 
 def request_pause(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to hold. False where the run was not simply running: asked already, being cancelled."""
-    return _request(run_pk, {Run.Control.RUN}, Run.Control.PAUSE, note)
+    """Ask the reporter to pause. False if it was asked to already, or to cancel."""
+    with changing(run_pk) as state:
+        if state.run.control != Run.Control.RUN:
+            return False
+        state.request(Run.Control.PAUSE, note)
+        return True
 
 
 def request_resume(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to go on. False where the run was not paused."""
-    return _request(run_pk, {Run.Control.PAUSE}, Run.Control.RUN, note)
+    """Ask the reporter to go on. False if the run was not paused."""
+    with changing(run_pk) as state:
+        if state.run.control != Run.Control.PAUSE:
+            return False
+        state.request(Run.Control.RUN, note)
+        return True
 
 
 def request_cancel(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to stop for good. False where it was asked already.
+    """Ask the reporter to stop for good. False if it was asked to already.
 
-    Where no reporter has begun, or none has been heard of for a while, the run is over at once: one that comes back
-    is told so at its next report.
+    Where no reporter was heard for a while, or none ever, the run ends at once; one that comes back is told so at its
+    next report.
     """
-    with transaction.atomic():
-        asked = _request(run_pk, {Run.Control.RUN, Run.Control.PAUSE}, Run.Control.CANCEL, note)
-        run = Run.objects.get(pk=run_pk)
-        silent_since = timezone.now() - timedelta(seconds=estimates.SLOW_AFTER)
-        if run.heartbeat_at is None or run.heartbeat_at < silent_since:
-            cancel(run_pk)
-        return asked
-
-
-def _request(run_pk: int, old: set[Run.Control], new: Run.Control, note: str) -> bool:
-    with _changing(run_pk) as changes:
-        if changes.run.control not in old:
-            return False
-        if changes.run.control == Run.Control.PAUSE:
-            # It stood still because it was told to: how long it has been without progress counts from here.
-            changes.set_silently(progressed_at=changes.now)
-        changes.record("", changes.run.control, new.value, note)
-        changes.set(control=new.value)
-        return True
+    with changing(run_pk) as state:
+        is_new = state.run.control != Run.Control.CANCEL
+        if is_new:
+            state.request(Run.Control.CANCEL, note)
+        heartbeat_at = state.run.heartbeat_at
+        if heartbeat_at is None or state.now - heartbeat_at > timedelta(seconds=estimates.SLOW_AFTER):
+            state.cancel()
+            state.set_message("")
+        return is_new

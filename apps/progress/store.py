@@ -1,364 +1,197 @@
-"""What is done to runs within one transaction: gathered in memory, and written with one statement a table.
+"""Unit of work for progress writes. The only module that writes the tables of progress.
 
-A writer locks the heads of its datasets, reads their runs, changes the objects, and writes them all at once. So a
-report costs three updates, and a thousand reports cost three too.
+Lock the heads of the datasets, load their latest runs, change them in memory (`run_state`), then flush one UPDATE per
+table and announce the new versions on commit. So one report costs three reads and three updates, and so does a batch of
+a thousand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from copy import copy
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, Literal
+from itertools import batched
+from typing import Final, Literal
 
 from django.db import transaction
-from django.db.models import BigIntegerField, Model
+from django.db.models import Max, Model
+from django.utils import timezone
 
-from apps.core.sql import Update, rows_in, write_rows
-from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, item_text, text
+from apps.core.sql import IDS_AT_ONCE, Update, rows_in, write_rows
+from apps.datasets.models import Dataset
 
-from . import estimates
 from .errors import RunFinished
-from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .run_state import RunState, is_new
 from .signals import Change, progress_changed
-from .transitions import StageState, State, check_move, check_stage_move
+from .transitions import StageState
 
-_SHARE_FIELDS: Final = ("current", "total", "failed", "skipped")
-
-
-def check_counts(*counts: int | None) -> None:
-    """Raise `ValueError` unless each count, where there is one, can be stored."""
-    if not all(count is None or 0 <= count <= BigIntegerField.MAX_BIGINT for count in counts):
-        raise ValueError(f"A count is a number from 0 to {BigIntegerField.MAX_BIGINT}.")
+_VERSION: Final = frozenset({"version"})
+_VERSION_AND_RUN: Final = frozenset({"version", "run"})
+_SHARE_COUNTS: Final = frozenset({"current", "total", "failed", "skipped"})
 
 
-@dataclass
-class Changes:
-    """One dataset's head and a run of it, with what is being done to them."""
-
-    head: Head
-    run: Run
-    now: datetime
-    stages: list[Stage]
-    shares: dict[tuple[str, str], WorkerShare] = field(default_factory=dict)  # those asked for, by stage and worker
-    history: list[Transition] = field(default_factory=list)
-    seen: bool = False  # whether watchers would see a difference
-    run_fields: set[str] = field(default_factory=set)  # those that are to be written
-    stage_fields: dict[str, set[str]] = field(default_factory=dict)  # and those of the stages, by name
-    read_state: str = ""
-    read_stages: dict[str, str] = field(default_factory=dict)  # the states that the stages had, by name
-    raised_shares: set[tuple[str, str]] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.read_state = self.run.state
-        self.read_stages = {stage.name: stage.state for stage in self.stages}
-
-    @contextmanager
-    def all_or_nothing(self, worker: str | None) -> Iterator[None]:
-        """Take back what was done in the block should it be refused. Of the shares it may touch those of ``worker``."""
-        shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
-        rows = (self, self.run, *self.stages, *(share for share in shares if share))
-        before = [
-            {name: copy(value) if isinstance(value, dict | list | set) else value for name, value in vars(row).items()}
-            for row in rows
-        ]
-        try:
-            yield
-        except Exception:
-            for row, values in zip(rows, before, strict=True):
-                vars(row).update(values)
-            raise
-
-    # --- The run ------------------------------------------------------------------------------------------------------
-
-    def set(self, **values: Any) -> None:
-        """Set fields of the run; where one has another value already, watchers see it."""
-        for name, value in values.items():
-            if getattr(self.run, name) != value:
-                setattr(self.run, name, value)
-                self.run_fields.add(name)
-                self.seen = True
-
-    def set_silently(self, **values: Any) -> None:
-        """Set fields of the run that watchers are not shown."""
-        for name, value in values.items():
-            setattr(self.run, name, value)
-            self.run_fields.add(name)
-
-    def say(self, message: str | None) -> None:
-        """Set the run's message; None leaves it."""
-        if message is not None:
-            self.set(message=text(message, MESSAGE_LENGTH))
-
-    def alive(self, *, progressed: bool = False) -> None:
-        """Note a sign of life, which alone is no change that watchers see."""
-        self.set_silently(heartbeat_at=self.now)
-        if progressed:
-            self.set_silently(progressed_at=self.now)
-
-    def move(self, new: State, note: str = "") -> None:
-        """Move the run's state; nothing where it is there already. Raises `IllegalTransition`."""
-        old = State(self.run.state)
-        if old == new:
-            return
-        check_move(old, new)
-        self.set_silently(state=new.value)
-        if old == State.PENDING:
-            self.set_silently(started_at=self.now)
-        if new in (State.READY, State.ERROR):
-            self.set_silently(finished_at=self.now)
-        self.record("", old.value, new.value, note)
-
-    def record(self, stage: str, old: str, new: str, note: str = "") -> None:
-        self.seen = True
-        self.history.append(
-            Transition(run=self.run, stage=stage, old=old, new=new, note=text(note, REASON_LENGTH), at=self.now)
-        )
-
-    # --- Its stages ---------------------------------------------------------------------------------------------------
-
-    def stage_named(self, name: str) -> Stage | None:
-        return next((stage for stage in self.stages if stage.name == name), None)
-
-    def active_stage(self) -> Stage | None:
-        return next((stage for stage in self.stages if stage.state == StageState.ACTIVE), None)
-
-    def add_stage(self, name: str, counts_as: State, *, label: str = "", unit: str = "items") -> Stage:
-        """A stage that nobody planned, behind all others."""
-        position = self.stages[-1].position + 1 if self.stages else 0
-        stage = Stage(run=self.run, position=position, name=name, label=label, counts_as=counts_as.value, unit=unit)
-        self.stages.append(stage)
-        self.seen = True
-        return stage
-
-    def move_stage(self, stage: Stage, new: StageState) -> None:
-        """Move a stage's state; nothing where it is there already. Raises `IllegalTransition`."""
-        old = StageState(stage.state)
-        if old == new:
-            return
-        check_stage_move(old, new)
-        self._set_stage(stage, state=new.value)
-        if new == StageState.ACTIVE:
-            self._set_stage(stage, started_at=self.now)
-        else:
-            self._set_stage(stage, finished_at=self.now)
-        if new == StageState.DONE:
-            whole = stage.total or stage.current
-            self._set_stage(stage, total=whole, current=whole)
-        self.record(stage.name, old.value, new.value)
-
-    def start(self, stage: Stage) -> None:
-        """Make ``stage`` the one under way; the one before it is done. Raises `IllegalTransition` where it is over."""
-        if stage.state != StageState.ACTIVE:
-            check_stage_move(StageState(stage.state), StageState.ACTIVE)
-            if (before := self.active_stage()) is not None:
-                self.move_stage(before, StageState.DONE)
-            self.move_stage(stage, StageState.ACTIVE)
-        self.move(State(stage.counts_as))
-
-    def count(self, stage: Stage, current: int | None, total: int | None) -> None:
-        """Set a stage's count and total; None leaves one. A total under the count grows to it."""
-        before = (stage.current, stage.total)
-        current = stage.current if current is None else max(current, stage.shared)
-        if current > stage.current:
-            self.alive(progressed=True)
-        if total is None:
-            total = stage.total
-        if total:
-            total = max(total, current)
-        if (current, total) == before:
-            return
-        began = stage.started_at or self.now
-        readings = estimates.with_reading(stage.readings, (self.now - began).total_seconds(), current)
-        self._set_stage(stage, current=current, total=total, readings=readings)
-        self.seen = True
-        self.raise_percent()
-
-    def raise_percent(self) -> None:
-        """Set the overall percentage to what the stages say, should that be more."""
-        parts = [estimates.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
-        self.set(percent=estimates.overall_percent(parts, self.run.percent))
-
-    def has_passed(self, stage: Stage) -> bool:
-        """Whether others have gone on from a stage, or have gone by it: then it is over, and counts as done."""
-        active = self.active_stage()
-        if stage.state == StageState.WAITING and active is not None and stage.position < active.position:
-            self.move_stage(stage, StageState.DONE)
-        return stage.state == StageState.DONE
-
-    def stop_active_stage(self, state: StageState) -> None:
-        if (stage := self.active_stage()) is not None:
-            self.move_stage(stage, state)
-
-    def _set_stage(self, stage: Stage, **values: Any) -> None:
-        for name, value in values.items():
-            setattr(stage, name, value)
-        self.stage_fields.setdefault(stage.name, set()).update(values)
-
-    # --- The shares of workers ----------------------------------------------------------------------------------------
-
-    def is_new(self, stage: Stage, worker: str) -> bool:
-        """Whether a worker, for whose shares `load_shares` has looked, has none of this stage yet."""
-        return (stage.name, worker) not in self.shares
-
-    def raise_share(self, stage: Stage, worker: str, **counts: int | None) -> dict[str, int]:
-        """Raise the counts of a share to ``counts``, never lower one. Returns by how much each of them grew."""
-        if self.is_new(stage, worker):
-            self.shares[stage.name, worker] = WorkerShare(stage=stage, worker=worker)
-            self._set_stage(stage, workers=stage.workers + 1)
-        share = self.shares[stage.name, worker]
-        grown = {}
-        for name, count in counts.items():
-            grown[name] = max((count or 0) - getattr(share, name), 0)
-            setattr(share, name, getattr(share, name) + grown[name])
-        if any(grown.values()) or share.pk is None:
-            self.raised_shares.add((stage.name, worker))
-        return grown
-
-    def grow_shared(self, stage: Stage, current: int, total: int) -> None:
-        """Count what shares of a stage have grown by. One that is over has been counted as done: it grows with what
-        its shares make together.
-        """
-        if not current and not total:
-            return
-        self._set_stage(stage, shared=stage.shared + current, shared_total=stage.shared_total + total)
-        if stage.state == StageState.ACTIVE:
-            self.count(stage, stage.current + current, max(stage.total, stage.shared_total))
-        else:
-            whole = max(stage.total, stage.shared, stage.shared_total)
-            self.count(stage, whole, whole)
-
-    # --- Failures, ends -----------------------------------------------------------------------------------------------
-
-    def list_failures(self, stage: str, failures: Iterable[tuple[str, str]]) -> int:
-        """List items that could not be processed, each (item, reason). Returns how many were not listed before."""
-        reasons = {item_text(item): reason for item, reason in failures}
-        known = ItemFailure.objects.filter(run=self.run, stage=stage, item__in=reasons)
-        for item in known.values_list("item", flat=True):
-            del reasons[item]
-        ItemFailure.objects.bulk_create(
-            ItemFailure(run=self.run, stage=stage, item=item, reason=text(reason, REASON_LENGTH), at=self.now)
-            for item, reason in reasons.items()
-        )
-        return len(reasons)
-
-    def finish(self) -> None:
-        """Ready: the stage under way is done, those that never began are skipped."""
-        for stage in self.stages:
-            if stage.state == StageState.ACTIVE:
-                self.move_stage(stage, StageState.DONE)
-            elif stage.state == StageState.WAITING:
-                self.move_stage(stage, StageState.SKIPPED)
-        self.set(percent=100.0)
-        self._end(State.READY)
-
-    def fail(self, error: str) -> None:
-        """Error: the stage under way has failed, and its count stays as it was."""
-        self.set(error=text(error, ERROR_LENGTH) or "Failed, and no reason was given.")
-        self.stop_active_stage(StageState.FAILED)
-        self._end(State.ERROR, note=error)
-
-    def cancel(self, error: str = "Cancelled.", note: str = "cancelled") -> None:
-        """Error, because it was asked for."""
-        self.set(cancelled=True, error=error)
-        self.stop_active_stage(StageState.SKIPPED)
-        self._end(State.ERROR, note=note)
-
-    def _end(self, state: State, note: str = "") -> None:
-        self.move(state, note)
-        self.alive()
-        self.set(control=Run.Control.RUN)
+# --- Lock and load ----------------------------------------------------------------------------------------------------
 
 
-def lock(now: datetime, column: Literal["dataset_id", "run_id"], ids: Collection[int]) -> dict[int, Changes]:
-    """Lock the heads of datasets, or of runs, and read the datasets' latest runs with the stages, by dataset's row id.
+def lock_heads(column: Literal["dataset_id", "run_id"], row_ids: Collection[int]) -> dict[int, Head]:
+    """Lock the heads of datasets, or of the runs that are the latest of their datasets. Returns them by dataset.
 
-    In order of id, so that two writers never wait for each other. The runs are read once the locks are held: what
-    another writer did meanwhile is seen. Left out are datasets that never ran.
+    In order of id, so that two writers never wait for each other. A dataset that never ran has none.
     """
-    heads = {head.run_id: head for head in rows_in(Head, column, ids, order="dataset_id", lock=True) if head.run_id}
-    stages: dict[int, list[Stage]] = {run_pk: [] for run_pk in heads}
-    for stage in rows_in(Stage, "run_id", heads, order="run_id, position"):
+    return {head.dataset_id: head for head in rows_in(Head, column, row_ids, order="dataset_id", lock=True)}
+
+
+def lock_or_create_head(dataset_pk: int) -> Head:
+    """Lock the head of a dataset, which is created where there is none."""
+    Head.objects.get_or_create(dataset_id=dataset_pk)
+    return Head.objects.select_for_update().get(pk=dataset_pk)
+
+
+def load_runs(heads: Mapping[int, Head], now: datetime) -> dict[int, RunState]:
+    """Load the latest runs of datasets with their stages, by dataset. Left out are datasets that never ran.
+
+    The heads are locked already, so what another writer has committed meanwhile is seen.
+    """
+    heads_by_run = {head.run_id: head for head in heads.values() if head.run_id is not None}
+    stages: dict[int, list[Stage]] = {run_pk: [] for run_pk in heads_by_run}
+    for stage in rows_in(Stage, "run_id", heads_by_run, order="run_id, position"):
         stages[stage.run_id].append(stage)
-    runs = rows_in(Run, "id", heads)
-    return {run.dataset_id: Changes(heads[run.pk], run, now, stages[run.pk]) for run in runs}
+    runs = rows_in(Run, "id", heads_by_run)
+    return {run.dataset_id: RunState(heads_by_run[run.id], run, stages[run.id], now) for run in runs}
 
 
-def load_shares(many: Iterable[Changes], workers: Collection[str]) -> None:
-    """Read the shares that ``workers`` have in the stages of the runs; without them, each would count as new."""
-    stages = {stage.pk: (changes, stage) for changes in many for stage in changes.stages}
-    for share in WorkerShare.objects.filter(stage__in=list(stages), worker__in=workers):
-        changes, stage = stages[share.stage_id]
-        changes.shares[stage.name, share.worker] = share
+def load_shares(states: Iterable[RunState], workers: Collection[str]) -> None:
+    """Load the shares that ``workers`` have in the stages of the runs. A worker that was not loaded counts as new."""
+    stages = {stage.id: (state, stage) for state in states for stage in state.stages}
+    for stage_pks in batched(stages, IDS_AT_ONCE) if workers else ():
+        for share in WorkerShare.objects.filter(stage__in=stage_pks, worker__in=workers):
+            state, stage = stages[share.stage_id]
+            state.add_loaded_share(stage, share)
 
 
-def write(many: Iterable[Changes]) -> None:
-    """Write down what was done, raise the versions of what watchers will see, and announce those once committed.
+def load_listed_failures(states: Iterable[RunState], items: Collection[str]) -> None:
+    """Load which of ``items``, as `item_text` makes them, are listed as failures of the runs already."""
+    runs = {state.run.pk: state for state in states}
+    for some in batched(items, IDS_AT_ONCE):
+        listed = ItemFailure.objects.filter(run__in=list(runs), item__in=some)
+        for run_pk, stage, item in listed.values_list("run", "stage", "item"):
+            runs[run_pk].listed_failures.add((stage, item))
 
-    Every row is compared with what was read. The heads are locked, so no one can have moved anything since; were the
-    lock ever lost, `RunFinished` is raised, and the transaction must be rolled back.
+
+@contextmanager
+def changing(run_pk: int, items: Collection[str] = ()) -> Iterator[RunState]:
+    """Lock an unfinished run, hand it out to be changed, and flush it. Raises `RunFinished`.
+
+    One transaction, or a part of the caller's. ``items``: those that the block is going to list as failures.
     """
-    heads, runs, stages, shares = _Rows("version"), _Rows("state"), _Rows("state"), _Rows("worker")
-    # Stages that end come before those that begin: only one of a run may be under way.
-    begun = _Rows("state")
-    new_stages, new_shares, history, announced = [], [], [], []
-    for changes in many:
-        head, run = changes.head, changes.run
-        if changes.seen:
-            heads.add(head, {"version", "run"} if head.run_id != run.pk else {"version"}, head.version)
-            head.version += 1
-            head.run = run
-            changes.set_silently(updated_at=changes.now)
-            for row in changes.history:
-                row.version = head.version
-            history += changes.history
-            announced.append(Change(head.pk, head.version))
-        runs.add(run, changes.run_fields, changes.read_state)
-        for stage in changes.stages:
-            if not stage.pk:
-                new_stages.append(stage)
-            elif fields := changes.stage_fields.get(stage.name):
-                into = begun if stage.state == StageState.ACTIVE else stages
-                into.add(stage, fields, changes.read_stages[stage.name])
-        for key in changes.raised_shares:
-            if (share := changes.shares[key]).pk:
-                shares.add(share, _SHARE_FIELDS, share.worker)
+    with transaction.atomic():
+        # An unfinished run is its dataset's latest, so its head can be found by it.
+        states = load_runs(lock_heads("run_id", [run_pk]), timezone.now())
+        state = next(iter(states.values()), None)
+        if state is None or state.run.is_finished:
+            run = state.run if state else Run.objects.get(pk=run_pk)
+            raise RunFinished(f"Run {run.number} is over: {run.state}.")
+        load_listed_failures([state], items)
+        yield state
+        flush([state])
+
+
+def next_run_number(dataset_pk: int) -> int:
+    """Return the number of a dataset's next run. The head is locked, so nobody else takes it."""
+    return (Run.objects.filter(dataset=dataset_pk).aggregate(last=Max("number"))["last"] or 0) + 1
+
+
+# --- Flush ------------------------------------------------------------------------------------------------------------
+
+
+def flush(states: Iterable[RunState]) -> None:
+    """Write what has changed, raise the versions of what watchers see, and announce them once they are committed.
+
+    A state is flushed once. Every UPDATE compares the row with what was loaded: should another writer have been there
+    despite the lock, `RunFinished` is raised and the transaction must be rolled back.
+    """
+    states = list(states)
+    Run.objects.bulk_create([state.run for state in states if is_new(state.run)])
+    heads, runs, shares = _Updates("version"), _Updates("state"), _Updates("worker")
+    # Stages that end are written before those that begin: a run has one active stage.
+    ending, beginning = _Updates("state"), _Updates("state")
+    announced = []
+    for state in states:
+        head, version, run_pk = state.head, state.head.version, state.head.run_id
+        if state.raise_version():
+            heads.add(head, _VERSION if run_pk == head.run_id else _VERSION_AND_RUN, version)
+            announced.append(Change(head.dataset_id, head.version))
+        for row, fields, loaded in state.changed_rows():
+            if isinstance(row, Run):
+                runs.add(row, fields, loaded["state"])
+            elif isinstance(row, WorkerShare):
+                shares.add(row, _SHARE_COUNTS, row.worker)
             else:
-                new_shares.append(share)
-    tables = (heads, runs, stages, begun, shares)
-    if not write_rows(update for rows in tables for update in rows.updates()):
+                stages = beginning if row.state == StageState.ACTIVE else ending
+                stages.add(row, fields, loaded["state"])
+    tables = (heads, runs, ending, beginning, shares)
+    if not write_rows(update for table in tables for update in table.statements()):
         raise RunFinished("Another reporter has just moved this run.")
-    if new_stages:
-        Stage.objects.bulk_create(new_stages)
-    if new_shares:
-        WorkerShare.objects.bulk_create(new_shares)
-    if history:
-        Transition.objects.bulk_create(history)
+    Stage.objects.bulk_create([stage for state in states for stage in state.stages if is_new(stage)])
+    WorkerShare.objects.bulk_create([row for state in states for row in state.shares.values() if is_new(row)])
+    ItemFailure.objects.bulk_create([row for state in states for row in state.new_failures.values()])
+    Transition.objects.bulk_create([row for state in states for row in state.history])
     if announced:
         transaction.on_commit(partial(_announce, announced))
 
 
-class _Rows:
-    """Rows of one table that are to be written, by the fields that have changed: a statement for each set of them."""
+class _Updates:
+    """The rows of one table that have to be updated, grouped by the fields that have changed: a statement a group."""
 
     def __init__(self, guard: str) -> None:
         self._guard = guard
-        self._rows: dict[frozenset[str], tuple[list[Model], list[object]]] = {}
+        self._groups: dict[frozenset[str], tuple[list[Model], list[object]]] = {}
 
-    def add(self, row: Model, fields: Iterable[str], was: object) -> None:
-        if names := frozenset(fields):
-            rows, before = self._rows.setdefault(names, ([], []))
-            rows.append(row)
-            before.append(was)
+    def add(self, row: Model, fields: frozenset[str], loaded_guard: object) -> None:
+        """Add a row, with the value that its guard field had when it was loaded."""
+        rows, guards = self._groups.setdefault(fields, ([], []))
+        rows.append(row)
+        guards.append(loaded_guard)
 
-    def updates(self) -> Iterator[Update]:
-        for names, (rows, before) in self._rows.items():
-            yield Update(rows, names, self._guard, before)
+    def statements(self) -> Iterator[Update]:
+        for fields, (rows, guards) in self._groups.items():
+            yield Update(rows, fields, self._guard, guards)
 
 
 def _announce(changes: Iterable[Change]) -> None:
     for change in changes:
         progress_changed.send_robust(Change, change=change)
+
+
+# --- Writes beside the runs that are loaded ---------------------------------------------------------------------------
+
+
+def write_heartbeat(run_pk: int) -> bool:
+    """Note a sign of life without a lock and without a new version. False if the run is over."""
+    return bool(Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=timezone.now()))
+
+
+def delete_unused_heads(dataset_pks: Collection[int]) -> None:
+    """Delete those of the heads that were created for a run which was refused."""
+    if dataset_pks:
+        Head.objects.filter(pk__in=dataset_pks, run=None, version=0).delete()
+
+
+def delete_progress(dataset: Dataset) -> None:
+    """Keep the last version of a dataset that is being deleted, and delete its longest tables by one statement each: a
+    cascade would load their rows first.
+    """
+    if (head := Head.objects.filter(dataset=dataset).first()) is not None:
+        last = {"version": head.version, "at": timezone.now()}
+        DeletedDataset.objects.update_or_create(dataset_id=dataset.dataset_id, defaults=last)
+    ItemFailure.objects.filter(run__dataset=dataset).delete()
+    WorkerShare.objects.filter(stage__run__dataset=dataset).delete()
+
+
+def continue_versions(dataset: Dataset) -> None:
+    """Let the versions of a new dataset continue those of a deleted one that had its id."""
+    deleted = DeletedDataset.objects.filter(dataset_id=dataset.dataset_id).first()
+    if deleted is not None:
+        Head.objects.create(dataset=dataset, version=deleted.version + 1)

@@ -14,8 +14,9 @@ from apps.datasets.models import Dataset
 from apps.progress import selectors, services
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished
 from apps.progress.models import Head, Run, Transition
+from apps.progress.run_state import RunState
 from apps.progress.signals import Change
-from apps.progress.store import Changes, lock, write
+from apps.progress.store import flush, load_runs, lock_heads
 from apps.progress.transitions import StageState, State
 
 from .conftest import EMBED, INDEX
@@ -104,30 +105,30 @@ def test_failures_of_several_workers_are_all_counted(dataset: Dataset) -> None:
     assert selectors.progress_of(dataset.pk).failed == 45
 
 
-def _twice(dataset: Dataset) -> tuple[Changes, Changes]:
+def _twice(dataset: Dataset) -> tuple[RunState, RunState]:
     """Two writers who read the run at the same moment, as if the lock of the head were not there."""
-    first, second = (lock(timezone.now(), "dataset_id", [dataset.pk])[dataset.pk] for _ in range(2))
+    first, second = (load_runs(lock_heads("dataset_id", [dataset.pk]), timezone.now())[dataset.pk] for _ in range(2))
     return first, second
 
 
-def move(changes: Changes, state: State) -> None:
-    changes.move(state)
+def move(run: RunState, state: State) -> None:
+    run.move(state)
 
 
-def start(changes: Changes, state: State) -> None:
-    changes.move_stage(changes.stages[0], StageState.ACTIVE if state is State.INDEXING else StageState.SKIPPED)
+def start(run: RunState, state: State) -> None:
+    run.move_stage(run.stages[0], StageState.ACTIVE if state is State.INDEXING else StageState.SKIPPED)
 
 
 @pytest.mark.parametrize("change", [move, start])
-def test_even_without_the_lock_a_state_moves_once(dataset: Dataset, change: Callable[[Changes, State], None]) -> None:
+def test_even_without_the_lock_a_state_moves_once(dataset: Dataset, change: Callable[[RunState, State], None]) -> None:
     services.begin_run(dataset, [INDEX])
     with transaction.atomic():
         first, second = _twice(dataset)
         change(first, State.INDEXING)
         change(second, State.READY)
-        write([first])
+        flush([first])
     with pytest.raises(RunFinished, match="Another reporter"), transaction.atomic():
-        write([second])
+        flush([second])
     after = Run.objects.get(), Run.objects.get().stages.get()
     assert (after[0].state, after[1].state) in [("indexing", "waiting"), ("pending", "active")]
 
@@ -139,8 +140,8 @@ def test_even_without_the_versions_a_state_moves_once(dataset: Dataset) -> None:
         first, second = _twice(dataset)
         first.move(State.INDEXING)
         second.move(State.READY)
-        write([first])
+        flush([first])
     second.head.version += 1
     with pytest.raises(RunFinished, match="Another reporter"), transaction.atomic():
-        write([second])
+        flush([second])
     assert Run.objects.get().state == "indexing"

@@ -17,13 +17,11 @@ from apps.progress.errors import IllegalTransition, LimitReached, NoRun, Progres
 from apps.progress.models import Head, ItemFailure, Run, Stage, WorkerShare
 from apps.progress.reports import (
     MAX_COUNT,
-    MAX_STAGES,
-    MAX_STORED_COUNT,
-    MAX_WORKERS,
     Accepted,
     Report,
     accept_reports,
 )
+from apps.progress.run_state import MAX_STAGES, MAX_STORED_COUNT, MAX_WORKERS
 from apps.progress.services import StagePlan
 from apps.progress.signals import Change
 from apps.progress.snapshot import DatasetProgress

@@ -16,8 +16,8 @@ from apps.pages.access import steering
 from apps.pipeline.services import NoSource, queue_run
 from apps.progress.errors import NoRun, RunFinished, RunUnfinished
 from apps.progress.models import Run
-from apps.progress.selectors import progress_of
-from apps.progress.services import open_run_of, request_cancel, request_pause, request_resume
+from apps.progress.selectors import progress_of, unfinished_run
+from apps.progress.services import request_cancel, request_pause, request_resume
 
 ACTIONS = {
     "pause": (request_pause, "Pausing. The worker stops at its next report."),
@@ -50,7 +50,7 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         return HttpResponse("Unknown action. Use pause, resume or cancel.", status=400, content_type="text/plain")
     request_control, message = action
     try:
-        changed = request_control(open_run_of(dataset).pk, str(request.user))
+        changed = request_control(unfinished_run(dataset).pk, str(request.user))
     except (NoRun, RunFinished):
         changed = False
     if changed:

@@ -1,0 +1,334 @@
+"""The rules by which a run changes, applied to rows in memory. No SQL: `store` loads the rows and flushes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from django.db.models import BigIntegerField, Model
+
+from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, item_text, text
+
+from . import estimates
+from .errors import LimitReached
+from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .transitions import FINISHED, StageState, State, check_move, check_stage_move
+
+MAX_STORED_COUNT: Final = BigIntegerField.MAX_BIGINT
+MAX_STAGES: Final = 64
+MAX_WORKERS: Final = 1_000_000
+
+# What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
+_HIDDEN_FIELDS: Final = frozenset({"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings"})
+
+
+class ChangedRow(NamedTuple):
+    """A row, the names of its changed fields, and the values that were loaded."""
+
+    row: Run | Stage | WorkerShare
+    fields: frozenset[str]
+    loaded: dict[str, Any]
+
+
+def is_new(row: Model) -> bool:
+    """Whether a row has yet to be inserted. Django's `pk` says the same, and takes ten calls for it."""
+    return row._state.adding
+
+
+def check_counts(*counts: int | None) -> None:
+    """Raise `ValueError` unless every count that is given can be stored."""
+    if not all(count is None or 0 <= count <= MAX_STORED_COUNT for count in counts):
+        raise ValueError(f"A count is a number from 0 to {MAX_STORED_COUNT}.")
+
+
+class RunState:
+    """A run, its stages and its dataset's head, in memory, at the time ``now``.
+
+    The methods change the rows; `changed_rows` and the lists of new rows then say what has to be written. ``shares``
+    and ``listed_failures`` hold what was loaded for the reports at hand: the shares of their workers by stage and
+    worker, and as (stage, item) those of their failures that are listed already.
+    """
+
+    def __init__(self, head: Head, run: Run, stages: Iterable[Stage], now: datetime) -> None:
+        self.head = head
+        self.run = run
+        self.stages = list(stages)
+        self.now = now
+        self.shares: dict[tuple[str, str], WorkerShare] = {}
+        self.listed_failures: set[tuple[str, str]] = set()
+        self.new_failures: dict[tuple[str, str], ItemFailure] = {}
+        self.history: list[Transition] = []
+        rows: list[Run | Stage | WorkerShare] = [run, *self.stages]
+        self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
+
+    @classmethod
+    def begin(cls, head: Head, number: int, now: datetime, *, message: str = "", idempotency_key: str = "") -> RunState:
+        """Begin run ``number`` of a dataset: pending, without stages."""
+        run = Run(
+            dataset_id=head.pk, number=number, idempotency_key=idempotency_key, message=text(message, MESSAGE_LENGTH),
+            created_at=now, updated_at=now,
+        )  # fmt: skip
+        state = cls(head, run, [], now)
+        state._record("", "", State.PENDING)
+        return state
+
+    # --- What has changed ---------------------------------------------------------------------------------------------
+
+    def add_loaded_share(self, stage: Stage, share: WorkerShare) -> None:
+        self.shares[stage.name, share.worker] = share
+        self._loaded.append((share, vars(share).copy()))
+
+    def raise_version(self) -> bool:
+        """Raise the dataset's version by one, if watchers see a difference. Returns whether they do."""
+        if not self._is_visibly_changed():
+            return False
+        self.head.version += 1
+        self.head.run = self.run
+        self.run.updated_at = self.now
+        for move in self.history:
+            move.version = self.head.version
+        return True
+
+    def _is_visibly_changed(self) -> bool:
+        return (
+            bool(self.history)
+            or any(
+                value != loaded[name] and name not in _HIDDEN_FIELDS
+                for row, loaded in self._loaded
+                if not isinstance(row, WorkerShare)
+                for name, value in vars(row).items()
+            )
+            or any(is_new(stage) for stage in self.stages)
+        )
+
+    def changed_rows(self) -> Iterator[ChangedRow]:
+        """Yield the loaded rows that differ from what was loaded."""
+        for row, loaded in self._loaded:
+            if fields := frozenset(name for name, value in vars(row).items() if value != loaded[name]):
+                yield ChangedRow(row, fields, loaded)
+
+    @contextmanager
+    def undo_if_refused(self, worker: str | None) -> Iterator[None]:
+        """Undo what the block did if it raises. Of the shares, the block may change those of ``worker``."""
+        shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
+        rows = [(row, vars(row).copy()) for row in (self.run, *self.stages, *shares) if row is not None]
+        counts = len(self.stages), len(self.history), len(self.shares), len(self.new_failures)
+        try:
+            yield
+        except Exception:
+            for row, values in rows:
+                vars(row).update(values)
+            stage_count, history_count, share_count, failure_count = counts
+            del self.stages[stage_count:], self.history[history_count:]
+            for key in list(self.shares)[share_count:]:
+                del self.shares[key]
+            for key in list(self.new_failures)[failure_count:]:
+                del self.new_failures[key]
+            raise
+
+    # --- The run ------------------------------------------------------------------------------------------------------
+
+    def set_message(self, message: str | None) -> None:
+        """Set the message for people; None leaves it."""
+        if message is not None:
+            self.run.message = text(message, MESSAGE_LENGTH)
+
+    def note_heartbeat(self, *, progressed: bool = False) -> None:
+        """Note that the reporter was heard; with ``progressed`` also that the work goes on."""
+        self.run.heartbeat_at = self.now
+        if progressed:
+            self.run.progressed_at = self.now
+
+    def request(self, control: Run.Control, note: str) -> None:
+        """Ask the reporter to run, pause or cancel; it learns of it with the answer to its next report."""
+        if self.run.control == Run.Control.PAUSE:
+            # It stood still on request: the time without progress counts from here.
+            self.run.progressed_at = self.now
+        self._record("", self.run.control, control, note)
+        self.run.control = control
+
+    def finish(self) -> None:
+        """End the run as ready: the active stage is done, those that never began are skipped."""
+        for stage in self.stages:
+            if stage.state == StageState.ACTIVE:
+                self.move_stage(stage, StageState.DONE)
+            elif stage.state == StageState.WAITING:
+                self.move_stage(stage, StageState.SKIPPED)
+        self.run.percent = 100.0
+        self._end(State.READY)
+
+    def fail(self, error: str) -> None:
+        """End the run in error: the active stage has failed and keeps its count."""
+        self.run.error = text(error, ERROR_LENGTH) or "Failed, and no reason was given."
+        self._end_active_stage(StageState.FAILED)
+        self._end(State.ERROR, note=error)
+
+    def cancel(self, error: str = "Cancelled.", note: str = "cancelled") -> None:
+        """End the run in error, marked as cancelled: the active stage is skipped and keeps its count."""
+        self.run.cancelled = True
+        self.run.error = error
+        self._end_active_stage(StageState.SKIPPED)
+        self._end(State.ERROR, note=note)
+
+    def move(self, new: State, note: str = "") -> None:
+        """Move the run to another state. Raises `IllegalTransition`."""
+        old = State(self.run.state)
+        if old == new:
+            return
+        check_move(old, new)
+        self.run.state = new.value
+        if old == State.PENDING:
+            self.run.started_at = self.now
+        if new in FINISHED:
+            self.run.finished_at = self.now
+        self._record("", old, new, note)
+
+    def _end(self, state: State, note: str = "") -> None:
+        self.move(state, note)
+        self.note_heartbeat()
+        self.run.control = Run.Control.RUN
+
+    def _record(self, stage: str, old: str, new: str, note: str = "") -> None:
+        note = text(note, REASON_LENGTH)
+        self.history.append(Transition(run=self.run, stage=stage, old=str(old), new=str(new), note=note, at=self.now))
+
+    # --- Its stages ---------------------------------------------------------------------------------------------------
+
+    def stage_named(self, name: str) -> Stage | None:
+        return next((stage for stage in self.stages if stage.name == name), None)
+
+    def active_stage(self) -> Stage | None:
+        return next((stage for stage in self.stages if stage.state == StageState.ACTIVE), None)
+
+    def add_stage(self, name: str, counts_as: State, **values: Any) -> Stage:
+        """Add a waiting stage behind all others. ``values``: label, unit, total, weight. Raises `LimitReached`."""
+        if len(self.stages) >= MAX_STAGES:
+            raise LimitReached(f"A run may have {MAX_STAGES} stages.")
+        position = self.stages[-1].position + 1 if self.stages else 0
+        stage = Stage(run=self.run, position=position, name=name, counts_as=counts_as.value, **values)
+        self.stages.append(stage)
+        return stage
+
+    def start_stage(self, stage: Stage) -> None:
+        """Make ``stage`` the active one; the one before it is done. Raises `IllegalTransition` for one that is over."""
+        if stage.state != StageState.ACTIVE:
+            check_stage_move(StageState(stage.state), StageState.ACTIVE)
+            self._end_active_stage(StageState.DONE)
+            self.move_stage(stage, StageState.ACTIVE)
+        self.move(State(stage.counts_as))
+
+    def close_if_passed(self, stage: Stage) -> bool:
+        """Mark a waiting stage as done if a later one is active. Returns whether the stage is done."""
+        active = self.active_stage()
+        if stage.state == StageState.WAITING and active is not None and stage.position < active.position:
+            self.move_stage(stage, StageState.DONE)
+        return stage.state == StageState.DONE
+
+    def move_stage(self, stage: Stage, new: StageState) -> None:
+        """Move a stage to another state. Raises `IllegalTransition`."""
+        old = StageState(stage.state)
+        if old == new:
+            return
+        check_stage_move(old, new)
+        stage.state = new.value
+        if new == StageState.ACTIVE:
+            stage.started_at = self.now
+        else:
+            stage.finished_at = self.now
+        if new == StageState.DONE:
+            stage.total = stage.current = stage.total or stage.current
+        self._record(stage.name, old, new)
+
+    def _end_active_stage(self, state: StageState) -> None:
+        if (stage := self.active_stage()) is not None:
+            self.move_stage(stage, state)
+
+    # --- Counts -------------------------------------------------------------------------------------------------------
+
+    def set_counts(self, stage: Stage, current: int | None, total: int | None) -> None:
+        """Set a stage's count and total; None leaves one. A total below the count is raised to it."""
+        before = stage.current, stage.total
+        current = stage.current if current is None else max(current, stage.shared)
+        total = stage.total if total is None else total
+        if total:
+            total = max(total, current)
+        if current > stage.current:
+            self.note_heartbeat(progressed=True)
+        if (current, total) == before:
+            return
+        elapsed = self.now - (stage.started_at or self.now)
+        stage.readings = estimates.with_reading(stage.readings, elapsed.total_seconds(), current)
+        stage.current, stage.total = current, total
+        self.raise_percent()
+
+    def raise_percent(self) -> None:
+        """Raise the overall percentage to what the stages make. It never falls."""
+        parts = [estimates.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
+        self.run.percent = estimates.overall_percent(parts, self.run.percent)
+
+    def count_unshared(self, stage: Stage, current: int | None, total: int | None) -> None:
+        """Set what a reporter without a worker's name has done of a stage. It counts beside the workers' shares."""
+        self.set_counts(
+            stage,
+            None if current is None else stage.shared + current,
+            None if total is None else max(total, stage.shared_total),
+        )
+
+    def raise_failed_and_skipped(self, failed: int | None, skipped: int | None) -> None:
+        """Raise the run's counts of failed and skipped items to these; None leaves one. They never fall."""
+        self.run.failed = max(self.run.failed, failed or 0)
+        self.run.skipped = max(self.run.skipped, skipped or 0)
+
+    def raise_share(
+        self, stage: Stage, worker: str, *, current: int | None, total: int | None, failed: int | None,
+        skipped: int | None,
+    ) -> None:  # fmt: skip
+        """Raise a worker's share of a stage to these counts, and the stage and the run by as much. A count that is None
+        or lower stays. Raises `LimitReached`, with the rows half changed: call it within `undo_if_refused`.
+        """
+        share = self.shares.get((stage.name, worker))
+        if share is None:
+            if stage.workers >= MAX_WORKERS:
+                raise LimitReached(f"A stage may have {MAX_WORKERS} workers.")
+            share = self.shares[stage.name, worker] = WorkerShare(stage=stage, worker=worker)
+            stage.workers += 1
+        more_current = max((current or 0) - share.current, 0)
+        more_total = max((total or 0) - share.total, 0)
+        more_failed = max((failed or 0) - share.failed, 0)
+        more_skipped = max((skipped or 0) - share.skipped, 0)
+        share.current += more_current
+        share.total += more_total
+        share.failed += more_failed
+        share.skipped += more_skipped
+        self.run.failed += more_failed
+        self.run.skipped += more_skipped
+        sums = self.run.failed, self.run.skipped, stage.current + more_current, stage.shared_total + more_total
+        if max(sums) > MAX_STORED_COUNT:
+            raise LimitReached("The shares of all workers are more than can be counted.")
+        if more_current or more_total:
+            self._raise_shared(stage, more_current, more_total)
+
+    def _raise_shared(self, stage: Stage, current: int, total: int) -> None:
+        stage.shared += current
+        stage.shared_total += total
+        if stage.state == StageState.ACTIVE:
+            self.set_counts(stage, stage.current + current, max(stage.total, stage.shared_total))
+        else:
+            # It was closed as done before this share was known: it is as large as its shares make it.
+            whole = max(stage.total, stage.shared, stage.shared_total)
+            self.set_counts(stage, whole, whole)
+
+    # --- Failed items -------------------------------------------------------------------------------------------------
+
+    def list_failures(self, stage: str, failures: Iterable[tuple[str, str]]) -> int:
+        """List items that could not be processed, each (item, reason). Returns how many were not listed before."""
+        new = {(stage, item_text(item)): reason for item, reason in failures}
+        for key in new.keys() & (self.listed_failures | self.new_failures.keys()):
+            del new[key]
+        for (_, item), reason in new.items():
+            self.new_failures[stage, item] = ItemFailure(
+                run=self.run, stage=stage, item=item, reason=text(reason, REASON_LENGTH), at=self.now
+            )
+        return len(new)
