@@ -6,15 +6,15 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.repository import ROOT
+from tests.services import free_port
+
 DOCS = ROOT / "docs"
 DATASET_ID = "harbour"
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -24,7 +24,7 @@ def main() -> None:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         sys.exit("Chromium is needed.")
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryDirectory() as data_dir, sync_playwright() as playwright:
         # Start the browser first: the run does not wait for it.
         browser = playwright.chromium.launch(executable_path=program, args=OPTIONS)
@@ -52,13 +52,6 @@ def _take(page: Page) -> None:
     page.reload()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=DOCS / "ready.png")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

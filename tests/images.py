@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def make_images(folder: Path, count: int, *, size: tuple[int, int] = (64, 48), seed: int = 0) -> list[Path]:
-    """``count`` different JPEGs of soft colours, 000000.jpg and on."""
+    """Write ``count`` different JPEGs of soft colours, 000000.jpg and so on. Return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(seed)
     paths = []

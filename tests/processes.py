@@ -1,4 +1,4 @@
-"""The program's own processes, as they run in production, on the tests' database."""
+"""Web processes and workers, started as in production, on the database of the tests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .repository import ROOT
 from .services import answers, free_port, running
 
 APPLICATION = "progress_site.asgi:application"
-# What comes before the port; the application comes after it.
+# Arguments before the port. The application comes after it.
 DAPHNE = ("-m", "progress_site.servers.daphne", "-b", "127.0.0.1", "-p")
 UVICORN = ("-m", "uvicorn", "--ws", "progress_site.servers.uvicorn:Protocol", "--host", "127.0.0.1", "--port")
 
@@ -43,12 +43,12 @@ class Server:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment of a process that shares this process's database and data folder."""
+    """Return the environment of a process that shares the database and the data folder of this one."""
     return {**os.environ, "DATABASE_URL": database_url(), "DATA_DIR": str(settings.DATA_DIR), **(extra or {})}
 
 
 def database_url() -> str:
-    """The address of the database that the tests use, which pytest-django has made."""
+    """Return the address of the database that pytest-django created for the tests."""
     values = connection.settings_dict
     if connection.vendor == "sqlite":
         return f"sqlite:///{values['NAME']}"
@@ -57,7 +57,7 @@ def database_url() -> str:
 
 @cache
 def collect_static() -> None:
-    """The static files as a page in production names them."""
+    """Collect the static files under their names in production."""
     command = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
     subprocess.run(command, cwd=ROOT, env=environment(), check=True)
 
@@ -66,7 +66,7 @@ def collect_static() -> None:
 def web_server(
     log: Path, env: Mapping[str, str] | None = None, port: int | None = None, program: Sequence[str] = DAPHNE
 ) -> Iterator[Server]:
-    """A web process, ready to answer. Name the ``port`` to start it again where it was."""
+    """Start a web process and wait until it answers. Give the ``port`` to restart one where it was."""
     port = port or free_port()
     command = [sys.executable, *program, str(port), APPLICATION]
     with running(command, ready=lambda: answers(port), log=log, env=environment(env), cwd=ROOT) as process:
@@ -75,7 +75,7 @@ def web_server(
 
 @contextmanager
 def worker(log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker, in a process group of its own."""
+    """Start a worker, in its own process group."""
     command = [sys.executable, "manage.py", "worker"]
 
     def started() -> bool:
@@ -86,6 +86,6 @@ def worker(log: Path, env: Mapping[str, str] | None = None) -> Iterator[subproce
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """``kill -9``, and wait until it is dead."""
+    """Kill a process with SIGKILL and wait until it is dead."""
     process.send_signal(signal.SIGKILL)
     process.wait()

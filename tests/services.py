@@ -1,6 +1,6 @@
 """Real servers for tests: PostgreSQL, Redis and nginx on free ports, each a context manager that stops what it started.
 
-A program that is missing skips the test, naming the Debian package; with ``CI=true`` it fails it.
+If a program is missing, the test is skipped, or fails with ``CI=true``. The reason names the Debian package.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def in_ci() -> bool:
 
 
 def find_program(name: str, *, package: str, folders: Sequence[Path] = ()) -> str:
-    """The path of a program. Where it is missing, the test is skipped, or fails in CI."""
+    """Return the path of a program. If it is missing, skip the test, or fail it in CI."""
     for folder in folders:
         if os.access(folder / name, os.X_OK):
             return str(folder / name)
@@ -44,7 +44,7 @@ def find_program(name: str, *, package: str, folders: Sequence[Path] = ()) -> st
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    """Return a TCP port of 127.0.0.1 that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -52,7 +52,7 @@ def free_port() -> int:
 
 
 def answers(port: int) -> bool:
-    """Whether something on this machine takes connections at ``port``."""
+    """Return whether something on this machine accepts connections at ``port``."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:
@@ -70,7 +70,7 @@ def wait_until(ready: Callable[[], bool], *, seconds: float, what: str, every: f
 
 
 def run_quietly(command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> str:
-    """What a command prints. Raises `CalledProcessError` where it fails."""
+    """Return what a command prints. Raises `CalledProcessError` if it fails."""
     return subprocess.run(command, env=env, cwd=cwd, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
@@ -85,9 +85,9 @@ def running(
     env: Mapping[str, str] | None = None,
     **popen: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is ready when the block begins and gone when it ends; its output is in ``log``.
+    """Start a process, wait until it is ready, and stop it at the end of the block. Its output goes to ``log``.
 
-    The kernel stops it as well should this process be killed before it can.
+    The kernel stops it if this process is killed first.
     """
     if setpriv := shutil.which("setpriv"):
         command = [setpriv, "--pdeathsig", stop.name.removeprefix("SIG"), *command]
@@ -135,18 +135,18 @@ class PostgreSQL:
 
 
 def _postgresql_folders() -> list[Path]:
-    """Debian keeps the server's programs off the PATH, a folder for each version; the newest comes first."""
+    """Return the folders of the server's programs, the newest version first. Debian keeps them off the PATH."""
     folders = Path("/usr/lib/postgresql").glob("*/bin")
     return sorted(folders, key=lambda folder: [int(n) for n in folder.parent.name.split(".") if n.isdigit()])[::-1]
 
 
 @contextmanager
 def postgresql() -> Iterator[PostgreSQL]:
-    """A PostgreSQL server with an empty data folder. Nothing is synced to the disk: it lives as long as the block."""
+    """Start a PostgreSQL server with an empty data folder. It syncs nothing to the disk."""
     folders = _postgresql_folders()
     initdb = find_program("initdb", package="postgresql", folders=folders)
     server = find_program("postgres", package="postgresql", folders=folders)
-    # /tmp by name: the folder has to be open to another user, and a socket's path has to be short.
+    # In /tmp, because another user reads the folder and the path of a socket has to be short.
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
     popen: dict[str, Any] = {"cwd": folder}
     try:
@@ -170,7 +170,7 @@ def postgresql() -> Iterator[PostgreSQL]:
             "synchronous_commit": "off", "full_page_writes": "off", "max_connections": 100,
         }  # fmt: skip
         command = [server, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
-        # SIGINT is PostgreSQL's fast shutdown: clients are sent away.
+        # SIGINT is PostgreSQL's fast shutdown: it disconnects clients.
         with running(command, ready=where.answers, log=folder / "log", stop=signal.SIGINT, **popen):
             yield where
     finally:
@@ -198,7 +198,7 @@ class Redis:
 
 @contextmanager
 def redis(port: int | None = None) -> Iterator[Redis]:
-    """A Redis server that keeps nothing. Name the ``port`` to start one again where it was."""
+    """Start a Redis server that stores nothing. Give the ``port`` to restart one where it was."""
     server = find_program("redis-server", package="redis-server")
     where = Redis("127.0.0.1", port or free_port())
     with tempfile.TemporaryDirectory(prefix="redis-") as folder:
@@ -219,7 +219,7 @@ class Nginx:
         return f"http://127.0.0.1:{self.port}"
 
     def proxy(self, *ports: int, websockets: bool) -> None:
-        """Pass requests on to these ports in turn from now on, and WebSockets as well, or not."""
+        """From now on pass requests on to these ports in turn, with or without WebSockets."""
         _write_nginx(self.folder, self.port, ports, websockets=websockets)
         self.process.send_signal(signal.SIGHUP)
 
@@ -246,7 +246,7 @@ def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: b
 
 @contextmanager
 def nginx(*ports: int, websockets: bool = True) -> Iterator[Nginx]:
-    """An nginx before the servers on these ports."""
+    """Start an nginx in front of the servers on these ports."""
     program = find_program("nginx", package="nginx", folders=[Path("/usr/sbin")])
     port = free_port()
 

@@ -1,4 +1,4 @@
-"""The suite of the domain, all of it, on a real PostgreSQL."""
+"""The tests of the datasets, the progress and the API pass on PostgreSQL as well."""
 
 from __future__ import annotations
 

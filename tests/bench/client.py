@@ -1,7 +1,7 @@
-"""`make bench-client`: what a tracked loop costs an item, beside tqdm and beside a bare loop.
+"""`make bench-client`: measure what a tracked loop costs per item, beside tqdm and a bare loop.
 
-All three go through the same iterator and do nothing else. The tracked loop reports to a real server meanwhile; tqdm
-draws its bar to a file. The ratio is that of what each adds to the bare loop.
+All three iterate over the same range and do nothing else. The tracked loop reports to a real server; tqdm draws its bar
+to a file. The ratio compares what each adds to the bare loop.
 """
 
 from __future__ import annotations

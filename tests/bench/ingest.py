@@ -1,7 +1,7 @@
-"""`make bench-ingest`: what a report costs the server, beside an empty Django view that takes a POST.
+"""`make bench-ingest`: measure what a report costs the server, beside an empty Django view that takes a POST.
 
-All of it is over the server's processor time, on SQLite and on PostgreSQL. A single report is answered with the whole
-state of its dataset; a batch is a thousand updates of as many datasets in one request.
+Rates are per second of the server's processor time, on SQLite and on PostgreSQL. A single report is answered with the
+state of its dataset. A batch is one request with updates of a thousand datasets.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ BATCHES = "batches, by updates"
 
 
 def _per_cpu_second(process: psutil.Process, post: Callable[[], int], times: int) -> float:
-    """What ``post`` gets done, over the server's processor time. One client, so that threads do not wait in line."""
+    """Return what ``post`` gets done per second of processor time. One client, so that threads do not wait."""
     with metered(process.pid) as spent:
         done = sum(post() for _ in range(times))
     return done / spent.seconds
 
 
 def _posts(server: Site) -> dict[str, tuple[Callable[[], int], int]]:
-    """What is measured, and how often. Each returns how many requests, or updates, it was."""
+    """Return what is measured, and how often. Each function returns how many requests or updates it sent."""
     connection = HTTPConnection("127.0.0.1", server.port)
     headers = {"Authorization": f"Bearer {server.token}", "Content-Type": "application/json"}
     counts = iter(range(1, 10**9))
@@ -72,7 +72,7 @@ def _posts(server: Site) -> dict[str, tuple[Callable[[], int], int]]:
 def _measure(database_url: str) -> dict[str, float]:
     with site(database_url) as server:
         posts = _posts(server)
-        for post, _ in posts.values():  # what is made with the first of each is not measured
+        for post, _ in posts.values():  # the first of each creates what the others update
             post()
         runs: dict[str, list[float]] = {name: [] for name in posts}
         for _ in range(REPEATS):

@@ -1,10 +1,9 @@
-"""`make bench-pipeline`: a whole run of the pipeline beside a bare loop over the same images.
+"""`make bench-pipeline`: measure a whole run of the pipeline beside a bare loop over the same images.
 
-The peer is the loop that one would write: one process, Pillow's draft decode, a resize, the same descriptor, and no
-database, hash, thumbnail, resume or page. Its ratio says what all of that costs, and what the cores give back.
-The pool's processes import this module, so it loads no more than they do before it has begun.
+The peer is a plain loop: one process, Pillow's draft decode, a resize, the same descriptor, and no database, hash,
+thumbnail, resume or page. Memory is the peak of the worker and its processes for 50,000 images, less that for 1,000.
 
-Memory is that of the worker and its processes at its highest, over 50,000 images less over 1,000.
+The pool's processes import this module, so it imports Django only once it runs.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ def main() -> None:
 
 @contextmanager
 def _site(data_dir: Path) -> Iterator[None]:
-    """A site of its own, on SQLite as `make demo` has it."""
+    """Set up a site with its own data folder, on SQLite."""
     os.environ |= {"DATA_DIR": str(data_dir), "SECRET_KEY": "bench", "DJANGO_SETTINGS_MODULE": "progress_site.settings"}
     os.environ["LOG_LEVEL"] = "WARNING"
     os.environ.pop("DATABASE_URL", None)
@@ -65,7 +64,7 @@ def _site(data_dir: Path) -> Iterator[None]:
 
 
 def _photographs(folder: Path, count: int, size: tuple[int, int] = (800, 600)) -> None:
-    """JPEGs of quality 90 with the large shapes and the fine grain of photographs, each different."""
+    """Write JPEGs of quality 90 with large shapes and fine grain, like photographs, each different."""
     folder.mkdir(parents=True)
     random = np.random.default_rng(0)
     grain = random.normal(0, 5, (size[1] + 64, size[0] + 64, 1))
@@ -79,7 +78,7 @@ def _photographs(folder: Path, count: int, size: tuple[int, int] = (800, 600)) -
 
 
 def _copies(source: Path, folder: Path, count: int) -> None:
-    """``count`` files of the pictures of ``source``, none of the same content: what follows a JPEG's end is its own."""
+    """Write ``count`` copies of the pictures in ``source``. A number after the end of the JPEG makes each different."""
     folder.mkdir()
     originals = [path.read_bytes() for path in sorted(source.iterdir())]
     for number in range(count):
@@ -100,7 +99,7 @@ def _bare_loop(folder: Path) -> None:
 
 
 def _two_loops(folder: Path) -> None:
-    """Two bare loops side by side: how much two cores are on this machine, at this hour."""
+    """Run two bare loops side by side, to see what two cores do on this machine at this hour."""
     loops = [multiprocessing.Process(target=_bare_loop, args=(folder,)) for _ in range(2)]
     for loop in loops:
         loop.start()
@@ -109,7 +108,7 @@ def _two_loops(folder: Path) -> None:
 
 
 def _run(folder: Path, dataset_id: str) -> None:
-    """A run from queued to ready, with its processes started and stopped."""
+    """Process a folder from queued to ready, with its processes started and stopped."""
     from apps.pipeline.services import process_folder
     from apps.pipeline.work.runner import Outcome, Runner
 
@@ -120,7 +119,7 @@ def _run(folder: Path, dataset_id: str) -> None:
 
 @contextmanager
 def _kept(dataset_id: str) -> Iterator[None]:
-    """Delete the dataset that is made in the block when it is over: deleting is no part of a run."""
+    """Delete the dataset that the block creates, after it: deleting is no part of a run."""
     from apps.datasets.models import Dataset
     from apps.datasets.services import delete_dataset
 
@@ -136,9 +135,9 @@ def _seconds(work: Callable[[], None]) -> float:
 
 
 def _peak_mb(work: Callable[[], None]) -> float:
-    """The highest memory of this process and its children while ``work`` runs, in MB.
+    """Return the peak memory of this process and its children while ``work`` runs, in MB.
 
-    Pages of files are left out: SQLite maps its database, which grows, and the kernel may drop those at any time.
+    Pages of files are left out: SQLite maps its database, and the kernel may drop those pages at any time.
     """
     import psutil
 

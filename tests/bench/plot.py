@@ -1,4 +1,4 @@
-"""A plot of lines over two logarithmic axes, as an SVG that follows the reader's light or dark."""
+"""Plot lines over two logarithmic axes, as an SVG for light and dark pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much processor time a process takes, without the pauses of the machine.
+"""Measure the processor time of a process, without the pauses of a virtual machine.
 
 A hypervisor that pauses a machine lets the pause count as time of the process that was running. On a shared machine
 that is most of what is counted, and it tells nothing of the process. So the process is kept on one core, and beside it
@@ -25,7 +25,7 @@ CORE = 0
 
 @dataclass(slots=True)
 class Spent:
-    """Processor time of a process, and which part of the time that passed the machine was paused."""
+    """The processor time of a process, and the share of the elapsed time in which the machine was paused."""
 
     seconds: float = 0.0
     paused: float = 0.0
@@ -33,7 +33,7 @@ class Spent:
 
 @contextmanager
 def metered(pid: int) -> Iterator[Spent]:
-    """What ``pid`` takes while the block lasts; complete once it is over."""
+    """Measure the processor time of ``pid`` during the block. The result is complete after it."""
     spent = Spent()
     _keep_on(pid, {CORE})
     with subprocess.Popen(

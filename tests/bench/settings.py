@@ -1,4 +1,4 @@
-"""The site's settings, with an empty view beside its pages."""
+"""The site's settings, with an empty view added."""
 
 from progress_site.settings import *  # noqa: F403  # all of them
 

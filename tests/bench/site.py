@@ -1,4 +1,4 @@
-"""A site with an empty database, as benchmarks that report to it over HTTP start one."""
+"""A site with an empty database, for benchmarks that report to it over HTTP."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Site:
 
 @contextmanager
 def site(database_url: str = "") -> Iterator[Site]:
-    """A server on a database of its own: SQLite, or the empty one at ``database_url``. Its token may do anything."""
+    """Start a server on a new SQLite database, or on the empty one at ``database_url``. Its token may do anything."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         Path(folder, "static").mkdir()
         env = {

@@ -1,4 +1,4 @@
-"""The site's addresses and that of a view that does nothing."""
+"""The addresses of the site, and that of a view that does nothing."""
 
 from __future__ import annotations
 
