@@ -1,4 +1,4 @@
-"""Delete what the pipeline keeps of a dataset when the dataset is deleted."""
+"""Delete the thumbnails of a dataset when the dataset is deleted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from django.db import transaction
 from apps.datasets.models import Dataset
 from apps.pipeline.images.media import thumbnail_folder
 
-from .models import Chunk
-
 
 def on_delete(sender: type[Dataset], instance: Dataset, **kwargs: object) -> None:
-    """Receiver of ``pre_delete``: delete the chunks now, and the thumbnails once the deletion is committed."""
-    # One statement. Django's cascade would load the rows first.
-    Chunk.objects.filter(job__run__dataset=instance).delete()
+    """Receiver of ``pre_delete``: delete the thumbnails once the deletion is committed."""
     transaction.on_commit(partial(shutil.rmtree, thumbnail_folder(instance.pk), ignore_errors=True))

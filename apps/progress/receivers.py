@@ -9,7 +9,7 @@ from . import store
 
 def on_delete(sender: type[Dataset], instance: Dataset, **kwargs: object) -> None:
     """Receive ``pre_delete`` of a dataset."""
-    store.delete_progress(instance)
+    store.keep_last_version(instance)
 
 
 def on_save(sender: type[Dataset], instance: Dataset, created: bool, raw: bool, **kwargs: object) -> None:

@@ -179,15 +179,11 @@ def delete_unused_heads(dataset_pks: Collection[int]) -> None:
         Head.objects.filter(pk__in=dataset_pks, run=None, version=0).delete()
 
 
-def delete_progress(dataset: Dataset) -> None:
-    """Keep the last version of a dataset that is being deleted, and delete its longest tables by one statement each: a
-    cascade would load their rows first.
-    """
+def keep_last_version(dataset: Dataset) -> None:
+    """Keep the last version of a dataset that is being deleted, for one that is created under its id later."""
     if (head := Head.objects.filter(dataset=dataset).first()) is not None:
         last = {"version": head.version, "at": timezone.now()}
         DeletedDataset.objects.update_or_create(dataset_id=dataset.dataset_id, defaults=last)
-    ItemFailure.objects.filter(run__dataset=dataset).delete()
-    WorkerShare.objects.filter(stage__run__dataset=dataset).delete()
 
 
 def continue_versions(dataset: Dataset) -> None:

@@ -6,9 +6,18 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
-from apps.datasets.models import Dataset, Token
-from apps.datasets.services import create_dataset, discard_datasets, issue_token, rename_dataset, revoke_tokens
+from apps.datasets.models import Dataset, EmbeddingBlock, Token
+from apps.datasets.services import (
+    create_dataset,
+    delete_dataset,
+    discard_datasets,
+    issue_token,
+    rename_dataset,
+    revoke_tokens,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +43,15 @@ def test_a_name_that_is_too_long_is_refused() -> None:
     with pytest.raises(ValidationError):
         rename_dataset(dataset, "x" * 201)
     assert Dataset.objects.get().name == "All cats"
+
+
+def test_deleting_a_dataset_loads_none_of_its_vectors() -> None:
+    dataset = create_dataset("cats")
+    EmbeddingBlock.objects.create(dataset=dataset, embedder="e", dimensions=1, sample_ids=b"", vectors=b"")
+    with CaptureQueriesContext(connection) as queries:
+        delete_dataset(dataset)
+    assert not EmbeddingBlock.objects.exists()
+    assert not [query for query in queries.captured_queries if '"vectors"' in query["sql"]]
 
 
 def test_only_the_datasets_that_are_named_are_discarded(django_assert_num_queries: Any) -> None:
