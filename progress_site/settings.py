@@ -233,6 +233,8 @@ EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")
 MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000, validate=bounds.Range(min=1))
 # How many processes of a worker index and embed. 0: one per core.
 PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0, validate=bounds.Range(min=0))
+# How many seconds an image may take to be read or embedded. Its process is then killed, and the image is a failure.
+ITEM_SECONDS = env.float("ITEM_SECONDS", 300.0, validate=bounds.Range(min=0, min_inclusive=False))
 # After how many seconds without a sign of life a worker loses its run to another.
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
 # Whether anyone who can open the site may see a dataset whose visibility was not chosen.

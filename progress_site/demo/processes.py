@@ -10,24 +10,40 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS_TO_START = 60
 SECONDS_TO_STOP = 10
+LONGEST_BACKOFF = 30.0
+MISCONFIGURED = 2
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # SIGHUP: the terminal was closed
+
+
+@dataclass
+class Child:
+    """A process, how it is started, and when it is started again if it ended."""
+
+    command: list[str]
+    process: subprocess.Popen[bytes]
+    started_at: float
+    backoff: float = 0.0
+    start_at: float | None = None  # None: it runs
 
 
 class ChildProcesses:
     """Context manager: processes that are started in the block end with it. One of `SIGNALS` ends the block.
+
+    A process that ends by itself is started again, ever less often.
 
     Each process has a session of its own. Ctrl-C in a terminal therefore reaches this process alone, which then stops
     the others.
     """
 
     def __init__(self) -> None:
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, Child] = {}
         self._is_deferring = False
         self._was_stopped = False
 
@@ -39,10 +55,10 @@ class ChildProcesses:
     def __exit__(self, *error: object) -> None:
         for signum in SIGNALS:
             signal.signal(signum, signal.SIG_IGN)
-        for child in self._started.values():
+        for child in self._processes():
             child.terminate()
         deadline = time.monotonic() + SECONDS_TO_STOP
-        for child in self._started.values():
+        for child in self._processes():
             try:
                 child.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -53,10 +69,10 @@ class ChildProcesses:
         """Start Python with ``arguments`` in the folder of the project."""
         command = [sys.executable, *arguments]
         with self._signals_deferred():
-            self._started[name] = subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # noqa: S603 -- our own
+            self._children[name] = Child(command, _start(command), time.monotonic())
 
     def wait_for_server(self, host: str, port: int) -> None:
-        """Return once a server accepts connections. Raises `SystemExit` if a process ends or it takes too long."""
+        """Return once a server accepts connections. Raises `SystemExit` if it takes too long."""
         deadline = time.monotonic() + SECONDS_TO_START
         while time.monotonic() < deadline:
             self._check()
@@ -69,17 +85,37 @@ class ChildProcesses:
         raise SystemExit(f"The server did not start within {SECONDS_TO_START} s.")
 
     def wait(self) -> None:
-        """Wait for a signal. Raises `SystemExit` if a process ends by itself."""
+        """Wait for a signal, and start processes again that end by themselves."""
         while True:
             self._check()
             time.sleep(0.5)
 
     def _check(self) -> None:
-        for name, child in self._started.items():
-            with self._signals_deferred():
-                status = child.poll()
-            if status is not None:
-                raise SystemExit(f"The {name} process has ended (exit status {status}).")
+        """Start processes again whose time has come. Raises `SystemExit` if one says that its settings are wrong."""
+        now = time.monotonic()
+        for name, child in self._children.items():
+            if child.start_at is None:
+                with self._signals_deferred():
+                    status = child.process.poll()
+                if status == MISCONFIGURED:
+                    raise SystemExit(MISCONFIGURED)  # it has said why
+                if status is not None:
+                    lasted = now - child.started_at > LONGEST_BACKOFF
+                    child.backoff = 1.0 if lasted else min(2 * child.backoff or 1.0, LONGEST_BACKOFF)
+                    child.start_at = now + child.backoff
+                    print(
+                        f"The {name} process has ended (exit status {status}). It is started again in"
+                        f" {child.backoff:g} s.",
+                        file=sys.stderr,
+                        flush=True,
+                    )
+            elif now >= child.start_at:
+                with self._signals_deferred():
+                    child.process = _start(child.command)
+                    child.started_at, child.start_at = now, None
+
+    def _processes(self) -> list[subprocess.Popen[bytes]]:
+        return [child.process for child in self._children.values()]
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self._was_stopped = True
@@ -96,3 +132,7 @@ class ChildProcesses:
             self._is_deferring = False
         if self._was_stopped:
             raise SystemExit(0)
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # noqa: S603 -- our own

@@ -104,7 +104,7 @@ class Lock:
 
 with ChildProcesses() as children:
     children.start("child", "-c", "import time; time.sleep(600)")
-    [child] = children._started.values()
+    [child] = children._processes()
     child._waitpid_lock = Lock(child._waitpid_lock)
     print(child.pid, flush=True)
     children.wait()
@@ -118,6 +118,39 @@ def test_a_signal_in_the_middle_of_a_look_at_a_child_ends_it_too(tmp_path: Path)
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     assert not psutil.pid_exists(int(done.stdout))
+
+
+RESTARTED = """
+from progress_site.demo.processes import ChildProcesses
+
+with ChildProcesses() as children:
+    children.start("child", "-c", {child!r})
+    children.wait()
+"""
+
+
+def test_a_child_that_dies_is_started_again_until_it_says_that_it_is_misconfigured(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    # Killed twice, as a process is that the system runs out of memory for, and then refused.
+    child = f"""
+import os, signal, sys
+with open({str(count)!r}, "a+") as file:
+    file.write("x")
+    file.seek(0)
+    if len(file.read()) == 3:
+        sys.exit(2)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", RESTARTED.format(child=child)],
+        cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert count.read_text() == "xxx"
+    assert done.stderr.splitlines() == [
+        "The child process has ended (exit status -9). It is started again in 1 s.",
+        "The child process has ended (exit status -9). It is started again in 2 s.",
+    ]
 
 
 def refusal(tmp_path: Path, **values: str) -> str:

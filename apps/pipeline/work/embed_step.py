@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DatabaseError
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
@@ -20,9 +22,9 @@ from apps.pipeline.stages import EMBED
 from apps.progress import services as progress
 
 from .chunks import EMBED_CHUNK, new_chunks
-from .lease import Lease
-from .pool import Pool
-from .step import Step
+from .lease import Lease, LeaseLost
+from .pool import ItemTimedOut, Pool
+from .step import Step, StopRequested
 
 SAMPLES_PER_QUERY: Final = 1024
 
@@ -84,20 +86,24 @@ class EmbedStep(Step[NDArray[np.float32]]):
     def isolate(self, pool: Pool, chunk: Chunk, error: Exception) -> NDArray[np.float32]:
         """Embed each sample alone, in a process of its own if a process died. Returns the vectors of the good ones.
 
-        Raises ``error`` if none of several samples can be embedded: then the embedder is at fault.
+        Raises ``error`` if the embedder is at fault: where none of a run's first samples can be embedded.
         """
         rows: list[NDArray[np.float32]] = []
         failed: dict[int, str] = {}
         for sample_pk, sha256 in chunk.items:
             try:
                 rows.append(self._embed_one(pool, sha256, isolated=isinstance(error, BrokenProcessPool)))
+            except ItemTimedOut as timeout:
+                failed[sample_pk] = str(timeout)
             except BrokenProcessPool:
                 failed[sample_pk] = f"the process of the embedder {self.embedder.name} died"
             except FileNotFoundError:
                 failed[sample_pk] = "its thumbnail is gone"
+            except (LeaseLost, StopRequested, ObjectDoesNotExist, DatabaseError):
+                raise  # found out while waiting for the pool
             except Exception as own:
                 failed[sample_pk] = f"the embedder {self.embedder.name} failed: {own or type(own).__name__}"
-        if len(failed) == len(chunk.items) > 1:
+        if len(failed) == len(chunk.items) > 1 and self._is_first(chunk):
             raise error
         self._failed[chunk.pk] = failed
         return np.concatenate(rows) if rows else np.empty((0, self.embedder.dimensions), dtype=np.float32)
@@ -119,9 +125,26 @@ class EmbedStep(Step[NDArray[np.float32]]):
             progress.record_failures(self.run.pk, EMBED, [(path, failed[pk]) for pk, path in paths])
         return []
 
+    def _is_first(self, chunk: Chunk) -> bool:
+        """Whether a chunk has the first samples of a run, and enough of them to blame the embedder.
+
+        A few are enough where the dataset has no vector of this embedder yet.
+        """
+        if chunk.position > 0:
+            return False
+        blocks = EmbeddingBlock.objects.filter(dataset=self.run.dataset_id, embedder=self.embedder.name)
+        return chunk.size >= EMBED_CHUNK or not blocks.exists()
+
     def _embed_one(self, pool: Pool, sha256: str, *, isolated: bool) -> NDArray[np.float32]:
         arguments = self._arguments([sha256])
-        return pool.isolate(embed_chunk, *arguments) if isolated else pool.submit(embed_chunk, *arguments).result()
+        if not isolated:
+            future = pool.submit(embed_chunk, *arguments)
+            pool.wait([future])
+            try:
+                return future.result()
+            except BrokenProcessPool:
+                pass  # perhaps it was the process of another chunk
+        return pool.isolate(embed_chunk, *arguments)
 
     def _arguments(self, hashes: list[str]) -> tuple[Any, ...]:
         return settings.EMBEDDER, str(self.thumbnails), hashes

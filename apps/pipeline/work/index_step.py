@@ -17,7 +17,7 @@ from apps.pipeline.stages import INDEX
 from apps.progress import services as progress
 
 from .lease import Lease
-from .pool import Pool
+from .pool import ItemTimedOut, Pool
 from .step import Step
 
 # What tells a sample, and what an image that was read again replaces.
@@ -57,6 +57,8 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         for file in self._changed_files(chunk):
             try:
                 results += pool.isolate(index_chunk, *self._arguments([file]))
+            except ItemTimedOut as timeout:
+                results.append(Rejected(file.path, str(timeout)))
             except BrokenProcessPool:
                 results.append(Rejected(file.path, "the process that decoded it died"))
         return results

@@ -1,4 +1,4 @@
-"""The pool of processes that decode and embed images, behind `concurrent.futures.Executor`.
+"""The pool of processes that decode and embed images.
 
 Django is not imported: the processes load this module to prepare themselves.
 """
@@ -9,18 +9,27 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Final, Self, TypeVar, cast
 
 from PIL import Image
 
 T = TypeVar("T")
 
+LOOK_SECONDS: Final = 1.0
+SECONDS_TO_END: Final = 1.0
 PRELOADED = [__name__, "apps.pipeline.images.verify", "apps.pipeline.images.embedders"]
+
+
+class ItemTimedOut(Exception):
+    """An item took longer than it may, and its process was killed."""
 
 
 class Pool:
@@ -31,40 +40,120 @@ class Pool:
     first chunk.
     """
 
-    def __init__(self, processes: int) -> None:
-        """``processes``: 0 for one per core."""
+    def __init__(self, processes: int, *, seconds: float = 0, look: Callable[[], object] = lambda: None) -> None:
+        """``processes``: 0 for one per core. ``seconds``: how long a call may take before its process is killed; 0 for
+        ever. ``look`` is called every second while the pool waits, and may raise to end the waiting.
+        """
         self.processes = processes or os.cpu_count() or 1
+        self._seconds = seconds
+        self._look = look
         # With several BLAS threads, each process would compete with the others for the cores.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
-        self._executor = self._new_executor(self.processes)
+        self._alone: BaseProcess | None = None
+        self._executor = self._new_executor()
         for _ in range(self.processes):
             self._executor.submit(os.getpid)
 
     def __enter__(self) -> Self:
+        _open.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """End the processes: after the calls under way, or by force after `SECONDS_TO_END`."""
+        _open.discard(self)
+        alive = {process.sentinel: process for process in self._running()}
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + SECONDS_TO_END
+        while alive and (left := deadline - time.monotonic()) > 0:
+            for sentinel in wait_for_any(list(alive), left):
+                del alive[sentinel]  # type: ignore[arg-type]  # typed as any waitable; these are sentinels
+        for process in alive.values():
+            process.kill()
 
     def submit(self, work: Callable[..., T], *args: object) -> Future[T]:
         """Queue ``work(*args)``."""
         try:
-            return self._executor.submit(work, *args)
+            return self._executor.submit(_within, self._seconds, work, args)
         except BrokenProcessPool:
-            self._executor = self._new_executor(self.processes)
-            return self._executor.submit(work, *args)
+            self._executor = self._new_executor()
+            return self._executor.submit(_within, self._seconds, work, args)
+
+    def wait(self, futures: Iterable[Future[T]]) -> set[Future[T]]:
+        """Wait until one of ``futures`` is done. Returns those that are."""
+        while not (done := wait(futures, LOOK_SECONDS, FIRST_COMPLETED).done):
+            self._look()
+        return done
 
     def isolate(self, work: Callable[..., T], *args: object) -> T:
-        """Run ``work(*args)`` in a process of its own. Raises `BrokenProcessPool` if that process dies."""
-        with self._new_executor(1) as executor:
-            return executor.submit(work, *args).result()
+        """Run ``work(*args)`` in a process of its own. Raises `ItemTimedOut`, or `BrokenProcessPool` if it dies."""
+        ours, theirs = self._context.Pipe(duplex=False)
+        process = self._alone = self._context.Process(target=_run_alone, args=(theirs, self._seconds, work, args))
+        process.start()
+        theirs.close()
+        try:
+            while not wait_for_any([ours, process.sentinel], LOOK_SECONDS):
+                self._look()
+            try:
+                result, error = ours.recv()
+            except EOFError:
+                process.join()
+                if process.exitcode == -signal.SIGALRM:
+                    raise ItemTimedOut(f"took over {self._seconds:g} s") from None
+                raise BrokenProcessPool from None
+        finally:
+            process.kill()
+            process.join()
+            ours.close()
+            self._alone = None
+        if error is not None:
+            raise error
+        return cast(T, result)
 
-    def _new_executor(self, processes: int) -> Executor:
-        return ProcessPoolExecutor(processes, mp_context=self._context, initializer=prepare_process)
+    def kill(self) -> None:
+        """Kill the processes at once, whatever they do."""
+        for process in self._running():
+            process.kill()
+
+    def _running(self) -> list[BaseProcess]:
+        # The executor has no public list of its processes before Python 3.14.
+        pooled = list((self._executor._processes or {}).values())
+        return [process for process in [*pooled, self._alone] if process is not None]
+
+    def _new_executor(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.processes, mp_context=self._context, initializer=prepare_process)
+
+
+_open: set[Pool] = set()
+
+
+def kill_all() -> None:
+    """Kill the processes of all pools: this process is about to end."""
+    for pool in list(_open):
+        pool.kill()
+
+
+def _within[R](seconds: float, work: Callable[..., R], args: tuple[object, ...]) -> R:
+    """Run ``work(*args)``. The kernel kills this process should it take longer, whatever holds it up."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        return work(*args)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _run_alone(
+    results: Connection[Any, Any], seconds: float, work: Callable[..., object], args: tuple[object, ...]
+) -> None:
+    """Send (result, ``None``) or (``None``, error)."""
+    prepare_process()
+    try:
+        results.send((_within(seconds, work, args), None))
+    except Exception as error:
+        results.send((None, error))
 
 
 def prepare_process() -> None:
@@ -81,5 +170,5 @@ def prepare_process() -> None:
 
 
 def _exit_after(sentinel: int) -> None:
-    wait([sentinel])
+    wait_for_any([sentinel])
     os._exit(1)

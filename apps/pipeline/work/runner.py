@@ -6,12 +6,14 @@ in the pool and nothing else, and nothing that was committed is done again.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
@@ -31,12 +33,16 @@ from .index_step import IndexStep
 from .lease import Lease, LeaseLost, hold
 from .pool import Pool
 from .scan_step import ScanStep
-from .step import Step
+from .step import Step, StopRequested
 
 logger = logging.getLogger(__name__)
 
-# Set when this process is asked to stop. The runner then releases its job at the next chunk.
+# Set when this process is asked to stop. The runner then releases its job within a second.
 stopping = threading.Event()
+
+
+# Errors of a disk that pass once somebody makes room or repairs it. The run is released, and tried again.
+OUT_OF_SERVICE: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 
 class Outcome(StrEnum):
@@ -47,11 +53,11 @@ class Outcome(StrEnum):
     SUPERSEDED = "superseded"  # another worker holds the run, or the run has ended or is gone
 
 
-class _ReleaseRequested(Exception):
+class _ReleaseRequested(StopRequested):
     """The job is to be released unfinished: someone paused the run, or this worker is stopping."""
 
 
-class _CancelRequested(Exception):
+class _CancelRequested(StopRequested):
     """Someone cancelled the run."""
 
 
@@ -88,6 +94,11 @@ class Runner:
                 progress.cancel(self.run_pk)
             return Outcome.CANCELLED
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in OUT_OF_SERVICE:
+                with lease.transaction():
+                    progress.report(self.run_pk, message=f"{error.strerror}. Trying again...")
+                logger.warning("run %s waits for its disk: %s", self.run_pk, error)
+                return Outcome.RELEASED
             with lease.transaction():
                 progress.fail(self.run_pk, _error_message(error))
             logger.exception("run %s failed", self.run_pk)
@@ -98,7 +109,7 @@ class Runner:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
         self._check_control(job.run)
-        with Pool(settings.PIPELINE_PROCESSES) as pool:
+        with Pool(settings.PIPELINE_PROCESSES, seconds=settings.ITEM_SECONDS, look=partial(self._look, lease)) as pool:
             if job.phase == Job.Phase.SCAN:
                 ScanStep(job, source, lease, self._check_control).run()
             if job.phase == Job.Phase.INDEX:
@@ -109,6 +120,12 @@ class Runner:
                 plan_embedding(job, lease)
             self._run_step(EmbedStep(job, lease), pool)
         self._finish(job, lease)
+
+    def _look(self, lease: Lease) -> None:
+        """Look at what is asked of the run while an item takes long, and renew the lease."""
+        with lease.transaction():
+            run = Run.objects.get(pk=self.run_pk)
+        self._check_control(run)
 
     def _check_control(self, run: Run) -> None:
         """Raise if someone paused or cancelled the run, as ``run`` says, or if this worker is stopping."""
@@ -127,7 +144,7 @@ class Runner:
                     submitted[step.submit(pool, chunk)] = chunk
                 if not submitted:
                     return
-                for future in wait(submitted, return_when=FIRST_COMPLETED).done:
+                for future in pool.wait(submitted):
                     chunk = submitted.pop(future)
                     result = self._result(future, step, pool, chunk)
                     self._check_control(step.commit(chunk, result))

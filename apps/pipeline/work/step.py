@@ -15,6 +15,10 @@ from .lease import Lease
 from .pool import Pool
 
 
+class StopRequested(Exception):
+    """The attempt is to end here: someone paused or cancelled the run, or this worker is stopping."""
+
+
 class Step[Result](ABC):
     """A phase that is done in chunks. It goes on from what earlier workers committed."""
 

@@ -48,6 +48,13 @@ class Held(Patient):
         return super().embed(images)
 
 
+class Stuck(Patient):
+    name = "stuck"
+
+    def refuse(self) -> None:
+        time.sleep(600)
+
+
 class Deadly(Patient):
     name = "deadly"
 

@@ -80,6 +80,16 @@ def test_embedder_that_can_take_nothing_is_an_error(folder: Path, settings: Sett
     assert progress_of(run.dataset_id).error == "ValueError: too wide"
 
 
+def test_a_few_bad_samples_of_a_later_run_are_failures(folder: Path, settings: Settings) -> None:
+    make_images(folder, 3, size=(20, 30))
+    settings.EMBEDDER = "tests.pipeline.work.deadly.Picky"
+    process(folder)
+    make_images(folder / "wide", 2, size=(30, 20))
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    assert progress_of(run.dataset_id).failed == 2
+
+
 def test_sample_whose_thumbnail_is_gone_is_one_failure(folder: Path, on_change: Callable[..., None]) -> None:
     make_images(folder, 40)
     run = process_folder(folder, dataset_id="cats")

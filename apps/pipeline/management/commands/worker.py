@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import socket
 import threading
+import time
 import uuid
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
-from django.db import DatabaseError, connection
+from django.db import Error, connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django_tasks_db.management.commands import db_worker
 
 from apps.pipeline.queue import sweep
 from apps.pipeline.work.cleanup import delete_leftover_chunks
+from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.runner import stopping
 
 logger = logging.getLogger(__name__)
 
+IDLE_SECONDS: Final = 0.5
+LONGEST_BACKOFF: Final = 30.0
+SECONDS_TO_STOP: Final = 4.0
+
 
 class Worker(db_worker.Worker):
-    """The queue's own worker. Asked to stop, it releases its run at the next chunk."""
+    """The queue's own worker. It outlives errors of the database and the disk, and releases its run when it stops."""
 
     def shutdown(self, signum: int, frame: FrameType | None) -> None:
         stopping.set()
         super().shutdown(signum, frame)
+
+    def run(self) -> None:
+        """Process tasks until stopped. The queue's worker runs in batches: it returns when the queue is empty."""
+        backoff = 0.0
+        while self.running:
+            try:
+                super().run()
+            except (Error, OSError) as error:
+                connection.close()
+                if not backoff:
+                    logger.warning("cannot work, and will try again until it can: %s", _line(error))
+                backoff = min(2 * backoff or 1.0, LONGEST_BACKOFF)
+            else:
+                if backoff:
+                    logger.warning("works again")
+                backoff = 0.0
+            stopping.wait(backoff or IDLE_SECONDS)
 
 
 class Command(BaseCommand):
@@ -35,17 +63,55 @@ class Command(BaseCommand):
         worker = Worker(
             queue_names=["default"],
             excluded_queue_names=[],
-            interval=0.5,
-            batch=False,
+            interval=IDLE_SECONDS,
+            batch=True,
             backend_name="default",
             startup_delay=False,
             max_tasks=None,
             worker_id=uuid.uuid4().hex,
         )
+        db_worker.logger.setLevel(max(logging.WARNING, db_worker.logger.getEffectiveLevel()))  # a line each half second
+        connection_created.connect(limit_standing_still)
+        connection.close()
         worker.configure_signals()
+        _stop_in_time()
         _sweep()
         threading.Thread(target=_sweep_often, name="sweeper", daemon=True).start()
+        logger.info("Starting worker %s", worker.worker_id)
         worker.run()
+
+
+def limit_standing_still(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
+    """Receiver of ``connection_created``: a transaction whose worker stands still ends with the lease.
+
+    It would hold its locks, and nobody could take the job.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            timeout = str(round(settings.LEASE_SECONDS * 1000))
+            cursor.execute("SELECT set_config('idle_in_transaction_session_timeout', %s, false)", [timeout])
+
+
+def _stop_in_time() -> None:
+    """End this process `SECONDS_TO_STOP` after a signal, whatever it and its processes do then.
+
+    The descriptor is written to as the signal arrives, whereas a handler waits until the main thread runs Python code.
+    A run that was not released goes on when its lease ends.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
+
+    def wait() -> None:
+        with ours, theirs:
+            while ours.recv(1)[0] not in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+                pass
+            stopping.set()
+            time.sleep(SECONDS_TO_STOP)
+            kill_all()
+            os._exit(1)
+
+    threading.Thread(target=wait, name="stop in time", daemon=True).start()
 
 
 def _sweep_often() -> None:
@@ -58,5 +124,10 @@ def _sweep() -> None:
     try:
         sweep()
         delete_leftover_chunks()
-    except DatabaseError:
-        logger.warning("could not sweep for dropped runs; the next sweep tries again", exc_info=True)
+    except (Error, OSError) as error:
+        # The worker's own loop says in the log that the database is gone.
+        logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", _line(error))
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
