@@ -195,11 +195,35 @@ test("the late answer to a poller that was ended makes no second one", async () 
   world.socket.break();
   await world.pass(INTERVAL);
   assert.equal(world.openQuestions.length, 2);
+  late?.give("missing"); // of which nothing is believed either
+  await settle();
+  assert.equal(world.openQuestions.length, 1);
   world.answer = "answered";
-  for (const question of world.openQuestions) question.give("answered");
-  assert(late);
+  world.openQuestions[0]?.give("answered");
   const asked = await world.asksWithin(5_000);
   assert(asked <= 3, `${asked}`);
+});
+
+test("failures of a poller are forgotten when a socket speaks", async () => {
+  const world = new World();
+  world.answer = "failed";
+  await world.giveUp();
+  while (world.openSockets.length === 0) await world.pass(1_000);
+  world.socket.say();
+  world.answer = "answered";
+  const { reachable } = world;
+  world.socket.break();
+  assert.equal(world.status, "reconnecting");
+  await world.pass(INTERVAL);
+  assert.equal(world.reachable, reachable);
+});
+
+test("a question that fails while a socket speaks is no news", async () => {
+  const world = new World();
+  world.goLive();
+  world.answer = "failed";
+  assert.equal(await world.link.ask(), "failed");
+  assert.equal(world.status, "live");
 });
 
 test("a question that cannot be asked is one that failed", async () => {
@@ -232,12 +256,52 @@ test("a socket that is denied is verified, and what is gone is looked for ever l
 
 test("what comes back is followed by a socket again", async () => {
   const world = new World();
-  await world.beGone();
-  await world.pass(5_000);
-  assert.equal(world.state, "connecting");
+  world.goLive();
+  world.answer = "missing";
+  world.link.suspect();
+  await settle();
+  assert.equal(world.state, "gone");
+  const { reachable } = world;
+  world.answer = "answered";
+  await world.pass(2_000);
   assert.equal(world.status, "reconnecting");
+  assert.equal(world.reachable, reachable + 1);
+  await world.pass(3_000);
+  assert.equal(world.state, "connecting");
   world.socket.say();
   assert.equal(world.state, "live");
+});
+
+test("what was gone, came back and is gone again is looked for as soon as the first time", async () => {
+  const world = new World();
+  await world.beGone();
+  world.answer = "missing";
+  await world.pass(60_000);
+  world.answer = "answered";
+  await world.pass(30_000);
+  assert.equal(world.state, "connecting");
+  world.socket.say();
+  world.answer = "missing";
+  world.link.suspect();
+  await settle();
+  assert.equal(await world.asksWithin(2_000), 1);
+});
+
+test("a poll that says that it is gone ends polling, until a look or a lost socket says otherwise", async () => {
+  const world = new World({ random: () => 0.999 });
+  world.answer = null;
+  world.connect();
+  for (let attempt = 1; attempt <= 2; attempt += 1) {
+    world.socket.break();
+    await world.pass(2_000);
+  }
+  assert.equal(world.state, "connecting");
+  world.openQuestions[0]?.give("missing");
+  await settle();
+  assert.equal(world.openQuestions.length, 1); // the look
+  assert.equal(await world.asksWithin(3_000), 0);
+  world.socket.break(); // the next one is tried later than the first question
+  assert.equal(await world.asksWithin(INTERVAL), 1);
 });
 
 test("a denial that a look does not confirm is a lost socket", async () => {
@@ -310,6 +374,26 @@ test("an answer that comes after a stop changes nothing", async () => {
   question?.give("missing");
   await settle();
   assert.equal(world.state, "connecting");
+  void world.link.ask();
+  const [another] = world.openQuestions;
+  world.link.stop();
+  another?.give("failed");
+  await settle();
+  assert.equal(world.status, "live");
+});
+
+test("a look that was begun before a stop does not end the one after it", async () => {
+  const world = new World();
+  await world.beGone();
+  world.answer = null;
+  await world.pass(2_000);
+  const [first] = world.openQuestions;
+  world.link.stop();
+  world.link.start({ isStale: true });
+  first?.give("answered");
+  await settle();
+  assert.equal(world.state, "gone");
+  assert.equal(world.openQuestions.length, 1);
 });
 
 test("a page that is come back to asks and connects at once", async () => {
@@ -364,6 +448,20 @@ test("a network that is said to be gone is verified by asking", async () => {
   const asked = world.questions.length;
   await world.link.verifyConnection(); // it knows already
   assert.equal(world.questions.length, asked);
+});
+
+test("a verification that ends after its socket was lost does not touch the next one", async () => {
+  const world = new World();
+  world.goLive();
+  world.answer = null;
+  const verified = world.link.verifyConnection();
+  const [question] = world.openQuestions;
+  world.socket.break();
+  await world.pass(1_000);
+  assert.equal(world.state, "connecting");
+  question?.give("failed");
+  await verified;
+  assert.equal(world.state, "connecting");
 });
 
 test("a socket whose address has changed is opened anew, and one that is not there is not", async () => {
