@@ -1,4 +1,4 @@
-"""The tests of the datasets, the progress and the API pass on PostgreSQL as well."""
+"""The tests of the datasets, the progress, the API and the leases pass on PostgreSQL as well."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ import pytest
 from . import services
 from .repository import ROOT
 
-SUITES = ["tests/datasets", "tests/progress", "tests/api"]
+WORK = "tests/pipeline/work"
+SUITES = [
+    "tests/datasets", "tests/progress", "tests/api",
+    f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py",
+]  # fmt: skip
 
 
 @pytest.mark.long

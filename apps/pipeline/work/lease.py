@@ -23,6 +23,7 @@ from django.db.models.functions import Now
 
 from apps.pipeline.models import Job
 from apps.progress import services as progress
+from apps.progress.transitions import UNFINISHED
 
 logger = logging.getLogger(__name__)
 
@@ -39,9 +40,10 @@ class Lease:
         self.token = uuid.uuid4().hex
 
     def acquire(self) -> bool:
-        """Take the job if no other lease on it is in force. Returns whether it was free."""
+        """Take the job if its run is unfinished and no other lease on it is in force. Returns whether it did."""
         free = Q(lease_token="") | Q(lease_until__lt=Now())
-        return bool(Job.objects.filter(free, pk=self.run_pk).update(lease_token=self.token, lease_until=_new_end()))
+        jobs = Job.objects.filter(free, pk=self.run_pk, run__state__in=UNFINISHED)
+        return bool(jobs.update(lease_token=self.token, lease_until=_new_end()))
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

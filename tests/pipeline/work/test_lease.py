@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.tasks.base import TaskResultStatus
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from apps.datasets.models import Sample
 from apps.pipeline.models import Job
+from apps.pipeline.queue import sweep
 from apps.pipeline.services import process_folder
+from apps.pipeline.work.lease import Lease
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
@@ -42,6 +48,19 @@ def test_run_that_another_worker_has_is_left_alone(folder: Path, on_change: Call
     on_change(lambda shown: others.append(Runner(run.pk).process()) if 0 < shown.current < 40 else None)
     assert Runner(run.pk).process() is Outcome.READY
     assert set(others) == {Outcome.SUPERSEDED}
+
+
+def test_worker_whose_clock_is_ahead_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_images(folder, 1)
+    run = process_folder(folder, dataset_id="cats")
+    DBTaskResult.objects.update(status=TaskResultStatus.RUNNING, started_at=timezone.now())
+    assert Lease(run.pk).acquire()
+    ahead = timezone.now() + timedelta(seconds=60)
+    monkeypatch.setattr(timezone, "now", lambda: ahead)
+    assert not Lease(run.pk).acquire()
+    assert sweep() == 0
+    Job.objects.update(lease_token="", lease_until=None)  # its worker has taken the task, and not yet the lease
+    assert sweep() == 0
 
 
 def test_lease_is_renewed_while_a_chunk_takes_longer_than_it(
