@@ -18,7 +18,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, connection, transaction
-from django.db.models import DateTimeField, ExpressionWrapper, Q, Value
+from django.db.models import DateTimeField, Expression, ExpressionWrapper, Q, Value
 from django.db.models.functions import Now
 
 from apps.pipeline.models import Job
@@ -91,7 +91,7 @@ def hold(run_pk: int) -> Iterator[Lease | None]:
         lease.release()
 
 
-def _new_end() -> ExpressionWrapper:
+def _new_end() -> Expression:
     """The end of a lease that is taken or renewed now, by the clock of the database."""
     return ExpressionWrapper(Now() + Value(timedelta(seconds=settings.LEASE_SECONDS)), output_field=DateTimeField())
 
