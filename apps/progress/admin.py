@@ -1,4 +1,4 @@
-"""Runs in the admin, to be looked at and steered. Nothing of them can be written by hand: the services do that."""
+"""Runs in the admin: read them, pause, resume and cancel them. Nothing can be edited by hand; `services` writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, W
 
 
 class WithBar(admin.ModelAdmin[Any]):
-    """A column with the bar that the pages show, as it was when the list was opened."""
+    """Add a column with the progress bar, as of when the list was opened."""
 
     class Media:
         css = {"all": ("css/dist/components.css", "admin/progress.css")}
@@ -35,12 +35,12 @@ class WithBar(admin.ModelAdmin[Any]):
         return render_to_string("admin/progress/bar.html", {"state": state, "current": current, "total": total})
 
     def shown(self, row: Any) -> tuple[str, int, int]:
-        """State, current and total of a row, without a query."""
+        """Return the state, current and total of a row, without a query."""
         raise NotImplementedError
 
 
 class DatasetList(ChangeList):
-    """A page of datasets with the progress of each, read in one query for all of them."""
+    """A page of datasets, with the progress of all of them from one query."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -87,7 +87,7 @@ class StageInline(admin.TabularInline[Stage, Run]):
 
 @admin.register(Run)
 class RunAdmin(WithBar, ReadOnlyAdmin):
-    """What runs and what ran. A run is steered by the actions of the list."""
+    """All runs. The actions of the list pause, resume and cancel them."""
 
     list_display = ("__str__", "bar", "control", "failed", "skipped", "created_at", "finished_at")
     list_filter = ("state", "control", "cancelled", "created_at")
@@ -110,7 +110,7 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
         return row.state, stage.current, stage.total
 
     def has_steer_permission(self, request: HttpRequest) -> bool:
-        """Who may pause, resume and cancel: whoever may change runs, though nobody can write them by hand."""
+        """Return whether the user may pause, resume and cancel: those with the permission to change runs may."""
         return request.user.has_perm("progress.change_run")
 
     @admin.action(description="Pause", permissions=["steer"])
@@ -168,7 +168,7 @@ class ItemFailureAdmin(ReadOnlyAdmin):
 
 @admin.register(Transition)
 class TransitionAdmin(ReadOnlyAdmin):
-    """The history: who moved what, and when."""
+    """The history: who changed what, and when."""
 
     list_display = ("at", "run", "version", "stage", "old", "new", "note")
     list_filter = ("new", "at")

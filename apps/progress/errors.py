@@ -1,4 +1,4 @@
-"""What the services refuse. Each carries a stable ``code`` that goes out with the API's 409.
+"""What `services` and `reports` refuse. Each error has a stable ``code``, which the API answers with a 409.
 
 ProgressError
 ├── RunFinished         a report for a run that is over
@@ -6,7 +6,7 @@ ProgressError
 ├── NoRun               a report that opens no run, where none is open
 ├── UnknownRun          a report for a run that has not been begun
 ├── UnknownStage        the run has no stage of that name
-├── IllegalTransition   a move that the tables of `transitions` do not have
+├── IllegalTransition   a move that the tables in `transitions` do not have
 └── LimitReached        more stages, or more workers, than one run may have
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 
 class ProgressError(Exception):
-    """The base of all that the services refuse; nothing was changed."""
+    """The base of all refusals. Nothing was changed."""
 
     code = "progress_error"
 

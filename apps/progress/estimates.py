@@ -1,7 +1,6 @@
-"""Rate, time left, overall percentage and health: pure functions of readings and a clock.
+"""Rate, time left, overall percentage and health: pure functions, without a database and without a clock.
 
-A reading is a pair (seconds since the stage began, items done). Every function takes what it needs and returns a
-value; nothing here reads the database or the time of day.
+A reading is a pair (seconds since the stage began, items done).
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from .transitions import StageState
 Reading = tuple[float, int]
 
 READINGS_KEPT: Final = 48
-# Two readings nearer than this say nothing about the rate that one of them does not.
+# A reading sooner than this after the last one adds nothing to the rate.
 SPACING_SECONDS: Final = 0.5
 
-# Seconds without a grown count, and without any sign of life, before a run is called so. A reporter whose usual step
-# is long gets more: the factors are multiples of its usual gap between two readings.
+# Seconds without a higher count (slow, stalled) or without any report (lost). A reporter with long steps gets more:
+# a factor times its usual gap between two readings.
 SLOW_AFTER: Final = 15.0
 SLOW_FACTOR: Final = 4.0
 STALLED_AFTER: Final = 60.0
@@ -40,7 +39,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What the overall percentage needs to know of one stage."""
+    """A stage as the overall percentage needs it."""
 
     state: StageState
     weight: float
@@ -49,7 +48,7 @@ class Part:
 
 
 def overall_percent(parts: Sequence[Part], floor: float) -> float:
-    """The share of the whole run that is done, 0..100, by weight; never under ``floor``, what was shown before.
+    """Return the percentage of the whole run that is done, by weight, and never below ``floor``, the last one.
 
     A stage whose total is not known counts for nothing until it is done.
     """
@@ -66,10 +65,9 @@ def overall_percent(parts: Sequence[Part], floor: float) -> float:
 
 
 def with_reading(readings: Sequence[Reading], seconds: float, current: int) -> list[Reading]:
-    """The readings with a new one behind them, at most `READINGS_KEPT`; unchanged where the last is too near.
+    """Return the readings with a new one appended, unless the last is too recent. At most `READINGS_KEPT` are kept.
 
-    When they are too many, every second one of the older half goes: the recent past stays dense, the distant past
-    keeps its shape, and the first reading always stays.
+    Beyond that, every second reading of the older half is dropped: recent readings stay dense, and the first stays.
     """
     kept = list(readings)
     if kept and (seconds - kept[-1][0] < SPACING_SECONDS or current < kept[-1][1]):
@@ -82,7 +80,7 @@ def with_reading(readings: Sequence[Reading], seconds: float, current: int) -> l
 
 
 def _rate_over(readings: Sequence[Reading], seconds: float) -> float:
-    """Items per second over the last ``seconds`` of the readings."""
+    """Return the items per second over the last ``seconds`` of the readings."""
     end, done = readings[-1]
     start, before = readings[0]
     for moment, count in reversed(readings[:-1]):
@@ -93,7 +91,7 @@ def _rate_over(readings: Sequence[Reading], seconds: float) -> float:
 
 
 def rate(readings: Sequence[Reading]) -> float | None:
-    """Items per second of late: over the last quarter of the stage, and 10 s at least. None before two readings."""
+    """Return the items per second over the last quarter of the stage, at least 10 s. None before two readings."""
     if len(readings) < 2:
         return None
     return _rate_over(readings, max(10.0, readings[-1][0] / 4))
@@ -106,11 +104,11 @@ class Range:
 
 
 def seconds_left(readings: Sequence[Reading], current: int, total: int, later_weight: float = 0.0) -> Range | None:
-    """A range of seconds until the run ends, or None while there is not enough to say.
+    """Return the range of seconds until the run ends; None while there are too few readings.
 
-    The rates of three windows (the last tenth, the last third, the whole stage; 5 s at least) disagree by as much as
-    the work is uneven: the fastest and the slowest of them bound the range, a tenth wider. ``later_weight`` is the
-    weight of the stages still waiting over the weight of this one, which are taken to last in proportion.
+    The rates of three windows (the last tenth, the last third, the whole stage; at least 5 s) differ as much as the
+    work is uneven. The fastest and the slowest bound the range, which is then made a tenth wider. ``later_weight`` is
+    the weight of the waiting stages over the weight of this one; they are assumed to last in proportion.
     """
     if len(readings) < 3 or not total or readings[-1][0] - readings[0][0] < 2.0:
         return None
@@ -123,17 +121,17 @@ def seconds_left(readings: Sequence[Reading], current: int, total: int, later_we
 
 
 def usual_gap(readings: Sequence[Reading]) -> float:
-    """The median time between two of the last dozen readings, in seconds; 0 where there are no two."""
+    """Return the median time between two of the last dozen readings, in seconds; 0 if there are not two."""
     recent = [moment for moment, _ in readings[-12:]]
     gaps = [later - earlier for earlier, later in pairwise(recent)]
     return median(gaps) if gaps else 0.0
 
 
 def health(*, since_heartbeat: float, since_progress: float, gap: float) -> Health:
-    """How a working run fares, from seconds since its last sign of life, since its last count, and its usual gap.
+    """Return the health of a working run from the seconds since its last report and since its last higher count.
 
-    Silence is told from standing still: *lost* means that nothing at all is heard, *stalled* that the reporter lives
-    (or lived a moment ago) and its count stands. Every word is taken back by the next report.
+    *Lost*: nothing is heard at all. *Stalled*: the reporter is heard, but its count does not grow. ``gap``: its usual
+    time between two readings. The next report makes the run live again.
     """
     if since_heartbeat > max(LOST_AFTER, LOST_FACTOR * gap):
         return Health.LOST

@@ -1,7 +1,6 @@
-"""Runs, their stages and what happened to them. Only `services` and `reporting` write here.
+"""Runs, their stages and their history. Only `store` writes these tables.
 
-Every dataset that ever ran has one `Head`: the version that watchers compare, and the run that they see. Whoever
-changes anything of a dataset locks its head first, so versions are committed in the order in which they are counted.
+A dataset that ever ran has a `Head`. Every writer locks it first, so the versions of a dataset are committed in order.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ class RunQuerySet(models.QuerySet["Run"]):
 
 
 class Run(models.Model):
-    """One pass of a pipeline over a dataset, from queued to ready or error."""
+    """One pass of a pipeline over a dataset, from pending to ready or error."""
 
     class Control(models.TextChoices):
-        """What the people in charge ask of the reporter, which obeys at its next report."""
+        """What the reporter is asked to do. It learns of it with the answer to its next report."""
 
         RUN = "run", "Run"
         PAUSE = "pause", "Pause"
@@ -92,7 +91,7 @@ class Run(models.Model):
 
 
 class Stage(models.Model):
-    """A part of a run with a count of its own. The stage under way gives the run its working state."""
+    """A part of a run with a count of its own. The active stage gives the run its working state."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="stages")
     position = models.PositiveSmallIntegerField()
@@ -113,8 +112,8 @@ class Stage(models.Model):
     shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # At most `estimates.READINGS_KEPT` pairs [seconds since started_at, current], thinned as they age: enough for the
-    # rate, the time left and a chart of the whole stage, and read with the row itself.
+    # At most `estimates.READINGS_KEPT` pairs [seconds since started_at, current], thinned as they age. The rate, the
+    # time left and a chart come from them, without another query.
     readings = models.JSONField(default=list, blank=True)
 
     class Meta:
@@ -137,7 +136,7 @@ class Stage(models.Model):
 
 
 class WorkerShare(models.Model):
-    """What one worker of several has done of a stage. It stays when the worker is gone, and never falls."""
+    """What one of several workers has done of a stage. Its counts never fall, and stay when the worker is gone."""
 
     stage = models.ForeignKey(Stage, on_delete=models.CASCADE, related_name="shares")
     worker = models.CharField(max_length=128)
@@ -168,7 +167,7 @@ class ItemFailure(models.Model):
     class Meta:
         ordering = ["id"]
         constraints = [
-            # A chunk that is done again after a crash says the same failures again; they stand once.
+            # A chunk that is done again after a crash reports its failures again.
             models.UniqueConstraint(fields=["run", "stage", "item"], name="failure_once_an_item"),
         ]
 
@@ -177,7 +176,7 @@ class ItemFailure(models.Model):
 
 
 class Transition(models.Model):
-    """The history of a run: every move of its state or of a stage's, and every request made of it."""
+    """The history of a run: every change of its state or of a stage's, and every request to pause, resume or cancel."""
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="transitions")
     version = models.PositiveBigIntegerField(help_text="The version of the dataset after this change.")
@@ -196,7 +195,10 @@ class Transition(models.Model):
 
 
 class Head(models.Model):
-    """What watchers compare and see: a dataset's version, which every change raises by one, and its latest run."""
+    """The current version of a dataset and its latest run, as the head of a branch is its latest commit.
+
+    Every change that watchers see raises the version by one. Writers lock this row.
+    """
 
     dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="head")
     version = models.PositiveBigIntegerField(default=0)
@@ -207,8 +209,8 @@ class Head(models.Model):
 
 
 class DeletedDataset(models.Model):
-    """The last version of a dataset that was deleted. A new dataset with the same id continues from it, so that a page
-    that still shows the old one does not take the new versions for older ones.
+    """The last version of a deleted dataset. A new dataset with the same id continues from it: a page that still shows
+    the old one would drop lower versions as outdated.
     """
 
     dataset_id = models.CharField(primary_key=True, max_length=128)

@@ -14,7 +14,7 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from apps.core.text import item_text
+from apps.core.text import clean_item_name
 
 from . import store
 from .errors import IllegalTransition, NoRun, ProgressError, RunFinished, UnknownRun
@@ -114,7 +114,7 @@ class _ReportBatch:
             self._heads[dataset_pk] = store.lock_or_create_head(dataset_pk)
         self._states = store.load_runs(self._heads, self._now)
         store.load_shares(self._states.values(), {report.worker for _, report in reports if report.worker})
-        items = {item_text(item) for _, report in reports for item, _ in report.failures}
+        items = {clean_item_name(item) for _, report in reports for item, _ in report.failures}
         store.load_listed_failures(self._states.values(), items)
 
     def accept(self, dataset_pk: int, report: Report) -> RunState | ProgressError:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.models import BigIntegerField, Model
 
-from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, item_text, text
+from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_item_name, clean_text
 
 from . import estimates
 from .errors import LimitReached
@@ -67,8 +67,8 @@ class RunState:
     def begin(cls, head: Head, number: int, now: datetime, *, message: str = "", idempotency_key: str = "") -> RunState:
         """Begin run ``number`` of a dataset: pending, without stages."""
         run = Run(
-            dataset_id=head.pk, number=number, idempotency_key=idempotency_key, message=text(message, MESSAGE_LENGTH),
-            created_at=now, updated_at=now,
+            dataset_id=head.pk, number=number, idempotency_key=idempotency_key,
+            message=clean_text(message, MESSAGE_LENGTH), created_at=now, updated_at=now,
         )  # fmt: skip
         state = cls(head, run, [], now)
         state._record("", "", State.PENDING)
@@ -133,7 +133,7 @@ class RunState:
     def set_message(self, message: str | None) -> None:
         """Set the message for people; None leaves it."""
         if message is not None:
-            self.run.message = text(message, MESSAGE_LENGTH)
+            self.run.message = clean_text(message, MESSAGE_LENGTH)
 
     def note_heartbeat(self, *, progressed: bool = False) -> None:
         """Note that the reporter was heard; with ``progressed`` also that the work goes on."""
@@ -161,7 +161,7 @@ class RunState:
 
     def fail(self, error: str) -> None:
         """End the run in error: the active stage has failed and keeps its count."""
-        self.run.error = text(error, ERROR_LENGTH) or "Failed, and no reason was given."
+        self.run.error = clean_text(error, ERROR_LENGTH) or "Failed, and no reason was given."
         self._end_active_stage(StageState.FAILED)
         self._end(State.ERROR, note=error)
 
@@ -191,7 +191,7 @@ class RunState:
         self.run.control = Run.Control.RUN
 
     def _record(self, stage: str, old: str, new: str, note: str = "") -> None:
-        note = text(note, REASON_LENGTH)
+        note = clean_text(note, REASON_LENGTH)
         self.history.append(Transition(run=self.run, stage=stage, old=str(old), new=str(new), note=note, at=self.now))
 
     # --- Its stages ---------------------------------------------------------------------------------------------------
@@ -324,11 +324,11 @@ class RunState:
 
     def list_failures(self, stage: str, failures: Iterable[tuple[str, str]]) -> int:
         """List items that could not be processed, each (item, reason). Returns how many were not listed before."""
-        new = {(stage, item_text(item)): reason for item, reason in failures}
+        new = {(stage, clean_item_name(item)): reason for item, reason in failures}
         for key in new.keys() & (self.listed_failures | self.new_failures.keys()):
             del new[key]
         for (_, item), reason in new.items():
             self.new_failures[stage, item] = ItemFailure(
-                run=self.run, stage=stage, item=item, reason=text(reason, REASON_LENGTH), at=self.now
+                run=self.run, stage=stage, item=item, reason=clean_text(reason, REASON_LENGTH), at=self.now
             )
         return len(new)

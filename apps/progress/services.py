@@ -14,7 +14,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.utils import timezone
 
-from apps.core.text import item_text
+from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
 from . import estimates, store
@@ -131,7 +131,7 @@ def heartbeat(run_pk: int) -> bool:
 def record_failures(run_pk: int, stage: str, failures: Iterable[tuple[str, str]]) -> Run:
     """List items that could not be processed, each (item, reason). One that is listed already is not listed twice."""
     failures = list(failures)
-    with changing(run_pk, items={item_text(item) for item, _ in failures}) as state:
+    with changing(run_pk, items={clean_item_name(item) for item, _ in failures}) as state:
         state.note_heartbeat()
         state.run.failed += state.list_failures(stage, failures)
         return state.run

@@ -1,4 +1,4 @@
-"""What others may listen to. Sent after the commit, so whoever hears it can read what it tells of."""
+"""The signal of a change. It is sent after the commit, so a receiver can read the change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.dispatch import Signal
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A dataset has reached ``version``. ``dataset_pk`` is the row's id, not the ``dataset_id`` of the wire."""
+    """A dataset reached ``version``. ``dataset_pk`` is its row's id, not the ``dataset_id`` of the wire."""
 
     dataset_pk: int
     version: int

@@ -79,7 +79,7 @@ class DatasetProgress(_Frozen):
     paused: bool
     cancelled: bool
     failed: int = Field(ge=0, description="Items that could not be processed.")
-    skipped: int = Field(ge=0, description="Items left as they were.")
+    skipped: int = Field(ge=0, description="Unchanged items.")
     # The run's own times, for our pages. They are not part of the JSON.
     started_at: datetime | None = Field(None, exclude=True)
     finished_at: datetime | None = Field(None, exclude=True)

@@ -72,7 +72,7 @@ def load_shares(states: Iterable[RunState], workers: Collection[str]) -> None:
 
 
 def load_listed_failures(states: Iterable[RunState], items: Collection[str]) -> None:
-    """Load which of ``items``, as `item_text` makes them, are listed as failures of the runs already."""
+    """Load which of ``items``, as `clean_item_name` makes them, are listed as failures of the runs already."""
     runs = {state.run.pk: state for state in states}
     for some in batched(items, IDS_AT_ONCE):
         listed = ItemFailure.objects.filter(run__in=list(runs), item__in=some)

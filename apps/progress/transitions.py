@@ -1,4 +1,4 @@
-"""The legal moves of a run and of a stage. Pure Python: no database, no clock."""
+"""The legal transitions of a run and of a stage. Pure Python: no database, no clock."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ WORKING: Final = frozenset({State.INDEXING, State.EMBEDDING})
 FINISHED: Final = frozenset({State.READY, State.ERROR})
 UNFINISHED: Final = frozenset(State) - FINISHED
 
-# From each state, the states that may follow. The two working states may alternate: a pipeline may index again after
-# it has embedded. Finished is finished: what comes after is another run.
+# The states that may follow each state. The two working states may alternate: a pipeline may index again after
+# embedding. A finished run stays finished; what follows is another run.
 MOVES: Final[dict[State, frozenset[State]]] = {
     State.PENDING: WORKING | FINISHED,
     State.INDEXING: frozenset({State.EMBEDDING}) | FINISHED,
@@ -41,7 +41,7 @@ MOVES: Final[dict[State, frozenset[State]]] = {
 }
 
 STAGE_MOVES: Final[dict[StageState, frozenset[StageState]]] = {
-    # Done at once is one that others have gone by, of which a worker's report comes late.
+    # A waiting stage is done at once if a later one is active when a worker's late report names it.
     StageState.WAITING: frozenset({StageState.ACTIVE, StageState.DONE, StageState.SKIPPED}),
     StageState.ACTIVE: frozenset({StageState.DONE, StageState.FAILED, StageState.SKIPPED}),
     StageState.DONE: frozenset(),

@@ -71,7 +71,7 @@ def _measure() -> None:
 
     def bulk(updates: Iterable[Update]) -> bool:
         for update in updates:
-            type(update.rows[0])._default_manager.bulk_update(update.rows, list(update.names))  # type: ignore[arg-type]
+            type(update.rows[0])._default_manager.bulk_update(update.rows, list(update.names))
         return True
 
     batch()
