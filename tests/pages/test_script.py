@@ -88,3 +88,14 @@ def data_names() -> set[str]:
 @pytest.mark.parametrize("notice", [rendering.KEEPALIVE, rendering.NEW_DATASET, rendering.GONE_ROW])
 def test_script_reads_the_notices_that_the_server_writes(notice: str) -> None:
     assert f'["{notice}",' in (SCRIPTS / "frames.js").read_text()
+
+
+def test_docs_name_every_state_and_event() -> None:
+    table = (SCRIPTS / "transitions.js").read_text()
+    states, events = (
+        set(re.findall(r'^  row\("([^"]+)"', table, re.M)),
+        set(re.findall(r'^  row\("[^"]+", "([^"]+)"', table, re.M)),
+    )
+    docs = Path(settings.BASE_DIR, "docs", "live.md").read_text()
+    assert len(states) == 6
+    assert {name for name in states | events if f"`{name}`" not in docs} == set()
