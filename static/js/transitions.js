@@ -105,7 +105,7 @@ export const TRANSITIONS = [
 
   row("gone", "look due", null, "gone", "look"),
   row("gone", "suspect", null, "gone", "look"),
-  row("gone", "absent", null, "gone", "noteGone", "lookLater"),
+  row("gone", "absent", null, "gone", "lookLater"),
   row("gone", "present", "attempts left", "retrying", "retryLater", "askSoon", "tell"),
   row("gone", "present", null, "polling", "retryLater", "askNow", "tell"),
   row("gone", "stop", null, "idle", "rest"),

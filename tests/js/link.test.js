@@ -329,6 +329,50 @@ test("one wrong answer ends neither polling nor a socket that speaks", async () 
   assert.equal(world.state, "polling");
 });
 
+test("a link that polls learns by a poll or by a socket that what is watched is gone", async () => {
+  for (const how of ["poll", "socket"]) {
+    const world = new World();
+    await world.giveUp();
+    if (how === "socket") while (world.openSockets.length === 0) await world.pass(1_000);
+    world.answer = "missing";
+    if (how === "socket") world.socket.break(MISSING);
+    else await world.pass(INTERVAL);
+    await settle();
+    assert.equal(world.state, "gone");
+    assert.equal(world.status, "gone");
+    assert.equal(world.openSockets.length, 0);
+    world.answer = "answered";
+    await world.pass(2_000);
+    assert.equal(world.state, "polling");
+    assert.equal(world.status, "asking");
+    assert((await world.asksWithin(5_000)) >= 2);
+  }
+});
+
+test("a poll whose answer is missing waits for the look, and goes on after it", async () => {
+  const world = new World();
+  await world.giveUp();
+  world.answer = null;
+  await world.pass(INTERVAL);
+  world.openQuestions[0]?.give("missing");
+  await settle();
+  assert.equal(await world.asksWithin(10_000), 0);
+  world.answer = "answered";
+  world.openQuestions[0]?.give("answered");
+  assert((await world.asksWithin(10_000)) >= 4);
+});
+
+test("a look that fails is a lost socket: the link asks and tries again", async () => {
+  const world = new World();
+  await world.beGone();
+  world.answer = "failed";
+  await world.pass(2_000);
+  assert.equal(world.status, "reconnecting");
+  const asked = world.questions.length;
+  await world.pass(INTERVAL);
+  assert(world.questions.length > asked);
+});
+
 test("while one look is under way, no other is begun", async () => {
   const world = new World();
   world.goLive();
@@ -476,4 +520,8 @@ test("a socket whose address has changed is opened anew, and one that is not the
   const tried = world.sockets.length;
   world.link.readdress();
   assert.equal(world.sockets.length, tried);
+  while (world.openSockets.length === 0) await world.pass(1_000);
+  world.link.readdress();
+  assert.equal(world.sockets.length, tried + 2);
+  assert.deepEqual(world.openSockets, [world.socket]);
 });

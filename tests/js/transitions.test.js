@@ -18,6 +18,24 @@ test("every state is reached from idle, and can be stopped", () => {
   }
 });
 
+test("each state answers to these events", () => {
+  const socket = ["closed", "denied", "message"];
+  const page = ["readdress", "stop", "suspect"];
+  const look = ["absent", "present"];
+  const answered = {
+    idle: ["start"],
+    connecting: [...socket, ...page, ...look, "missing"],
+    live: [...socket, ...page, "absent", "silent"], // where it is present, nothing changes
+    retrying: [...page, ...look, "due", "missing"],
+    polling: [...socket, ...page, ...look, "back", "due", "missing"],
+    gone: [...look, "look due", "stop", "suspect"],
+  };
+  for (const state of STATES) {
+    const events = new Set(TRANSITIONS.filter(({ from }) => from === state).map(({ on }) => on));
+    assert.deepEqual([...events].sort(), answered[state].sort(), state);
+  }
+});
+
 test("no row is hidden by one before it", () => {
   const seen = new Set();
   for (const { from, on, when } of TRANSITIONS) {
