@@ -1,0 +1,142 @@
+/** Sockets come first; one that is lost is bridged by asking, and tried again. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { seeded } from "./random.js";
+import { ATTEMPTS, FULL, INTERVAL, SILENCE, World } from "./world.js";
+
+test("a socket that speaks is all there is", async () => {
+  const world = new World();
+  world.goLive();
+  for (let second = 0; second < 60; second += 5) {
+    await world.pass(5_000);
+    world.socket.say();
+  }
+  assert.equal(world.sockets.length, 1);
+  assert.equal(world.questions.length, 0);
+  assert.equal(world.status, "live");
+  assert.equal(world.messages.length, 13);
+});
+
+test("an open socket that says nothing is not live, and is bridged by asking within two seconds", async () => {
+  for (const random of [() => 0, () => 0.999]) {
+    const world = new World({ random });
+    world.connect();
+    await world.pass(INTERVAL / 2 - 1);
+    assert.equal(world.questions.length, 0);
+    await world.pass(INTERVAL / 2 + 1);
+    assert.equal(world.questions.length, 1);
+    assert.equal(world.state, "connecting");
+    assert.equal(world.status, "connecting");
+  }
+});
+
+test("a socket that says nothing within six seconds is a failed attempt", async () => {
+  const world = new World();
+  world.connect();
+  await world.pass(5_999);
+  assert.equal(world.state, "connecting");
+  await world.pass(1);
+  assert.equal(world.state, "retrying");
+  assert.equal(world.status, "reconnecting");
+  assert(world.socket.isClosed);
+});
+
+test("the first message ends asking", async () => {
+  const world = new World();
+  world.connect();
+  await world.pass(5_000);
+  assert(world.questions.length > 1);
+  world.socket.say();
+  assert.equal(await world.asksWithin(10_000), 0);
+});
+
+test("fifteen seconds of silence are a disconnect, and the link asks at once", async () => {
+  const world = new World();
+  world.goLive();
+  await world.pass(10_000);
+  world.socket.say();
+  await world.pass(SILENCE - 1);
+  assert.equal(world.state, "live");
+  world.answer = null;
+  await world.pass(1);
+  assert.equal(world.state, "retrying");
+  assert(world.socket.isClosed);
+  assert.equal(world.openQuestions.length, 1);
+});
+
+test("a lost socket is bridged by asking within two seconds, also while others are tried in vain", async () => {
+  for (const seed of [1, 2, 3]) {
+    const world = new World({ random: seeded(seed) });
+    world.goLive();
+    const lostAt = world.clock.now();
+    world.socket.break();
+    while (world.questions.length === 0) {
+      if (world.state === "connecting") world.socket.break();
+      await world.pass(50);
+    }
+    assert((world.questions[0]?.at ?? Infinity) - lostAt <= INTERVAL);
+  }
+});
+
+test("five attempts with full jitter, then one each thirty seconds beside polling", async () => {
+  /** @type {number[][]} the waits between attempts, by what is drawn */
+  const waits = [];
+  for (const random of [() => 0.001, () => 0.999]) {
+    const world = new World({ random });
+    world.connect();
+    const waited = [];
+    for (let attempt = 1; attempt <= 7; attempt += 1) {
+      assert.equal(world.sockets.length, attempt);
+      const closedAt = world.clock.now();
+      world.socket.break();
+      assert.equal(world.state, attempt < ATTEMPTS ? "retrying" : "polling");
+      while (world.sockets.length === attempt) await world.pass(500);
+      waited.push(world.socket.at - closedAt);
+    }
+    waits.push(waited);
+  }
+  const [shortest = [], longest = []] = waits;
+  assert(shortest.slice(0, 4).every((wait) => wait <= 8), `${shortest}`);
+  assert.deepEqual(longest.slice(0, 4), [999, 1_998, 3_996, 7_992]);
+  assert(shortest.slice(4).every((wait) => wait >= 24_000 && wait < 24_100), `${shortest}`);
+  assert(longest.slice(4).every((wait) => wait > 29_900 && wait <= 30_000), `${longest}`);
+});
+
+test("a link that polls goes back to a socket that speaks", async () => {
+  const world = new World();
+  await world.giveUp();
+  assert.equal(world.status, "asking");
+  assert(world.sockets.length === ATTEMPTS);
+  assert((await world.asksWithin(10_000)) >= 4);
+  while (world.openSockets.length === 0) await world.pass(1_000);
+  world.socket.say();
+  assert.equal(world.state, "live");
+  assert.equal(world.status, "live");
+  assert.equal(await world.asksWithin(10_000), 0);
+  world.socket.break(); // and the attempts begin anew
+  assert.equal(world.state, "retrying");
+});
+
+test("a server that takes no more sockets is polled at once", () => {
+  const world = new World();
+  world.answer = null;
+  world.connect();
+  world.socket.break(FULL);
+  assert.equal(world.state, "polling");
+  assert.equal(world.status, "asking");
+  assert.equal(world.openQuestions.length, 1);
+});
+
+test("what a socket says after it was left is ignored", async () => {
+  const world = new World();
+  world.goLive();
+  const { socket } = world;
+  world.link.stop();
+  world.connect();
+  socket.say("late");
+  socket.break();
+  assert.equal(world.state, "connecting");
+  assert.deepEqual(world.messages, ["news"]);
+});
