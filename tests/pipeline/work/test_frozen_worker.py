@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,8 @@ def test_worker_that_was_frozen_changes_nothing_of_others(tmp_path: Path, monkey
             assert Runner(third.pk).process() is (Outcome.SUPERSEDED if stops % 2 else Outcome.READY), at
             assert Sample.objects.filter(dataset=third.dataset).count() == 8, at
         except BaseException:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself
+                os.kill(pid, signal.SIGKILL)
             raise
         finally:
             at += EVERY
