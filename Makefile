@@ -20,7 +20,7 @@ test: $(VENV)/.test
 	@$(PYTHON) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
 
 quick: $(VENV)/.test
-	@$(PYTHON) -m pytest -m "not slow" --maxfail 3 $(or $(ARGS),-n logical --maxprocesses 4)
+	@$(PYTHON) -m pytest -m "not slow" --failed-first --maxfail 3 $(or $(ARGS),-n logical --maxprocesses 4)
 	@echo "Left out: the tests that start a server or a browser or take long (make test), and the pages' script (make js)."
 
 # The types of the pages' script, and its tests. Needs Node 20 or newer.
