@@ -80,7 +80,7 @@ class RunState:
         self.shares[stage.name, share.worker] = share
         self._loaded.append((share, vars(share).copy()))
 
-    def raise_version(self) -> bool:
+    def raise_version_if_visible(self) -> bool:
         """Raise the dataset's version by one, if watchers see a difference. Returns whether they do."""
         if not self._is_visibly_changed():
             return False

@@ -33,7 +33,7 @@ class _Frozen(BaseModel):
 
 
 class CurrentStage(_Frozen):
-    """The stage under way, or the last one of a finished run."""
+    """The active stage, or the last one of a finished run."""
 
     name: str
     label: str

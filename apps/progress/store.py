@@ -120,7 +120,7 @@ def flush(states: Iterable[RunState]) -> None:
     announced = []
     for state in states:
         head, version, run_pk = state.head, state.head.version, state.head.run_id
-        if state.raise_version():
+        if state.raise_version_if_visible():
             heads.add(head, _VERSION if run_pk == head.run_id else _VERSION_AND_RUN, version)
             announced.append(Change(head.dataset_id, head.version))
         for row, fields, loaded in state.changed_rows():
