@@ -79,7 +79,7 @@ def take_reports(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[
         found, absent = find_writable(caller, {dataset_id for dataset_id, _ in reports})
         created = set()
         for dataset_id, report in reports:
-            if dataset_id in absent and report.begins:
+            if dataset_id in absent and report.may_open_first_run:
                 absent.remove(dataset_id)
                 found[dataset_id], is_new = create_or_find(caller, dataset_id)
                 if is_new:

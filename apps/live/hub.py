@@ -98,7 +98,7 @@ class Hub:
             self._wake.set()
 
     def _on_bell(self, is_connected: bool) -> None:
-        """Check less often while the doorbell is connected, and once at each change: rings may have been lost."""
+        """Check less often while the doorbell is connected, and once at each such change: rings may be lost."""
         self._is_bell_connected = is_connected
         self._next_check_at = 0.0
         self._wake.set()
@@ -108,7 +108,7 @@ class Hub:
             self._task = asyncio.create_task(self._run(), name="hub")
 
     async def _run(self) -> None:
-        """Serve while anyone watches. Someone may come while the background tasks are being ended."""
+        """Serve while anyone watches. A watcher may come while `_serve` is ending its tasks, so this is a loop."""
         while not self.subscriptions.is_empty:
             try:
                 await self._serve()

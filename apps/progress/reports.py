@@ -48,26 +48,26 @@ class Report:
     run: int | None = None
 
     @property
-    def end(self) -> State | None:
+    def end_state(self) -> State | None:
         """The state in which the run ends, if it does. An error needs no state."""
         if self.error is not None:
             return State.ERROR
         return self.state if self.state in FINISHED else None
 
     @property
-    def counts(self) -> bool:
+    def is_about_a_stage(self) -> bool:
         """Whether it says something of a stage."""
         return not (self.stage is None and self.current is None and self.total is None)
 
     @property
-    def tells_of_work(self) -> bool:
+    def is_about_work(self) -> bool:
         """Whether it says that something is under way, so that there must be a run."""
-        return self.counts or self.state in WORKING | {State.PENDING}
+        return self.is_about_a_stage or self.state in WORKING | {State.PENDING}
 
     @property
-    def begins(self) -> bool:
+    def may_open_first_run(self) -> bool:
         """Whether it is enough to begin the first run of a dataset."""
-        return self.run is None and (self.tells_of_work or self.end is not None)
+        return self.run is None and (self.is_about_work or self.end_state is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,9 @@ class _ReportBatch:
     def __init__(self, reports: Sequence[tuple[int, Report]]) -> None:
         self._now = timezone.now()
         self._heads = store.lock_heads("dataset_id", {dataset_pk for dataset_pk, _ in reports})
-        self._new_heads = {dataset_pk for dataset_pk, report in reports if report.begins} - self._heads.keys()
+        self._new_heads = {
+            dataset_pk for dataset_pk, report in reports if report.may_open_first_run
+        } - self._heads.keys()
         for dataset_pk in sorted(self._new_heads):
             self._heads[dataset_pk] = store.lock_or_create_head(dataset_pk)
         self._states = store.load_runs(self._heads, self._now)
@@ -147,10 +149,10 @@ class _ReportBatch:
 
 
 def _opens_run(last: RunState | None, report: Report) -> bool:
-    """Whether a report opens a run: none is open, it names none, and it does not just repeat how the last one ended."""
+    """Whether a report opens a run: the last run is over, and the report names no run, ends none, and is about work."""
     if last is None:
-        return report.begins
-    return report.run is None and last.run.is_finished and report.end is None and report.tells_of_work
+        return report.may_open_first_run
+    return report.run is None and last.run.is_finished and report.end_state is None and report.is_about_work
 
 
 # --- The rules of a report. No SQL ------------------------------------------------------------------------------------
@@ -164,12 +166,13 @@ def apply_report(state: RunState, report: Report) -> None:
             raise UnknownRun(f"There is no run {report.run}.")
         raise RunFinished(f"Run {report.run} is over; the latest is run {run.number}.")
     if run.is_finished:
-        if report.end == run.state:
+        if report.end_state == run.state:
             return  # repeated because the first answer was lost
         raise RunFinished(f"Run {run.number} is over: {run.state}.")
-    if report.state == State.PENDING and (run.state != State.PENDING or report.counts):
-        # What is counted is under way.
-        raise IllegalTransition(max(State(run.state), State.INDEXING, key=list(State).index), State.PENDING)
+    if report.state == State.PENDING and (run.state != State.PENDING or report.is_about_a_stage):
+        # A report with counts cannot be pending.
+        current = State.INDEXING if run.state == State.PENDING else State(run.state)
+        raise IllegalTransition(current, State.PENDING)
     with state.undo_if_refused(report.worker):
         state.note_heartbeat()
         stage = _start_stage_of(state, report)
@@ -234,9 +237,9 @@ def _count(state: RunState, stage: Stage | None, report: Report) -> None:
 
 
 def _end_run(state: RunState, report: Report) -> None:
-    if report.end is None:
+    if report.end_state is None:
         return
-    if report.end == State.READY:
+    if report.end_state == State.READY:
         state.finish()
     elif state.run.control == Run.Control.CANCEL:
         state.cancel()  # the reporter stopped because it was asked to

@@ -59,7 +59,7 @@ class RunState:
         self.shares: dict[tuple[str, str], WorkerShare] = {}
         self.listed_failures: set[tuple[str, str]] = set()
         self.new_failures: dict[tuple[str, str], ItemFailure] = {}
-        self.history: list[Transition] = []
+        self.new_transitions: list[Transition] = []
         rows: list[Run | Stage | WorkerShare] = [run, *self.stages]
         self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
 
@@ -87,13 +87,13 @@ class RunState:
         self.head.version += 1
         self.head.run = self.run
         self.run.updated_at = self.now
-        for move in self.history:
+        for move in self.new_transitions:
             move.version = self.head.version
         return True
 
     def _is_visibly_changed(self) -> bool:
         return (
-            bool(self.history)
+            bool(self.new_transitions)
             or any(
                 value != loaded[name] and name not in _HIDDEN_FIELDS
                 for row, loaded in self._loaded
@@ -114,14 +114,14 @@ class RunState:
         """Undo what the block did if it raises. Of the shares, the block may change those of ``worker``."""
         shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
         rows = [(row, vars(row).copy()) for row in (self.run, *self.stages, *shares) if row is not None]
-        counts = len(self.stages), len(self.history), len(self.shares), len(self.new_failures)
+        counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
         try:
             yield
         except Exception:
             for row, values in rows:
                 vars(row).update(values)
-            stage_count, history_count, share_count, failure_count = counts
-            del self.stages[stage_count:], self.history[history_count:]
+            stage_count, transition_count, share_count, failure_count = counts
+            del self.stages[stage_count:], self.new_transitions[transition_count:]
             for key in list(self.shares)[share_count:]:
                 del self.shares[key]
             for key in list(self.new_failures)[failure_count:]:
@@ -144,7 +144,7 @@ class RunState:
     def request(self, control: Run.Control, note: str) -> None:
         """Ask the reporter to run, pause or cancel; it learns of it with the answer to its next report."""
         if self.run.control == Run.Control.PAUSE:
-            # It stood still on request: the time without progress counts from here.
+            # A paused run is not stalled: restart its time without progress.
             self.run.progressed_at = self.now
         self._record("", self.run.control, control, note)
         self.run.control = control
@@ -192,7 +192,9 @@ class RunState:
 
     def _record(self, stage: str, old: str, new: str, note: str = "") -> None:
         note = clean_text(note, REASON_LENGTH)
-        self.history.append(Transition(run=self.run, stage=stage, old=str(old), new=str(new), note=note, at=self.now))
+        self.new_transitions.append(
+            Transition(run=self.run, stage=stage, old=str(old), new=str(new), note=note, at=self.now)
+        )
 
     # --- Its stages ---------------------------------------------------------------------------------------------------
 
@@ -316,7 +318,7 @@ class RunState:
         if stage.state == StageState.ACTIVE:
             self.set_counts(stage, stage.current + current, max(stage.total, stage.shared_total))
         else:
-            # It was closed as done before this share was known: it is as large as its shares make it.
+            # The stage is done, so count and total both become the largest of its total, the shares, and their totals.
             whole = max(stage.total, stage.shared, stage.shared_total)
             self.set_counts(stage, whole, whole)
 

@@ -1,8 +1,8 @@
 """Unit of work for progress writes. The only module that writes the tables of progress.
 
-Lock the heads of the datasets, load their latest runs, change them in memory (`run_state`), then flush one UPDATE per
-table and announce the new versions on commit. So one report costs three reads and three updates, and so does a batch of
-a thousand.
+Lock the heads of the datasets, load their latest runs, change them in memory (`run_state`), then flush what has changed
+and announce the new versions on commit. A plain report costs three reads and three updates. A batch costs three reads,
+and for each table one `executemany` for each set of changed columns.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def lock_or_create_head(dataset_pk: int) -> Head:
 def load_runs(heads: Mapping[int, Head], now: datetime) -> dict[int, RunState]:
     """Load the latest runs of datasets with their stages, by dataset. Left out are datasets that never ran.
 
-    The heads are locked already, so what another writer has committed meanwhile is seen.
+    Call it with the heads locked: then it sees all that others have committed.
     """
     heads_by_run = {head.run_id: head for head in heads.values() if head.run_id is not None}
     stages: dict[int, list[Stage]] = {run_pk: [] for run_pk in heads_by_run}
@@ -87,7 +87,7 @@ def changing(run_pk: int, items: Collection[str] = ()) -> Iterator[RunState]:
     One transaction, or a part of the caller's. ``items``: those that the block is going to list as failures.
     """
     with transaction.atomic():
-        # An unfinished run is its dataset's latest, so its head can be found by it.
+        # The head points to the latest run, and an unfinished run is always the latest.
         states = load_runs(lock_heads("run_id", [run_pk]), timezone.now())
         state = next(iter(states.values()), None)
         if state is None or state.run.is_finished:
@@ -119,9 +119,9 @@ def flush(states: Iterable[RunState]) -> None:
     ending, beginning = _Updates("state"), _Updates("state")
     announced = []
     for state in states:
-        head, version, run_pk = state.head, state.head.version, state.head.run_id
+        head, old_version, old_run_pk = state.head, state.head.version, state.head.run_id
         if state.raise_version_if_visible():
-            heads.add(head, _VERSION if run_pk == head.run_id else _VERSION_AND_RUN, version)
+            heads.add(head, _VERSION if old_run_pk == head.run_id else _VERSION_AND_RUN, old_version)
             announced.append(Change(head.dataset_id, head.version))
         for row, fields, loaded in state.changed_rows():
             if isinstance(row, Run):
@@ -137,7 +137,7 @@ def flush(states: Iterable[RunState]) -> None:
     Stage.objects.bulk_create([stage for state in states for stage in state.stages if is_new(stage)])
     WorkerShare.objects.bulk_create([row for state in states for row in state.shares.values() if is_new(row)])
     ItemFailure.objects.bulk_create([row for state in states for row in state.new_failures.values()])
-    Transition.objects.bulk_create([row for state in states for row in state.history])
+    Transition.objects.bulk_create([row for state in states for row in state.new_transitions])
     if announced:
         transaction.on_commit(partial(_announce, announced))
 

@@ -49,7 +49,7 @@ def stages_of(state: RunState) -> list[tuple[str, str, int, int]]:
 
 
 def moves_of(state: RunState) -> list[tuple[str, str, str]]:
-    return [(move.stage, move.old, move.new) for move in state.history]
+    return [(move.stage, move.old, move.new) for move in state.new_transitions]
 
 
 def changes_of(state: RunState) -> dict[str, set[str]]:
@@ -184,7 +184,7 @@ def test_a_share_that_cannot_be_counted_is_refused_whole(stage: dict[str, Any], 
     state = run_state(index(**stage), embed(), **run)
     with pytest.raises(LimitReached):
         apply_report(state, Report(worker="a", current=1, total=MAX_COUNT, failed=1))
-    assert (changes_of(state), state.shares, state.history) == ({}, {}, [])
+    assert (changes_of(state), state.shares, state.new_transitions) == ({}, {}, [])
 
 
 @pytest.mark.parametrize("count", [-1, MAX_STORED_COUNT + 1])
@@ -220,7 +220,7 @@ def test_what_watchers_see_makes_one_version() -> None:
     state.start_stage(state.add_stage("sort", State.INDEXING))
     assert state.raise_version_if_visible()
     assert (state.head.version, state.run.updated_at) == (5, T0 + timedelta(seconds=1))
-    assert {move.version for move in state.history} == {5}
+    assert {move.version for move in state.new_transitions} == {5}
 
 
 def test_what_is_set_to_what_it_was_is_no_change() -> None:
@@ -287,7 +287,7 @@ def test_a_refused_report_restores_rows_shares_and_lists() -> None:
     with pytest.raises(LimitReached):
         change_everything()
     assert changes_of(state) == {}
-    assert (share.current, list(state.shares), state.new_failures, state.history, len(state.stages)) == (
+    assert (share.current, list(state.shares), state.new_failures, state.new_transitions, len(state.stages)) == (
         5, [("index", "a")], {}, [], 2,
     )  # fmt: skip
 

@@ -70,8 +70,9 @@ class Caller:
         }
 
     def may_steer(self, dataset: Dataset) -> bool:
-        """Return whether the caller may pause, cancel and delete a dataset that it may see, or with a token write.
+        """Return whether the caller may pause, cancel and delete the dataset.
 
+        Check first that it may see the dataset, or with a token, that it may report on it.
         The owner may, and staff, and a token of the site's own. Members may not.
         """
         return self._has_every_right or self._owns(dataset)

@@ -2,7 +2,7 @@
 
 AccessDenied
 ├── UnknownDataset      there is none, or the caller may not see it: the answers must not differ
-└── NotAllowed          the caller may see it, and may not do this
+└── NotAllowed          the token does not cover it, or the caller may see it and may not do this
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ def get_writable(caller: Caller, dataset_id: str) -> Dataset:
 def get_or_create_writable(caller: Caller, dataset_id: str) -> Dataset:
     """Return a dataset that the caller may report on, created where there is none. Raises like `get_writable`."""
     found, absent = find_writable(caller, [dataset_id])
-    return _found(create_or_find(caller, dataset_id)[0] if dataset_id in absent else found[dataset_id])
+    if dataset_id in absent:
+        found[dataset_id] = create_or_find(caller, dataset_id)[0]
+    return _found(found[dataset_id])
 
 
 def get_steerable(caller: Caller, dataset_id: str) -> Dataset:
@@ -51,7 +53,7 @@ def find_writable(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[st
 
     At most three queries, however many ids there are.
     """
-    # Read once: another process may be creating one at this very moment.
+    # Read once: with two reads, a dataset created in between would be both absent and existing.
     existing = {dataset.dataset_id: dataset for dataset in rows_in(Dataset, "dataset_id", dataset_ids)}
     found: dict[str, Dataset | AccessDenied] = dict.fromkeys(dataset_ids, NotAllowed())
     found |= caller.writable(existing.values())

@@ -41,9 +41,9 @@ class Run:
     ``flush_seconds``: how long leaving may take; default: ``DATASET_PROGRESS_FLUSH_SECONDS``, else 2.
     ``transport``: a transport of httpx. ``clock``: a function that returns monotonic seconds.
 
-    Without an address it reports nowhere and costs nothing. It never raises because of the server or an argument, and
-    waits for the server only when it is left. A `Run` can be pickled, and used in forked processes: each process counts
-    its own share, and the process that created the run ends it.
+    Without an address it reports nowhere and costs nothing. Apart from pause and cancel (``obey``) it never raises
+    because of the server or an argument, and waits for the server only when it is left. A `Run` can be pickled, and
+    used in forked processes: each process counts its own share, and the process that created the run ends it.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Run:
         counts = self._counts
         try:
             counter = counts.by_thread.counters[counts.stage]
-        except (AttributeError, KeyError):
+        except (AttributeError, KeyError):  # the first call in this thread, or in this stage
             counter = counts.add_thread()
             self._session.start()
         counter.done += n if type(n) is int else values.count(n)
@@ -164,7 +164,9 @@ class Run:
         await self.aclose(error)
 
     def close(self, error: BaseException | str | None = None) -> bool:
-        """End the run: ready, or failed with ``error``. Closing it again changes nothing.
+        """Stop reporting, and with ``finish`` end the run: ready, or failed with ``error``.
+
+        Closing it again changes nothing.
 
         Waits for the last report, at most ``flush_seconds``. Returns whether the server acknowledged everything; True
         if there is no server. What it did not acknowledge is retried for ten minutes, while the program goes on.
