@@ -151,10 +151,14 @@ def test_worker_that_was_frozen_changes_nothing_of_others(tmp_path: Path, monkey
             third = process_folder(folder, dataset_id=f"cats-{at}")
             if stops % 2:
                 assert Runner(third.pk).process() is Outcome.READY, at
-            before = rows(third.dataset)
+            expected = rows(third.dataset)
+            for job in expected["Job"]:
+                if job["run_id"] == second.pk:
+                    # Frozen behind its last commit, it still holds the lease of its own run, and lets it go.
+                    job.update(lease_token="", lease_until=None)
             os.kill(pid, signal.SIGCONT)
             os.waitpid(pid, 0)
-            assert rows(third.dataset) == before, at
+            assert rows(third.dataset) == expected, at
             assert Runner(third.pk).process() is (Outcome.SUPERSEDED if stops % 2 else Outcome.READY), at
             assert Sample.objects.filter(dataset=third.dataset).count() == 8, at
         except BaseException:
