@@ -81,7 +81,7 @@ class ReportBody(_Body):
         "What a worker has reported never falls, and stays when the worker is gone.",
     )
     failed: Count | None = Field(None, description="Items that could not be processed.")
-    skipped: Count | None = Field(None, description="Items left as they were.")
+    skipped: Count | None = Field(None, description="Unchanged items.")
     failures: Annotated[list[Failure], Field(max_length=MAX_FAILURES)] = Field(
         [], description="Some of them, by name. One that is listed already is not listed twice."
     )
