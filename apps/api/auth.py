@@ -13,7 +13,7 @@ from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
 from apps.core.throttle import Throttle
-from apps.datasets.access.callers import Caller, authenticate
+from apps.datasets.access.rules import Caller, authenticate
 
 # What a token may save up while it is not used, in seconds of its rate.
 BURST_SECONDS: Final = 5.0

@@ -10,9 +10,9 @@ from django.utils import timezone
 from ninja import Body
 from pydantic import ValidationError
 
-from apps.datasets.access.callers import Caller
 from apps.datasets.access.errors import AccessDenied, UnknownDataset
 from apps.datasets.access.lookup import create_or_find, find_writable
+from apps.datasets.access.rules import Caller
 from apps.datasets.dataset_ids import is_dataset_id
 from apps.datasets.models import Dataset
 from apps.datasets.services import discard_datasets

@@ -10,9 +10,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.urls import reverse
 
-from apps.datasets.access.callers import Caller
 from apps.datasets.access.errors import NotAllowed, UnknownDataset
 from apps.datasets.access.lookup import get_steerable, get_visible
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
 

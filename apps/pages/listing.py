@@ -12,7 +12,7 @@ from django.db.models.functions import Coalesce, Lower, NullIf
 from django.http import QueryDict
 from django.utils.http import urlencode
 
-from apps.datasets.access.callers import Caller
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset, Sample
 from apps.progress.selectors import in_state, newest_dataset, progress_of_many
 from apps.progress.snapshot import DatasetProgress

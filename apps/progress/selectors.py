@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Statement
-from apps.datasets.access.callers import Caller
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
 from .errors import NoRun

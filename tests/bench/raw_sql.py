@@ -37,7 +37,7 @@ def _measure() -> None:
     from django.core.management import call_command
 
     from apps.core.sql import Update
-    from apps.datasets.access.callers import Caller
+    from apps.datasets.access.rules import Caller
     from apps.datasets.models import Dataset
     from apps.progress import selectors
     from apps.progress.reports import Report, accept_reports

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from apps.datasets.access.callers import authenticate
+from apps.datasets.access.rules import authenticate
 from apps.datasets.models import Dataset, Token
 from apps.datasets.services import issue_token
 

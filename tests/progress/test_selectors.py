@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 
-from apps.datasets.access.callers import Caller
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset, Token
 from apps.progress import selectors, services
 from apps.progress.models import Run

@@ -1,6 +1,6 @@
 """Who may see, report on, steer and create datasets: every answer is here, for pages, the API, sockets and commands.
 
-callers     who asks: a user, a token, or both; the rules
+rules       which datasets a caller may see, report on, steer and create; a caller is a user, a token, or both
 patterns    which ids a token covers
 lookup      the datasets that a request names, or why they are refused
 identities  who watches over an open socket, asked again and again

@@ -21,7 +21,7 @@ from apps.core.sql import IDS_AT_ONCE
 from apps.datasets.dataset_ids import is_dataset_id
 from apps.datasets.tokens import active_tokens, digest_of
 
-from .callers import Caller
+from .rules import Caller
 
 # No session's key begins with it.
 TOKEN: Final = "token:"  # noqa: S105 -- marks an identity; no secret

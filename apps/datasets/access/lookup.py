@@ -12,8 +12,8 @@ from apps.datasets.dataset_ids import is_dataset_id
 from apps.datasets.models import Dataset
 from apps.datasets.services import create_dataset
 
-from .callers import Caller
 from .errors import AccessDenied, NotAllowed, UnknownDataset
+from .rules import Caller
 
 
 def get_visible(caller: Caller, dataset_id: str) -> Dataset:

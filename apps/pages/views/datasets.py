@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from apps.datasets.access.callers import Caller
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
 from apps.pages.components import STATE_NAMES

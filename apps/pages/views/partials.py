@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from apps.datasets.access.callers import Caller
+from apps.datasets.access.rules import Caller
 from apps.pages.panel import panel_of
 from apps.progress.facts import Facts
 from apps.progress.selectors import facts_for

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from apps.datasets.access.callers import Caller, authenticate
+from apps.datasets.access.rules import Caller, authenticate
 from apps.datasets.models import Token
 from apps.datasets.services import issue_token
 

@@ -9,9 +9,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
-from apps.datasets.access.callers import Caller
 from apps.datasets.access.errors import AccessDenied, NotAllowed, UnknownDataset
 from apps.datasets.access.lookup import create_or_find, get_or_create_writable
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 from apps.datasets.services import issue_token
 
