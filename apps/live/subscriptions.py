@@ -29,8 +29,8 @@ class WatchedDataset:
         return self.sent.facts.version if self.sent else -1
 
     def is_outdated(self, version: int, now: datetime) -> bool:
-        """Whether ``version``, or the health at ``now``, differs from what was sent."""
-        if version != self.version:
+        """Whether ``version``, or the health at ``now``, differs from what was sent, or a watcher was sent nothing."""
+        if version != self.version or self.new_watchers:
             return True
         return self.sent is not None and health_of(self.sent.facts, now) != self.sent.health
 

@@ -13,13 +13,13 @@ import { browserClock } from "./timer.js";
  *
  * @typedef {object} View
  * @property {string} socketAddress
- * @property {string} stateAddress where its state is asked for
+ * @property {string} stateAddress where its state is fetched
  * @property {boolean} isResting whether nothing is under way
  * @property {(html: string) => boolean} show show an answer from there, unless something newer is shown. Returns whether
  *   it is one, and not a page that a proxy has put in its place
- * @property {(frame: import("./frames.js").Frame) => boolean} accept look at a frame. Returns whether to swap it in
- * @property {() => void} catchUp ask for what depends on what is shown now
- * @property {() => void} rest ask for nothing more
+ * @property {(frame: import("./frames.js").Frame) => boolean} accept read a frame. Returns whether to swap it in
+ * @property {() => void} catchUp fetch what depends on what is shown now
+ * @property {() => void} rest fetch nothing more
  */
 
 /**
@@ -27,7 +27,7 @@ import { browserClock } from "./timer.js";
  *
  * @typedef {object} Tools
  * @property {import("./timer.js").Clock} clock
- * @property {{ask: () => Promise<import("./poller.js").Answer>, readdress: () => void}} link
+ * @property {{fetchState: () => Promise<import("./poller.js").Answer>, readdress: () => void}} link
  * @property {(options: {fetch: () => Promise<boolean>, onAskedAgain: () => void, apart: number}) => SpacedFetch} space
  */
 
@@ -53,7 +53,7 @@ export class Connection {
       silence: Number(data.silenceMs),
       closeCodes: { missing: Number(data.closeMissing), full: Number(data.closeFull) },
       openSocket: () => new WebSocket(new URL(this.view.socketAddress, location.href.replace(/^http/, "ws"))),
-      ask: (signal) => this.#ask(signal),
+      fetchState: (signal) => this.#fetchState(signal),
       isResting: () => this.view.isResting,
       onMessage: (message) => this.#onMessage(message),
       onStatus: (status) => this.#showStatus(status),
@@ -80,7 +80,7 @@ export class Connection {
   }
 
   /** @param {AbortSignal} signal @returns {Promise<import("./poller.js").Answer>} */
-  async #ask(signal) {
+  async #fetchState(signal) {
     const response = await fetch(this.view.stateAddress, {
       headers: { "HX-Request": "true" },
       cache: "no-store",
@@ -112,7 +112,7 @@ export class Connection {
       live: "● Live",
       connecting: "○ Connecting",
       reconnecting: "○ Reconnecting",
-      asking: `○ Asking every ${Number(this.root.dataset.pollMs) / 1000} s`,
+      polling: `○ Asking every ${Number(this.root.dataset.pollMs) / 1000} s`,
       offline: `× Offline since ${new Date(this.#heardAt).toLocaleTimeString()}`,
       gone: "× This dataset is no longer available",
     }[status];

@@ -1,7 +1,7 @@
 /**
- * Keeps something that a server shows in step with it: by a WebSocket, and where none speaks by asking.
+ * Keeps something that a server shows in step with it: by a WebSocket, and by polling where none speaks.
  *
- * It knows no page. What opens sockets, asks and tells the time is passed in; what it learns goes out by callbacks. This
+ * It knows no page. Sockets, requests and the clock are passed in; what it learns goes out by callbacks. This
  * module carries out the effects that `transitions.js` names. docs/live.md draws the states.
  */
 
@@ -18,17 +18,17 @@ import { findTransition } from "./transitions.js";
  * @property {() => void} close
  */
 
-/** How the state is kept in step, for people to see. @typedef {"live" | "connecting" | "reconnecting" | "asking" | "offline" | "gone"} Status */
+/** How the state is kept in step, for people to see. @typedef {"live" | "connecting" | "reconnecting" | "polling" | "offline" | "gone"} Status */
 
 /**
  * @typedef {object} Options
  * @property {number} attempts how often in a row a socket is tried before the link polls
- * @property {number} interval milliseconds between two questions of a link that polls
+ * @property {number} interval milliseconds between two requests of a link that polls
  * @property {number} silence milliseconds without a message after which a socket counts as disconnected
  * @property {{missing: number, full: number}} closeCodes with which the server says that what is watched does not exist,
  *   or that it takes no more sockets
  * @property {() => Socket} openSocket
- * @property {(signal: AbortSignal) => Promise<import("./poller.js").Answer>} ask ask for the state once, and show it
+ * @property {(signal: AbortSignal) => Promise<import("./poller.js").Answer>} fetchState fetch the state once, and show it
  * @property {() => boolean} isResting whether nothing is under way, so that polling may be slower
  * @property {(message: string) => void} onMessage
  * @property {(status: Status) => void} onStatus
@@ -39,7 +39,7 @@ import { findTransition } from "./transitions.js";
 
 const LONGEST_OPENING = 6_000; // the server says something as soon as a socket is open
 const FIRST_RETRY = 500;
-const FIRST_LOOK = 2_000;
+const FIRST_CHECK = 2_000;
 const LONGEST_WAIT = 30_000;
 
 export class Link {
@@ -48,7 +48,7 @@ export class Link {
   #openTimer;
   #silenceTimer;
   #retryTimer;
-  #lookTimer;
+  #checkTimer;
   /** @type {import("./transitions.js").State} */
   #state = "idle";
   #wasGone = false; // when it was stopped
@@ -56,8 +56,8 @@ export class Link {
   #socket;
   #heardAt = 0; // when the socket has last said something
   #failures = 0; // of sockets, in a row
-  #looks = 0; // in vain, in a row
-  #isLooking = false;
+  #checks = 0; // in vain, in a row
+  #isChecking = false;
   #requests = new AbortController(); // aborted when the link stops
 
   /** @param {Options} options */
@@ -66,32 +66,32 @@ export class Link {
     this.#options = options;
     this.#poller = new Poller({
       ...options,
-      ask: () => this.ask(),
+      fetchState: () => this.fetchState(),
       onAnswer: (answer, isBack) => this.#onPolled(answer, isBack),
     });
     this.#openTimer = new Timer(clock, () => this.#onLost("closed"));
     this.#silenceTimer = new Timer(clock, () => this.#checkSilence());
     this.#retryTimer = new Timer(clock, () => this.#dispatch("due"));
-    this.#lookTimer = new Timer(clock, () => this.#dispatch("look due"));
+    this.#checkTimer = new Timer(clock, () => this.#dispatch("check due"));
   }
 
   get state() {
     return this.#state;
   }
 
-  /** @param {{isStale: boolean}} options whether what is shown may be old: then it is asked for at once */
+  /** @param {{isStale: boolean}} options whether what is shown may be old: then it is fetched at once */
   start({ isStale }) {
     if (this.#state !== "idle") return;
     this.#requests = new AbortController();
     this.#dispatch("start");
-    if (isStale && this.state === "connecting") void this.ask();
+    if (isStale && this.state === "connecting") void this.fetchState();
   }
 
   /** Rest: no socket, no timer, and answers that are under way are ignored. */
   stop() {
     this.#wasGone = this.#state === "gone" || (this.#state === "idle" && this.#wasGone);
     this.#dispatch("stop");
-    this.#isLooking = false;
+    this.#isChecking = false;
     this.#requests.abort();
   }
 
@@ -100,30 +100,30 @@ export class Link {
     this.#dispatch("readdress");
   }
 
-  /** Something else says that what is watched is missing. Ask whether that is so. */
-  suspect() {
-    this.#dispatch("suspect");
+  /** Another request was answered that what is watched is missing. Check whether that is so. */
+  reportMissing() {
+    this.#dispatch("reported missing");
   }
 
-  /** The browser says that it has no network. The server may be on this machine all the same, so ask. */
+  /** The browser says that it has no network. The server may be on this machine all the same, so fetch the state. */
   async verifyConnection() {
     const { signal } = this.#requests;
-    if (this.#state !== "live" || (await this.ask()) !== "failed") return;
+    if (this.#state !== "live" || (await this.fetchState()) !== "failed") return;
     if (this.#state === "live" && !signal.aborted) this.#onLost("closed");
   }
 
-  /** Ask for the state once. @returns {Promise<import("./poller.js").Answer>} */
-  async ask() {
+  /** Fetch the state once. @returns {Promise<import("./poller.js").Answer>} */
+  async fetchState() {
     const { signal } = this.#requests;
     /** @type {import("./poller.js").Answer} */
     let answer = "failed";
     try {
-      answer = await this.#options.ask(signal);
+      answer = await this.#options.fetchState(signal);
     } catch {
       // No answer is a failed one.
     }
     if (signal.aborted) return "failed";
-    if (answer === "answered") this.#tell();
+    if (answer === "answered") this.#showStatus();
     else if (answer === "failed" && this.#state !== "live") this.#options.onStatus("offline");
     return answer;
   }
@@ -173,26 +173,26 @@ export class Link {
     this.#dispatch("back");
   }
 
-  /** Ask whether what is watched is there. A socket that speaks meanwhile goes on. */
-  async #look() {
-    if (this.#isLooking) return;
+  /** Fetch the state to see whether what is watched is missing. A socket that speaks meanwhile goes on. */
+  async #checkMissing() {
+    if (this.#isChecking) return;
     const { signal } = this.#requests;
-    this.#lookTimer.stop();
-    this.#isLooking = true;
-    const answer = await this.ask();
+    this.#checkTimer.stop();
+    this.#isChecking = true;
+    const answer = await this.fetchState();
     if (signal.aborted) return;
-    this.#isLooking = false;
+    this.#isChecking = false;
     if (answer === "answered") {
-      this.#looks = 0;
+      this.#checks = 0;
       this.#options.onReachable();
     }
     this.#dispatch(answer === "missing" ? "absent" : "present");
   }
 
-  #tell() {
+  #showStatus() {
     const { attempts, onStatus } = this.#options;
     if (this.#state === "live") onStatus("live");
-    else if (this.#failures >= attempts) onStatus("asking");
+    else if (this.#failures >= attempts) onStatus("polling");
     else if (this.#failures) onStatus("reconnecting");
     else if (this.#poller.isOn) onStatus("connecting");
   }
@@ -203,7 +203,7 @@ export class Link {
   #conditions = {
     "was gone": () => this.#wasGone,
     "attempts left": () => this.#failures < this.#options.attempts,
-    asking: () => this.#poller.isOn,
+    "is polling": () => this.#poller.isOn,
     opening: () => this.#socket !== undefined,
   };
 
@@ -243,22 +243,22 @@ export class Link {
       this.#retryTimer.start(isTrying ? fullJitter(FIRST_RETRY, this.#failures, random) : roughly(LONGEST_WAIT, random));
     },
     retrySoon: () => this.#retryTimer.start(this.#options.random() * LONGEST_OPENING),
-    askNow: () => this.#poller.start(),
-    askSoon: () => this.#poller.startSoon(),
-    stopAsking: () => this.#poller.stop(),
-    look: () => void this.#look(),
-    lookLater: () => {
-      this.#lookTimer.start(roughly(doubled(FIRST_LOOK, this.#looks, LONGEST_WAIT), this.#options.random));
-      this.#looks += 1;
+    pollNow: () => this.#poller.start(),
+    pollSoon: () => this.#poller.startSoon(),
+    stopPolling: () => this.#poller.stop(),
+    checkMissing: () => void this.#checkMissing(),
+    checkMissingLater: () => {
+      this.#checkTimer.start(roughly(doubled(FIRST_CHECK, this.#checks, LONGEST_WAIT), this.#options.random));
+      this.#checks += 1;
     },
     rest: () => {
       this.#poller.stop();
       this.#retryTimer.stop();
-      this.#lookTimer.stop();
+      this.#checkTimer.stop();
       this.#effects.closeSocket();
     },
-    tell: () => {
-      if (!this.#poller.errors) this.#tell(); // else "offline" stays, until something is heard
+    showStatus: () => {
+      if (!this.#poller.errors) this.#showStatus(); // else "offline" stays, until something is heard
     },
   };
 }

@@ -97,7 +97,7 @@ export class ListPage {
   /** @returns {Promise<boolean>} whether the rows were to be had */
   async #fetchRows() {
     this.#isBehind = false; // what is pushed from now on may not be in the answer
-    const isDone = (await this.#link.ask()) === "answered";
+    const isDone = (await this.#link.fetchState()) === "answered";
     this.#isBehind ||= !isDone;
     return isDone;
   }

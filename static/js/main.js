@@ -34,7 +34,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
 keepOrder();
 keepTimesTrue();
 listenForCopies();
-watchHeader(() => connection?.link.suspect());
+watchHeader(() => connection?.link.reportMissing());
 watchPresence({
   leave: () => connection?.stop(),
   comeBack: () => {

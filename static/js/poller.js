@@ -1,4 +1,4 @@
-/** Asks for the state again and again, less often while the answers are errors. */
+/** Fetches the state again and again, less often while the answers are errors. */
 
 import { doubled, roughly, Timer } from "./timer.js";
 
@@ -15,9 +15,9 @@ export class Poller {
 
   /**
    * @param {object} options
-   * @param {number} options.interval milliseconds between two questions
-   * @param {() => boolean} options.isResting whether nothing is under way: then it asks less often
-   * @param {() => Promise<Answer>} options.ask
+   * @param {number} options.interval milliseconds between two requests
+   * @param {() => boolean} options.isResting whether nothing is under way: then it polls less often
+   * @param {() => Promise<Answer>} options.fetchState
    * @param {(answer: Answer, isBack: boolean) => void} options.onAnswer may stop the poller. `isBack`: this is the first
    *   answer after failures
    * @param {import("./timer.js").Clock} options.clock
@@ -25,7 +25,7 @@ export class Poller {
    */
   constructor(options) {
     this.#options = options;
-    this.#timer = new Timer(options.clock, () => void this.#ask());
+    this.#timer = new Timer(options.clock, () => void this.#poll());
     this.errors = 0; // since the last answer
   }
 
@@ -39,11 +39,11 @@ export class Poller {
     if (!this.isOn && !this.#timer.isPending) this.#timer.start((interval * (1 + random())) / 2);
   }
 
-  /** Ask at once, and then again and again. */
+  /** Poll at once, and then again and again. */
   start() {
     if (this.isOn) return;
     this.#timer.stop();
-    void this.#ask();
+    void this.#poll();
   }
 
   stop() {
@@ -52,10 +52,10 @@ export class Poller {
     this.errors = 0;
   }
 
-  async #ask() {
-    const { ask, interval, isResting, onAnswer, random } = this.#options;
+  async #poll() {
+    const { fetchState, interval, isResting, onAnswer, random } = this.#options;
     const loop = (this.#loop ??= {});
-    const answer = await ask();
+    const answer = await fetchState();
     if (this.#loop !== loop) return;
     const isBack = answer === "answered" && this.errors > 0;
     this.errors = answer === "answered" ? 0 : this.errors + 1;

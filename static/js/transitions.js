@@ -5,32 +5,32 @@
 
 /**
  * - `idle`: nothing is at work; the page is hidden, or was left
- * - `connecting`: a socket was asked for and has said nothing yet
+ * - `connecting`: a socket was opened and has said nothing yet
  * - `live`: the socket speaks, and nothing else is at work
  * - `retrying`: the socket was lost; another one will be tried soon
- * - `polling`: the attempts are used up; the link asks at intervals, and tries a socket now and then
+ * - `polling`: the attempts are used up; the link polls, and tries a socket now and then
  * - `gone`: the server says that what is watched does not exist; the link looks for it ever less often
  *
  * @typedef {"idle" | "connecting" | "live" | "retrying" | "polling" | "gone"} State
  */
 
 /**
- * - `start`, `stop`, `suspect` (something else says that what is watched is missing), `readdress` (the socket's address
+ * - `start`, `stop`, `reported missing` (another request was answered that what is watched is missing), `readdress` (the socket's address
  *   has changed): from the page
  * - `message`, `closed`, `denied` (closed: what is watched is missing), `silent` (nothing was said for too long): from
  *   the socket
- * - `due` (time for the next socket), `look due` (time to look again): from timers
+ * - `due` (time for the next socket), `check due` (time to check again whether what is gone is back): from timers
  * - `missing`, `back` (the first answer after failures): from the poller
- * - `present`, `absent`: the result of a look
+ * - `present`, `absent`: the result of a check
  *
- * @typedef {"start" | "stop" | "suspect" | "readdress" | "message" | "closed" | "denied" | "silent" | "due" | "look due"
+ * @typedef {"start" | "stop" | "reported missing" | "readdress" | "message" | "closed" | "denied" | "silent" | "due" | "check due"
  *   | "missing" | "back" | "present" | "absent"} Event
  */
 
 /**
- * @typedef {"was gone" | "attempts left" | "asking" | "opening"} Condition
- * @typedef {"openSocket" | "closeSocket" | "noteLive" | "noteGone" | "retryLater" | "retrySoon" | "askNow" | "askSoon"
- *   | "stopAsking" | "look" | "lookLater" | "rest" | "tell"} Effect
+ * @typedef {"was gone" | "attempts left" | "is polling" | "opening"} Condition
+ * @typedef {"openSocket" | "closeSocket" | "noteLive" | "noteGone" | "retryLater" | "retrySoon" | "pollNow" | "pollSoon"
+ *   | "stopPolling" | "checkMissing" | "checkMissingLater" | "rest" | "showStatus"} Effect
  */
 
 /**
@@ -53,61 +53,61 @@ const row = (from, on, when, to, ...effects) => ({ from, on, when, to, effects }
 
 /** Of the rows of a state and an event, the first whose condition holds applies. An event without a row is ignored. */
 export const TRANSITIONS = [
-  row("idle", "start", "was gone", "gone", "look"),
-  row("idle", "start", "attempts left", "connecting", "openSocket", "askSoon"),
-  row("idle", "start", null, "polling", "openSocket", "askNow"),
+  row("idle", "start", "was gone", "gone", "checkMissing"),
+  row("idle", "start", "attempts left", "connecting", "openSocket", "pollSoon"),
+  row("idle", "start", null, "polling", "openSocket", "pollNow"),
 
-  row("connecting", "message", null, "live", "stopAsking", "noteLive", "tell"),
-  row("connecting", "closed", "attempts left", "retrying", "closeSocket", "retryLater", "askSoon", "tell"),
-  row("connecting", "closed", null, "polling", "closeSocket", "retryLater", "askNow", "tell"),
-  row("connecting", "denied", null, "retrying", "closeSocket", "look"),
-  row("connecting", "readdress", null, "connecting", "openSocket", "askSoon"),
-  row("connecting", "missing", null, "connecting", "stopAsking", "look"),
-  row("connecting", "suspect", null, "connecting", "look"),
-  row("connecting", "present", null, "connecting", "askSoon", "tell"),
-  row("connecting", "absent", null, "gone", "rest", "noteGone", "lookLater"),
+  row("connecting", "message", null, "live", "stopPolling", "noteLive", "showStatus"),
+  row("connecting", "closed", "attempts left", "retrying", "closeSocket", "retryLater", "pollSoon", "showStatus"),
+  row("connecting", "closed", null, "polling", "closeSocket", "retryLater", "pollNow", "showStatus"),
+  row("connecting", "denied", null, "retrying", "closeSocket", "checkMissing"),
+  row("connecting", "readdress", null, "connecting", "openSocket", "pollSoon"),
+  row("connecting", "missing", null, "connecting", "stopPolling", "checkMissing"),
+  row("connecting", "reported missing", null, "connecting", "checkMissing"),
+  row("connecting", "present", null, "connecting", "pollSoon", "showStatus"),
+  row("connecting", "absent", null, "gone", "rest", "noteGone", "checkMissingLater"),
   row("connecting", "stop", null, "idle", "rest"),
 
-  row("live", "message", null, "live", "tell"),
-  row("live", "closed", "attempts left", "retrying", "closeSocket", "retryLater", "askSoon", "tell"),
-  row("live", "closed", null, "polling", "closeSocket", "retryLater", "askNow", "tell"),
-  row("live", "silent", "attempts left", "retrying", "closeSocket", "retryLater", "askNow", "tell"),
-  row("live", "silent", null, "polling", "closeSocket", "retryLater", "askNow", "tell"),
-  row("live", "denied", null, "retrying", "closeSocket", "look"),
-  row("live", "readdress", null, "connecting", "openSocket", "askSoon"),
-  row("live", "suspect", null, "live", "look"),
-  row("live", "absent", null, "gone", "rest", "noteGone", "lookLater"),
+  row("live", "message", null, "live", "showStatus"),
+  row("live", "closed", "attempts left", "retrying", "closeSocket", "retryLater", "pollSoon", "showStatus"),
+  row("live", "closed", null, "polling", "closeSocket", "retryLater", "pollNow", "showStatus"),
+  row("live", "silent", "attempts left", "retrying", "closeSocket", "retryLater", "pollNow", "showStatus"),
+  row("live", "silent", null, "polling", "closeSocket", "retryLater", "pollNow", "showStatus"),
+  row("live", "denied", null, "retrying", "closeSocket", "checkMissing"),
+  row("live", "readdress", null, "connecting", "openSocket", "pollSoon"),
+  row("live", "reported missing", null, "live", "checkMissing"),
+  row("live", "absent", null, "gone", "rest", "noteGone", "checkMissingLater"),
   row("live", "stop", null, "idle", "rest"),
 
-  row("retrying", "due", null, "connecting", "openSocket", "askSoon"),
-  row("retrying", "readdress", "asking", "retrying"),
-  row("retrying", "readdress", null, "connecting", "openSocket", "askSoon"),
-  row("retrying", "missing", null, "retrying", "stopAsking", "look"),
-  row("retrying", "suspect", null, "retrying", "look"),
-  row("retrying", "present", "attempts left", "retrying", "retryLater", "askSoon", "tell"),
-  row("retrying", "present", null, "polling", "retryLater", "askNow", "tell"),
-  row("retrying", "absent", null, "gone", "rest", "noteGone", "lookLater"),
+  row("retrying", "due", null, "connecting", "openSocket", "pollSoon"),
+  row("retrying", "readdress", "is polling", "retrying"),
+  row("retrying", "readdress", null, "connecting", "openSocket", "pollSoon"),
+  row("retrying", "missing", null, "retrying", "stopPolling", "checkMissing"),
+  row("retrying", "reported missing", null, "retrying", "checkMissing"),
+  row("retrying", "present", "attempts left", "retrying", "retryLater", "pollSoon", "showStatus"),
+  row("retrying", "present", null, "polling", "retryLater", "pollNow", "showStatus"),
+  row("retrying", "absent", null, "gone", "rest", "noteGone", "checkMissingLater"),
   row("retrying", "stop", null, "idle", "rest"),
 
   row("polling", "due", null, "polling", "openSocket"),
-  row("polling", "message", null, "live", "stopAsking", "noteLive", "tell"),
-  row("polling", "closed", null, "polling", "closeSocket", "retryLater", "askNow", "tell"),
-  row("polling", "denied", null, "polling", "closeSocket", "look"),
+  row("polling", "message", null, "live", "stopPolling", "noteLive", "showStatus"),
+  row("polling", "closed", null, "polling", "closeSocket", "retryLater", "pollNow", "showStatus"),
+  row("polling", "denied", null, "polling", "closeSocket", "checkMissing"),
   row("polling", "readdress", "opening", "polling", "openSocket"),
   row("polling", "back", "opening", "polling"),
   row("polling", "back", null, "polling", "retrySoon"),
-  row("polling", "missing", null, "polling", "stopAsking", "look"),
-  row("polling", "suspect", null, "polling", "look"),
-  row("polling", "present", "opening", "polling", "askNow", "tell"),
-  row("polling", "present", null, "polling", "retryLater", "askNow", "tell"),
-  row("polling", "absent", null, "gone", "rest", "noteGone", "lookLater"),
+  row("polling", "missing", null, "polling", "stopPolling", "checkMissing"),
+  row("polling", "reported missing", null, "polling", "checkMissing"),
+  row("polling", "present", "opening", "polling", "pollNow", "showStatus"),
+  row("polling", "present", null, "polling", "retryLater", "pollNow", "showStatus"),
+  row("polling", "absent", null, "gone", "rest", "noteGone", "checkMissingLater"),
   row("polling", "stop", null, "idle", "rest"),
 
-  row("gone", "look due", null, "gone", "look"),
-  row("gone", "suspect", null, "gone", "look"),
-  row("gone", "absent", null, "gone", "lookLater"),
-  row("gone", "present", "attempts left", "retrying", "retryLater", "askSoon", "tell"),
-  row("gone", "present", null, "polling", "retryLater", "askNow", "tell"),
+  row("gone", "check due", null, "gone", "checkMissing"),
+  row("gone", "reported missing", null, "gone", "checkMissing"),
+  row("gone", "absent", null, "gone", "checkMissingLater"),
+  row("gone", "present", "attempts left", "retrying", "retryLater", "pollSoon", "showStatus"),
+  row("gone", "present", null, "polling", "retryLater", "pollNow", "showStatus"),
   row("gone", "stop", null, "idle", "rest"),
 ];
 

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from dataset_progress import Run, _sender, track
+from dataset_progress import Run, _sender_thread, track
 
 from apps.datasets.models import Token
 from apps.datasets.services import issue_token
@@ -156,7 +156,7 @@ def test_an_end_that_nobody_heard_is_said_when_the_server_is_back(transactional_
 def test_a_token_that_is_revoked(
     address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sender, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(_sender_thread, "LINGER_SECONDS", 0.0)
     with Run("cats", flush_seconds=0.5) as run:
         for item in run.track(range(3)):
             if item == 1:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from dataset_progress import Run, Stage, _sender, track
+from dataset_progress import Run, Stage, _sender_thread, track
 from dataset_progress._control import MAX_UNCONFIRMED_PAUSE_SECONDS
 from dataset_progress._run import session_of
 
@@ -232,7 +232,7 @@ def held() -> Iterator[Callable[[Run], Callable[[], bool]]]:
 def test_a_server_that_is_gone_holds_nobody(
     held: Callable[[Run], Callable[[], bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sender, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(_sender_thread, "LINGER_SECONDS", 0.0)
     is_paused, later = threading.Event(), [0.0]
     server = MockServer(lambda update: {**TAKEN, "control": "pause" if is_paused.is_set() else "run"})
     run = server.run(flush_seconds=0, clock=lambda: time.monotonic() + later[0])

@@ -92,6 +92,11 @@ text => new Promise(resolve => {
 """
 
 
+# A refusal that a test asks for is logged by the browser too: answers are checked apart. htmx logs a request that ends
+# because the page is left as these two errors; of a request that fails it logs the first beside another.
+EXPECTED_ERRORS = ("Failed to load resource", "htmx:afterRequest", "htmx:sendAbort")
+
+
 class Witness:
     """What a page did that it should not: foreign requests, refused scripts and styles, errors, server errors."""
 
@@ -100,11 +105,10 @@ class Witness:
         self.seen: list[str] = []
 
     def watch(self, page: Page) -> None:
-        # A refusal that a test asks for is logged by the browser as well; answers are looked at below.
         page.on(
             "console",
             lambda message: self._add(
-                message.type == "error" and not message.text.startswith("Failed to load resource"),
+                message.type == "error" and not message.text.startswith(EXPECTED_ERRORS),
                 f"console: {message.text}",
             ),
         )

@@ -25,7 +25,7 @@ test("what comes back is followed by a socket again", async () => {
   const world = new World();
   world.goLive();
   world.answer = "missing";
-  world.link.suspect();
+  world.link.reportMissing();
   await settle();
   assert.equal(world.state, "gone");
   const { reachable } = world;
@@ -49,7 +49,7 @@ test("what was gone, came back and is gone again is looked for as soon as the fi
   assert.equal(world.state, "connecting");
   world.socket.say();
   world.answer = "missing";
-  world.link.suspect();
+  world.link.reportMissing();
   await settle();
   assert.equal(await world.asksWithin(2_000), 1);
 });
@@ -83,7 +83,7 @@ test("a denial that a look does not confirm is a lost socket", async () => {
 test("one wrong answer ends neither polling nor a socket that speaks", async () => {
   const world = new World();
   world.goLive();
-  world.link.suspect();
+  world.link.reportMissing();
   await settle();
   assert.equal(world.state, "live");
   assert.equal(world.openSockets.length, 1);
@@ -111,7 +111,7 @@ test("a link that polls learns by a poll or by a socket that what is watched is 
     world.answer = "answered";
     await world.pass(2_000);
     assert.equal(world.state, "polling");
-    assert.equal(world.status, "asking");
+    assert.equal(world.status, "polling");
     assert((await world.asksWithin(5_000)) >= 2);
   }
 });
@@ -144,8 +144,8 @@ test("while one look is under way, no other is begun", async () => {
   const world = new World();
   world.goLive();
   world.answer = null;
-  world.link.suspect();
-  world.link.suspect();
+  world.link.reportMissing();
+  world.link.reportMissing();
   world.socket.break(MISSING);
   assert.equal(world.openQuestions.length, 1);
   world.openQuestions[0]?.give("missing");

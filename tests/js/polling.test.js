@@ -36,7 +36,7 @@ test("once the server is back, waits of earlier failures end and its socket is t
   await world.pass(MINUTE);
   world.answer = "answered";
   const tried = world.sockets.length;
-  while (world.status !== "asking") await world.pass(100);
+  while (world.status !== "polling") await world.pass(100);
   assert.equal(world.reachable, 1);
   if (world.openSockets.length === 0) {
     await world.pass(6_000);
@@ -81,7 +81,7 @@ test("a question that fails while a socket speaks is no news", async () => {
   const world = new World();
   world.goLive();
   world.answer = "failed";
-  assert.equal(await world.link.ask(), "failed");
+  assert.equal(await world.link.fetchState(), "failed");
   assert.equal(world.status, "live");
 });
 
@@ -90,7 +90,7 @@ test("a question that cannot be asked is one that failed", async () => {
   const link = world.link;
   world.connect();
   world.answer = null;
-  const asked = link.ask();
+  const asked = link.fetchState();
   world.openQuestions.at(-1)?.fail(new TypeError("no network"));
   assert.equal(await asked, "failed");
   assert.equal(world.status, "offline");

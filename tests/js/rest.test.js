@@ -18,7 +18,7 @@ test("a link that is stopped does nothing at all", async () => {
     assert.equal(world.openSockets.length, 0);
     assert.equal(await world.asksWithin(10 * MINUTE), 0);
     assert.equal(world.sockets.length, tried);
-    world.link.suspect();
+    world.link.reportMissing();
     world.link.readdress();
     await world.link.verifyConnection();
     assert.equal(world.state, "idle");
@@ -30,14 +30,14 @@ test("an answer that comes after a stop changes nothing", async () => {
   const world = new World();
   world.goLive();
   world.answer = null;
-  world.link.suspect();
+  world.link.reportMissing();
   const [question] = world.openQuestions;
   world.link.stop();
   world.connect();
   question?.give("missing");
   await settle();
   assert.equal(world.state, "connecting");
-  void world.link.ask();
+  void world.link.fetchState();
   const [another] = world.openQuestions;
   world.link.stop();
   another?.give("failed");

@@ -107,7 +107,7 @@ test("five attempts with full jitter, then one each thirty seconds beside pollin
 test("a link that polls goes back to a socket that speaks", async () => {
   const world = new World();
   await world.giveUp();
-  assert.equal(world.status, "asking");
+  assert.equal(world.status, "polling");
   assert(world.sockets.length === ATTEMPTS);
   assert((await world.asksWithin(10_000)) >= 4);
   while (world.openSockets.length === 0) await world.pass(1_000);
@@ -125,7 +125,7 @@ test("a server that takes no more sockets is polled at once", () => {
   world.connect();
   world.socket.break(FULL);
   assert.equal(world.state, "polling");
-  assert.equal(world.status, "asking");
+  assert.equal(world.status, "polling");
   assert.equal(world.openQuestions.length, 1);
 });
 

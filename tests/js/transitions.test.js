@@ -20,15 +20,15 @@ test("every state is reached from idle, and can be stopped", () => {
 
 test("each state answers to these events", () => {
   const socket = ["closed", "denied", "message"];
-  const page = ["readdress", "stop", "suspect"];
-  const look = ["absent", "present"];
+  const page = ["readdress", "stop", "reported missing"];
+  const check = ["absent", "present"];
   const answered = {
     idle: ["start"],
-    connecting: [...socket, ...page, ...look, "missing"],
+    connecting: [...socket, ...page, ...check, "missing"],
     live: [...socket, ...page, "absent", "silent"], // where it is present, nothing changes
-    retrying: [...page, ...look, "due", "missing"],
-    polling: [...socket, ...page, ...look, "back", "due", "missing"],
-    gone: [...look, "look due", "stop", "suspect"],
+    retrying: [...page, ...check, "due", "missing"],
+    polling: [...socket, ...page, ...check, "back", "due", "missing"],
+    gone: [...check, "check due", "stop", "reported missing"],
   };
   for (const state of STATES) {
     const events = new Set(TRANSITIONS.filter(({ from }) => from === state).map(({ on }) => on));
@@ -50,7 +50,7 @@ test("a state that has no socket leaves none open, and one that is stopped leave
     const mayHaveSocket = ["connecting", "live"].includes(from);
     if (mayHaveSocket && ["retrying", "polling"].includes(to)) assert(effects.includes("closeSocket"));
     if (to === "idle" || (to === "gone" && from !== "gone" && from !== "idle")) assert.equal(effects[0], "rest");
-    if (to === "live" && from !== "live") assert(effects.includes("stopAsking"));
+    if (to === "live" && from !== "live") assert(effects.includes("stopPolling"));
   }
 });
 
@@ -62,7 +62,7 @@ async function arrange({ from, on, when }) {
     if (when === "was gone") await world.beGone();
     if (when === null) await world.giveUp();
     world.link.stop();
-  } else if (from === "retrying" && (on === "missing" || when === "asking")) {
+  } else if (from === "retrying" && (on === "missing" || when === "is polling")) {
     world.goLive();
     world.answer = null;
     await world.pass(SILENCE);
@@ -109,7 +109,7 @@ async function answerLast(world, answer) {
 const FIRE = {
   start: ({ link }) => link.start({ isStale: false }),
   stop: ({ link }) => link.stop(),
-  suspect: ({ link }) => link.suspect(),
+  "reported missing": ({ link }) => link.reportMissing(),
   readdress: ({ link }) => link.readdress(),
   message: ({ socket }) => socket.say(),
   closed: ({ socket }, { when }) => socket.break(when ? 1006 : FULL),
@@ -119,18 +119,18 @@ const FIRE = {
     const before = world.sockets.length;
     for (let step = 0; world.sockets.length === before && step < 400; step += 1) await world.pass(100);
   },
-  "look due": (world) => world.pass(2_000),
+  "check due": (world) => world.pass(2_000),
   missing: async (world) => {
     if (world.openQuestions.length === 0) await world.pass(INTERVAL);
     await answerLast(world, "missing");
   },
   back: (world) => answerLast(world, "answered"),
   present: async (world) => {
-    world.link.suspect();
+    world.link.reportMissing();
     await answerLast(world, "answered");
   },
   absent: async (world) => {
-    world.link.suspect();
+    world.link.reportMissing();
     await answerLast(world, "missing");
   },
 };
@@ -148,14 +148,14 @@ for (const row of TRANSITIONS) {
     if (effects.includes("closeSocket")) assert.equal(openSockets.length, 0);
     if (effects.includes("noteLive")) assert(world.reachable > before.reachable);
     if (effects.includes("noteGone")) assert.equal(world.status, "gone");
-    if (effects.includes("look")) assert(questions.length > before.questions);
-    if (effects.includes("askNow") && from !== "polling") assert(world.openQuestions.length > 0);
+    if (effects.includes("checkMissing")) assert(questions.length > before.questions);
+    if (effects.includes("pollNow") && from !== "polling") assert(world.openQuestions.length > 0);
     if (effects.includes("rest")) {
       assert.equal(openSockets.length, 0);
       assert.equal(world.openQuestions.length, 0);
-      assert.equal(world.clock.pending, effects.includes("lookLater") ? 1 : 0);
+      assert.equal(world.clock.pending, effects.includes("checkMissingLater") ? 1 : 0);
     }
-    if (effects.includes("askSoon") || effects.includes("askNow")) {
+    if (effects.includes("pollSoon") || effects.includes("pollNow")) {
       const asked = questions.length;
       await world.pass(INTERVAL);
       assert(questions.length > asked || world.openQuestions.length > 0, "it does not ask");

@@ -18,7 +18,7 @@ const STEPS_OF = (world, random) => ({
   close: () => world.openSockets[0]?.break(),
   deny: () => world.openSockets[0]?.break(MISSING),
   refuse: () => random() < 0.3 && world.openSockets[0]?.break(FULL),
-  suspect: () => world.link.suspect(),
+  reportMissing: () => world.link.reportMissing(),
   readdress: () => world.link.readdress(),
   verify: () => void world.link.verifyConnection(),
   answer: () => world.openQuestions[0]?.give("answered"),

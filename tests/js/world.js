@@ -93,7 +93,7 @@ export class World {
         this.sockets.push(socket);
         return socket;
       },
-      ask: (signal) => {
+      fetchState: (signal) => {
         const question = new Question(this.clock.now(), signal);
         this.questions.push(question);
         if (this.answer) question.give(this.answer);

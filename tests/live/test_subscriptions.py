@@ -134,6 +134,16 @@ def test_check_marks_other_versions_and_datasets_that_are_gone(subscriptions: Su
         assert subscriptions.take_pending().keys() == {CATS}
 
 
+def test_check_marks_a_dataset_whose_new_watcher_was_sent_nothing(subscriptions: Subscriptions) -> None:
+    """The state could not be encoded for it, though others were sent it before."""
+    subscribed(subscriptions, watcher(), version=5)
+    subscriptions.add(CATS, watcher(Form.PANEL))
+    subscriptions.take_pending()
+    subscriptions.mark_outdated({CATS: 5}, NOW)
+    request = subscriptions.take_pending()[CATS]
+    assert request.new_forms == {Form.PANEL}
+
+
 def test_check_marks_a_run_whose_health_has_changed(subscriptions: Subscriptions) -> None:
     subscriptions.add(CATS, watcher())
     subscriptions.take_pending()

@@ -25,4 +25,4 @@ class NotAllowed(AccessDenied):
     code = "forbidden"
 
     def __init__(self) -> None:
-        super().__init__("This token may not write this dataset.")
+        super().__init__("You may not do this with this dataset.")

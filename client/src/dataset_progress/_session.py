@@ -13,8 +13,8 @@ from . import _exits, _inherit
 from ._api import Api, Server, logger
 from ._control import Control
 from ._counting import Counter, Counts
-from ._reporting import Report
-from ._sender import INTERVAL_SECONDS, Sender
+from ._report import Report
+from ._sender_thread import INTERVAL_SECONDS, Sender
 from ._settings import RunSettings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from ._api import Api
 from ._control import Control
 from ._counting import Counts
 from ._errors import Refused
-from ._sender import RunOver
+from ._sender_thread import RunOver
 from ._settings import RunSettings
 
 # What one request may list, so that the server and proxies accept its size.
