@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from django.db.models import BigIntegerField, Model
+from django.db.models import BigIntegerField
 
 from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_item_name, clean_text
 
 from . import estimates
 from .errors import LimitReached
+from .loaded_run import LoadedRun
 from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
 from .transitions import FINISHED, StageState, State, check_move, check_stage_move
 
 MAX_STORED_COUNT: Final = BigIntegerField.MAX_BIGINT
 MAX_STAGES: Final = 64
 MAX_WORKERS: Final = 1_000_000
-
-# What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
-_HIDDEN_FIELDS: Final = frozenset({"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings"})
-
-
-class ChangedRow(NamedTuple):
-    """A row, the names of its changed fields, and the values that were loaded."""
-
-    row: Run | Stage | WorkerShare
-    fields: frozenset[str]
-    loaded: dict[str, Any]
-
-
-def is_new(row: Model) -> bool:
-    """Whether a row has yet to be inserted. Django's `pk` says the same, and takes ten calls for it."""
-    return row._state.adding
 
 
 def check_counts(*counts: int | None) -> None:
@@ -43,25 +27,8 @@ def check_counts(*counts: int | None) -> None:
         raise ValueError(f"A count is a number from 0 to {MAX_STORED_COUNT}.")
 
 
-class RunState:
-    """A run, its stages and its dataset's head, in memory, at the time ``now``.
-
-    The methods change the rows; `changed_rows` and the lists of new rows then say what has to be written. ``shares``
-    and ``listed_failures`` hold what was loaded for the reports at hand: the shares of their workers by stage and
-    worker, and as (stage, item) those of their failures that are listed already.
-    """
-
-    def __init__(self, head: Head, run: Run, stages: Iterable[Stage], now: datetime) -> None:
-        self.head = head
-        self.run = run
-        self.stages = list(stages)
-        self.now = now
-        self.shares: dict[tuple[str, str], WorkerShare] = {}
-        self.listed_failures: set[tuple[str, str]] = set()
-        self.new_failures: dict[tuple[str, str], ItemFailure] = {}
-        self.new_transitions: list[Transition] = []
-        rows: list[Run | Stage | WorkerShare] = [run, *self.stages]
-        self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
+class RunState(LoadedRun):
+    """A run in memory, with the methods that change its rows. `LoadedRun` says what has to be written then."""
 
     @classmethod
     def begin(cls, head: Head, number: int, now: datetime, *, message: str = "", idempotency_key: str = "") -> RunState:
@@ -73,60 +40,6 @@ class RunState:
         state = cls(head, run, [], now)
         state._record("", "", State.PENDING)
         return state
-
-    # --- What has changed ---------------------------------------------------------------------------------------------
-
-    def add_loaded_share(self, stage: Stage, share: WorkerShare) -> None:
-        self.shares[stage.name, share.worker] = share
-        self._loaded.append((share, vars(share).copy()))
-
-    def raise_version_if_visible(self) -> bool:
-        """Raise the dataset's version by one, if watchers see a difference. Returns whether they do."""
-        if not self._is_visibly_changed():
-            return False
-        self.head.version += 1
-        self.head.run = self.run
-        self.run.updated_at = self.now
-        for move in self.new_transitions:
-            move.version = self.head.version
-        return True
-
-    def _is_visibly_changed(self) -> bool:
-        return (
-            bool(self.new_transitions)
-            or any(
-                value != loaded[name] and name not in _HIDDEN_FIELDS
-                for row, loaded in self._loaded
-                if not isinstance(row, WorkerShare)
-                for name, value in vars(row).items()
-            )
-            or any(is_new(stage) for stage in self.stages)
-        )
-
-    def changed_rows(self) -> Iterator[ChangedRow]:
-        """Yield the loaded rows that differ from what was loaded."""
-        for row, loaded in self._loaded:
-            if fields := frozenset(name for name, value in vars(row).items() if value != loaded[name]):
-                yield ChangedRow(row, fields, loaded)
-
-    @contextmanager
-    def undo_if_refused(self, worker: str | None) -> Iterator[None]:
-        """Undo what the block did if it raises. Of the shares, the block may change those of ``worker``."""
-        shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
-        rows = [(row, vars(row).copy()) for row in (self.run, *self.stages, *shares) if row is not None]
-        counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
-        try:
-            yield
-        except Exception:
-            for row, values in rows:
-                vars(row).update(values)
-            stage_count, transition_count, share_count, failure_count = counts
-            del self.stages[stage_count:], self.new_transitions[transition_count:]
-            for key in list(self.shares)[share_count:]:
-                del self.shares[key]
-            for key in list(self.new_failures)[failure_count:]:
-                del self.new_failures[key]
-            raise
 
     # --- The run ------------------------------------------------------------------------------------------------------
 
@@ -229,7 +142,7 @@ class RunState:
         return stage.state == StageState.DONE
 
     def move_stage(self, stage: Stage, new: StageState) -> None:
-        """Move a stage to another state. Raises `IllegalTransition`."""
+        """Move a stage to another state. A stage that is done counts as full. Raises `IllegalTransition`."""
         old = StageState(stage.state)
         if old == new:
             return

@@ -22,8 +22,9 @@ from apps.core.sql import IDS_AT_ONCE, Update, rows_in, write_rows
 from apps.datasets.models import Dataset
 
 from .errors import RunFinished
+from .loaded_run import is_new
 from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
-from .run_state import RunState, is_new
+from .run_state import RunState
 from .signals import Change, progress_changed
 from .transitions import StageState
 

@@ -242,7 +242,7 @@ def test_changes_carry_what_was_loaded() -> None:
 
 @pytest.mark.parametrize("name", sorted(DatasetProgress.model_fields.keys() & vars(Run()).keys()))
 def test_a_stored_field_that_is_shown_makes_a_version(name: str) -> None:
-    """One that fails here is a new field of `DatasetProgress` which is among the hidden ones of `run_state`."""
+    """One that fails here is a new field of `DatasetProgress` which is among the hidden ones of `loaded_run`."""
     state = run_state(index())
     setattr(state.run, name, "another value")
     assert state.raise_version_if_visible()
