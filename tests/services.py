@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,8 @@ def running(
 class PostgreSQL:
     host: str
     port: int
+    start: Callable[[PostgreSQL], AbstractContextManager[object]]
+    process: ExitStack  # of the running server
     user: str = "postgres"
     database: str = "postgres"
 
@@ -132,6 +134,15 @@ class PostgreSQL:
                 return True
         except psycopg.OperationalError:
             return False
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Stop the server, which disconnects its clients, and start it again at the end of the block."""
+        self.process.close()
+        try:
+            yield
+        finally:
+            self.process.enter_context(self.start(self))
 
 
 def _postgresql_folders() -> list[Path]:
@@ -164,14 +175,19 @@ def postgresql() -> Iterator[PostgreSQL]:
             "--no-instructions",
         ]
         subprocess.run([initdb, "-D", str(data), *options], check=True, capture_output=True, **popen)
-        where = PostgreSQL("127.0.0.1", free_port())
-        settings = {
-            "listen_addresses": where.host, "port": where.port, "unix_socket_directories": folder, "fsync": "off",
-            "synchronous_commit": "off", "full_page_writes": "off", "max_connections": 100,
-        }  # fmt: skip
-        command = [server, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
-        # SIGINT is PostgreSQL's fast shutdown: it disconnects clients.
-        with running(command, ready=where.answers, log=folder / "log", stop=signal.SIGINT, **popen):
+
+        def start(where: PostgreSQL) -> AbstractContextManager[object]:
+            settings = {
+                "listen_addresses": where.host, "port": where.port, "unix_socket_directories": folder, "fsync": "off",
+                "synchronous_commit": "off", "full_page_writes": "off", "max_connections": 100,
+            }  # fmt: skip
+            command = [server, "-D", str(data), *(f"--{name}={value}" for name, value in settings.items())]
+            # SIGINT is PostgreSQL's fast shutdown: it disconnects clients.
+            return running(command, ready=where.answers, log=folder / "log", stop=signal.SIGINT, **popen)
+
+        with ExitStack() as process:
+            where = PostgreSQL("127.0.0.1", free_port(), start, process)
+            process.enter_context(start(where))
             yield where
     finally:
         shutil.rmtree(folder, ignore_errors=True)

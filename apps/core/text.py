@@ -27,3 +27,8 @@ def clean_item_name(name: str) -> str:
     if len(encoded) > ITEM_BYTES:
         return "…" + encoded[3 - ITEM_BYTES :].decode(errors="ignore")
     return encoded.decode()
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line; the name of its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

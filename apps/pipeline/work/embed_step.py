@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError
+from django.db import Error
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
@@ -99,7 +99,7 @@ class EmbedStep(Step[NDArray[np.float32]]):
                 failed[sample_pk] = f"the process of the embedder {self.embedder.name} died"
             except FileNotFoundError:
                 failed[sample_pk] = "its thumbnail is gone"
-            except (LeaseLost, StopRequested, ObjectDoesNotExist, DatabaseError):
+            except (LeaseLost, StopRequested, ObjectDoesNotExist, Error):
                 raise  # found out while waiting for the pool
             except Exception as own:
                 failed[sample_pk] = f"the embedder {self.embedder.name} failed: {own or type(own).__name__}"

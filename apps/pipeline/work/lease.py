@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import DateTimeField, Expression, ExpressionWrapper, Q, Value
 from django.db.models.functions import Now
 
+from apps.core.text import one_line
 from apps.pipeline.models import Job
 from apps.progress import services as progress
 from apps.progress.transitions import UNFINISHED
@@ -88,7 +89,11 @@ def hold(run_pk: int) -> Iterator[Lease | None]:
     finally:
         released.set()
         thread.join()
-        lease.release()
+        try:
+            lease.release()
+        except Error as error:
+            connection.close()
+            logger.warning("the lease of run %s was not released, so it has to end: %s", run_pk, one_line(error))
 
 
 def _new_end() -> Expression:
@@ -106,9 +111,9 @@ def _keep_renewing(lease: Lease, released: threading.Event) -> None:
                     progress.heartbeat(lease.run_pk)
             except LeaseLost:
                 return
-            except DatabaseError:
+            except Error as error:
                 # Try again in a moment. If the database stays away, the lease ends, as it should.
-                logger.warning("could not renew the lease of run %s", lease.run_pk, exc_info=True)
+                logger.warning("could not renew the lease of run %s: %s", lease.run_pk, one_line(error))
                 connection.close()
     finally:
         connection.close()

@@ -17,8 +17,10 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError
+from django.db import Error, connection
 
+from apps.core.outages import is_outage
+from apps.core.text import one_line
 from apps.datasets.models import EmbeddingBlock, Sample
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.models import Chunk, Job, Source
@@ -50,6 +52,7 @@ class Outcome(StrEnum):
     ERROR = "error"
     CANCELLED = "cancelled"
     RELEASED = "released"  # paused, or this worker is stopping: another task continues the run
+    INTERRUPTED = "interrupted"  # the database was locked or gone: the sweeper queues the job again
     SUPERSEDED = "superseded"  # another worker holds the run, or the run has ended or is gone
 
 
@@ -71,7 +74,7 @@ class Runner:
     def process(self) -> Outcome:
         """Continue the run until it ends or the job is released.
 
-        Raises `DatabaseError` where the database fails. The lease then ends, and the sweeper queues the job again.
+        Raises `django.db.Error` for an error that does not pass.
         """
         with hold(self.run_pk) as lease:
             if lease is None:
@@ -81,11 +84,17 @@ class Runner:
             except (LeaseLost, RunFinished, ObjectDoesNotExist):
                 delete_orphaned_thumbnails()
                 return Outcome.SUPERSEDED
+            except Error as error:
+                if not is_outage(error):
+                    raise
+                connection.close()
+                logger.warning("run %s is interrupted by its database: %s", self.run_pk, one_line(error))
+                return Outcome.INTERRUPTED
 
     def _attempt(self, lease: Lease) -> Outcome:
         try:
             self._run_phases(lease)
-        except (LeaseLost, RunFinished, ObjectDoesNotExist, DatabaseError):
+        except (LeaseLost, RunFinished, ObjectDoesNotExist, Error):
             raise
         except _ReleaseRequested:
             return Outcome.RELEASED
@@ -97,7 +106,7 @@ class Runner:
             if isinstance(error, OSError) and error.errno in OUT_OF_SERVICE:
                 with lease.transaction():
                     progress.report(self.run_pk, message=f"{error.strerror}. Trying again...")
-                logger.warning("run %s waits for its disk: %s", self.run_pk, error)
+                logger.warning("run %s waits for its disk: %s", self.run_pk, one_line(error))
                 return Outcome.RELEASED
             with lease.transaction():
                 progress.fail(self.run_pk, _error_message(error))

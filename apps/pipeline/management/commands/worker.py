@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django_tasks_db.management.commands import db_worker
 
+from apps.core.text import one_line
 from apps.pipeline.queue import sweep
 from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
@@ -47,7 +48,7 @@ class Worker(db_worker.Worker):
             except (Error, OSError) as error:
                 connection.close()
                 if not backoff:
-                    logger.warning("cannot work, and will try again until it can: %s", _line(error))
+                    logger.warning("cannot work, and will try again until it can: %s", one_line(error))
                 backoff = min(2 * backoff or 1.0, LONGEST_BACKOFF)
             else:
                 if backoff:
@@ -126,8 +127,4 @@ def _sweep() -> None:
         delete_leftover_chunks()
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
-        logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", _line(error))
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))
