@@ -9,11 +9,11 @@ from django.shortcuts import get_object_or_404, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
 
+from apps.core.beneath import OutsideFolder
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
 from apps.pages.gallery import place_of
-from apps.pipeline.images.media import original_file, thumbnail_file
-from apps.pipeline.images.scanning import OutsideRoot
+from apps.pipeline.images.media import open_original, open_thumbnail
 from apps.pipeline.images.similar import similar_to
 from apps.progress.selectors import progress_of
 
@@ -53,8 +53,8 @@ def detail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
 def _has_original(sample: Sample) -> bool:
     """Return whether the file of a sample still exists."""
     try:
-        original_file(sample)
-    except (OSError, OutsideRoot):
+        open_original(sample).close()
+    except (OSError, OutsideFolder):
         return False
     return True
 
@@ -76,8 +76,9 @@ def thumbnail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
     """Serve the thumbnail. Its address holds the content's hash, so browsers may cache it for ever."""
     sample = _sample(request, dataset_id, pk)
     try:
-        content = thumbnail_file(sample).read_bytes()
-    except OSError:
+        with open_thumbnail(sample) as file:
+            content = file.read()
+    except (OSError, OutsideFolder):
         raise Http404 from None
     return _bytes(content, "image/jpeg", "private, max-age=31536000, immutable")
 
@@ -87,8 +88,9 @@ def original(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
     """Serve the file itself: inline where browsers can show it, else as a download."""
     sample = _sample(request, dataset_id, pk)
     try:
-        content = original_file(sample).read_bytes()
-    except (OSError, OutsideRoot):
+        with open_original(sample) as file:
+            content = file.read()
+    except (OSError, OutsideFolder):
         raise Http404 from None
     is_shown = sample.format in SHOWN_TYPES
     response = _bytes(content, SHOWN_TYPES.get(sample.format, "application/octet-stream"), "private, max-age=300")

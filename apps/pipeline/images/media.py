@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 
+from apps.core.beneath import Folder
 from apps.datasets.models import Sample
 from apps.pipeline.models import Source
 
-from .scanning import real_path_inside
 from .thumbnails import thumbnail_path
 
 
@@ -29,23 +30,25 @@ def has_thumbnail(folder: Path, sha256: str) -> bool:
 
 
 def thumbnail_file(sample: Sample) -> Path:
-    """The thumbnail of ``sample``. Raises `FileNotFoundError` if it is gone."""
-    path = Path(thumbnail_path(str(thumbnail_folder(sample.dataset_id)), sample.sha256))
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    return path
+    """Where the thumbnail of ``sample`` is, if it has not been deleted."""
+    return Path(thumbnail_path(str(thumbnail_folder(sample.dataset_id)), sample.sha256))
 
 
-def original_file(sample: Sample) -> Path:
-    """The file that ``sample`` was read from, if it is still inside the dataset's folder.
+def open_thumbnail(sample: Sample) -> BinaryIO:
+    """Open the thumbnail of ``sample``. Raises `OSError` if it is gone."""
+    root = thumbnail_root()
+    # The media folder may be a link that the administrator has made, but nothing below it is.
+    with Folder(str(root.resolve())) as folder:
+        return folder.open_file(str(thumbnail_file(sample).relative_to(root)))
 
-    Raises `FileNotFoundError` if the file or its folder is gone, and `scanning.OutsideRoot` if the file or the folder
-    has become a link that leads outside.
+
+def open_original(sample: Sample) -> BinaryIO:
+    """Open the file that ``sample`` was read from.
+
+    Raises `OSError` if it is gone or cannot be read, and `OutsideFolder` if a link leads out of the dataset's folder.
     """
     source = Source.objects.filter(dataset_id=sample.dataset_id).first()
     if source is None:
         raise FileNotFoundError(sample.path)
-    path = Path(real_path_inside(source.folder, sample.path))
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    return path
+    with Folder(source.folder) as folder:
+        return folder.open_file(sample.path)

@@ -1,14 +1,17 @@
-"""Find the image files of a folder, and open them later without leaving the folder.
+"""Find the image files of a folder.
 
-Nothing here decodes an image. Only the standard library is imported, so that pool processes start fast.
+Nothing here decodes an image. Nothing of Django is imported, so that pool processes start fast.
 """
 
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
+
+from apps.core.beneath import Folder, NotRegularFile, OutsideFolder
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
@@ -28,7 +31,7 @@ _SIGNATURES = (
 # The sizes of a BMP's second header. The signature BM alone would match the text "BMW prices".
 _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 
-_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ESTALE})
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 _LEAVES = "a link that leads outside the folder is not followed"
 _DANGLES = "a link that leads nowhere"
 _BAD_NAME = "the name is not valid UTF-8: rename it"
@@ -50,10 +53,6 @@ class Unreadable(NamedTuple):
     is_directory: bool = False
 
 
-class OutsideRoot(ValueError):
-    """A path that is not, or is no longer, inside the scanned folder."""
-
-
 def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[FoundFile | Unreadable]:
     """Yield the image files below `root`, recursively, always in the same order for the same tree.
 
@@ -69,50 +68,35 @@ def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[F
 
     Raises `OSError` if the root itself cannot be listed. Anything below it that cannot be read is an `Unreadable`.
     """
-    real_root = os.path.realpath(root)
-    names = _list(real_root)
+    with Folder(os.path.realpath(root)) as folder:
+        yield from _scan(folder, meanwhile)
+
+
+def _scan(folder: Folder, meanwhile: Callable[[], None]) -> Iterator[FoundFile | Unreadable]:
     # A stack instead of recursion: a tree may be deeper than Python can recurse.
-    waiting: list[str] = []
-    directory = ""
-    while True:
-        files, subdirectories = names
-        for name in files:
-            meanwhile()
-            found = _examine(real_root, directory + name, name)
-            if found is not None:
-                yield found
-        waiting.extend(f"{directory}{name}/" for name in reversed(subdirectories))
-        while waiting:
-            directory = waiting.pop()
-            meanwhile()
-            if not _is_text(directory):
-                yield Unreadable(_repaired(directory[:-1]), _BAD_NAME, is_directory=True)
-                continue
+    waiting = [""]
+    while waiting:
+        directory = waiting.pop()
+        meanwhile()
+        if not _is_text(directory):
+            yield Unreadable(_repaired(directory[:-1]), _BAD_NAME, is_directory=True)
+            continue
+        with ExitStack() as stack:
             try:
-                names = _list(f"{real_root}/{directory}")
+                descriptor = stack.enter_context(folder.directory(directory[:-1]))
+                files, subdirectories = _list(descriptor)
             except OSError as error:
+                if not directory:
+                    raise
                 if error.errno not in _GONE:
                     yield Unreadable(directory[:-1], _reason(error), is_directory=True)
                 continue
-            break
-        else:
-            return
-
-
-def real_path_inside(real_root: str, relative: str) -> str:
-    """Return the real path, links resolved, of the file that a scan of `real_root` called `relative`.
-
-    `real_root` is the result of an earlier `os.path.realpath`: a link that replaced the root since then leads outside.
-    Raises `OutsideRoot` if `relative` is absolute, is empty, goes upwards, or leads out of the root through a link.
-    The file need not exist. The result holds for the moment of the call, so call this again before each read.
-    """
-    parts = PurePosixPath(relative).parts
-    if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
-        raise OutsideRoot(f"not a path inside the folder: {relative!r}")
-    real = os.path.realpath(f"{real_root}/{relative}")
-    if not _is_inside(real_root, real):
-        raise OutsideRoot(f"a link leads outside the folder: {relative!r}")
-    return real
+            for name in files:
+                meanwhile()
+                found = _examine(folder, descriptor, directory + name, name)
+                if found is not None:
+                    yield found
+        waiting.extend(f"{directory}{name}/" for name in reversed(subdirectories))
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -124,7 +108,7 @@ def looks_like_image(head: bytes) -> bool:
     return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
 
 
-def _list(directory: str) -> tuple[list[str], list[str]]:
+def _list(directory: int) -> tuple[list[str], list[str]]:
     """Return the sorted names of files and links, and those of subdirectories, without hidden ones."""
     files: list[str] = []
     subdirectories: list[str] = []
@@ -132,7 +116,7 @@ def _list(directory: str) -> tuple[list[str], list[str]]:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            # Links are listed with the files: `_examine`, which knows the root, decides where they lead.
+            # Links are listed with the files: `_examine`, which knows the folder, finds out where they lead.
             if entry.is_dir(follow_symlinks=False):
                 subdirectories.append(entry.name)
             elif entry.is_file(follow_symlinks=False) or entry.is_symlink():
@@ -142,25 +126,21 @@ def _list(directory: str) -> tuple[list[str], list[str]]:
     return files, subdirectories
 
 
-def _examine(real_root: str, relative: str, name: str) -> FoundFile | Unreadable | None:
-    """Classify a directory entry that is a regular file or a link. Returns ``None`` for one that is skipped."""
-    full = f"{real_root}/{relative}"
+def _examine(folder: Folder, directory: int, relative: str, name: str) -> FoundFile | Unreadable | None:
+    """Classify a regular file or a link in an open directory. Returns ``None`` for one that is skipped."""
     named_like_image = PurePosixPath(name).suffix.lower() in EXTENSIONS
     try:
-        status = os.lstat(full)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISLNK(status.st_mode):
-            full = os.path.realpath(full)
-            if full == real_root:
-                return None
-            if not _is_inside(real_root, full):
-                # Not opened, but reported: a folder full of links should not just look empty.
-                is_reported = named_like_image or Path(full).is_dir()
-                return Unreadable(_repaired(relative), _LEAVES) if is_reported else None
             try:
-                status = Path(full).stat()
+                status = folder.status(relative)
+            except OutsideFolder:
+                # Not opened, but reported: a folder full of links should not just look empty.
+                is_reported = named_like_image or Path(folder.path, relative).is_dir()
+                return Unreadable(_repaired(relative), _LEAVES) if is_reported else None
             except FileNotFoundError:
                 return Unreadable(_repaired(relative), _DANGLES) if named_like_image else None
-        if not stat.S_ISREG(status.st_mode) or not (named_like_image or looks_like_image(_head(full))):
+        if not stat.S_ISREG(status.st_mode) or not (named_like_image or looks_like_image(_head(folder, relative))):
             return None
     except OSError as error:
         return None if error.errno in _GONE else Unreadable(_repaired(relative), _reason(error))
@@ -169,17 +149,12 @@ def _examine(real_root: str, relative: str, name: str) -> FoundFile | Unreadable
     return FoundFile(relative, status.st_size, status.st_mtime_ns)
 
 
-def _head(path: str) -> bytes:
-    # Without O_NONBLOCK, a pipe that has replaced the file since `lstat` would block the scan for ever.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+def _head(folder: Folder, relative: str) -> bytes:
     try:
-        return os.read(descriptor, SNIFF_BYTES) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    finally:
-        os.close(descriptor)
-
-
-def _is_inside(real_root: str, real: str) -> bool:
-    return real.startswith(real_root.rstrip("/") + "/")
+        with folder.open_file(relative) as file:
+            return file.read(SNIFF_BYTES)
+    except (NotRegularFile, OutsideFolder):
+        return b""  # what has replaced it since it was looked at
 
 
 def _is_text(path: str) -> bool:

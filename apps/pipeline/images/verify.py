@@ -1,14 +1,13 @@
 """Verify image files: read each once, hash it, decode it to the last pixel, and make its thumbnail.
 
 Pool processes run this, on files that nobody has checked, so Django is not imported. Whatever is wrong with a file
-becomes a `Rejected`. Only an error of our own, such as a full disk for thumbnails, is raised.
+becomes a `Rejected`. Only other errors, such as a full disk for thumbnails, are raised.
 """
 
 import errno
 import hashlib
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,9 @@ from dataclasses import dataclass
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
-from .scanning import SNIFF_BYTES, FoundFile, OutsideRoot, looks_like_image, real_path_inside
+from apps.core.beneath import Folder, NotRegularFile, OutsideFolder
+
+from .scanning import SNIFF_BYTES, FoundFile, looks_like_image
 from .thumbnails import is_complete, save_thumbnail, small_rgb, thumbnail_path, thumbnail_size
 
 # Without these two, `Image.open` imports every plugin there is when it meets one of their files.
@@ -75,11 +76,12 @@ def index_chunk(root: str, files: Sequence[FoundFile], thumbnails: str, max_pixe
     has more than `MAX_FILE_BYTES`, and before it is decoded if it has more than ``max_pixels``. If the thumbnail of the
     same content exists, that content was decoded in full before, so only its header is decoded.
 
-    Raises `OSError` where a thumbnail cannot be read or written, which is not the file's fault. Pillow's pixel limit is
+    Raises `OSError` where the folder cannot be opened or a thumbnail cannot be read or written, which is not the file's
+    fault, and `OutsideFolder` where the folder has become a link. Pillow's pixel limit is
     global, so a process must run one chunk at a time.
     """
-    with _pixel_limit(max_pixels):
-        return [_index_file(root, file, thumbnails, max_pixels) for file in files]
+    with Folder(root) as folder, _pixel_limit(max_pixels):
+        return [_index_file(folder, file, thumbnails, max_pixels) for file in files]
 
 
 @contextmanager
@@ -97,9 +99,9 @@ def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _index_file(real_root: str, file: FoundFile, thumbnails: str, max_pixels: int) -> Indexed | Rejected:
+def _index_file(folder: Folder, file: FoundFile, thumbnails: str, max_pixels: int) -> Indexed | Rejected:
     try:
-        data, mtime_ns = _read(real_root, file.path)
+        data, mtime_ns = _read(folder, file.path)
     except Exception as error:
         return Rejected(file.path, _read_failure(error))
     sha256 = hashlib.sha256(data).hexdigest()
@@ -114,21 +116,14 @@ def _index_file(real_root: str, file: FoundFile, thumbnails: str, max_pixels: in
     return Indexed(file.path, len(data), mtime_ns, sha256, format_, width, height, *thumbnail_size((width, height)))
 
 
-def _read(real_root: str, relative: str) -> tuple[bytes, int]:
+def _read(folder: Folder, relative: str) -> tuple[bytes, int]:
     """Return the content and its modification time in nanoseconds."""
-    # Since the scan, the file may have become a link, which is not followed, or a pipe, which is not waited for.
-    descriptor = os.open(real_path_inside(real_root, relative), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            raise _FileRefused("not a regular file")
+    with folder.open_file(relative) as stream:
+        before = os.fstat(stream.fileno())
         if before.st_size > MAX_FILE_BYTES:
             raise _FileRefused(f"too large: {before.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            data = stream.read(before.st_size + 1)
-        after = os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
+        data = stream.read(before.st_size + 1)
+        after = os.fstat(stream.fileno())
     if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
         raise _FileRefused("changed while it was read")
     if not data:
@@ -175,7 +170,9 @@ def _read_failure(error: Exception) -> str:
     """The reason for a file that could not be read."""
     if isinstance(error, _FileRefused):
         return str(error)
-    if isinstance(error, OutsideRoot):
+    if isinstance(error, NotRegularFile):
+        return "not a regular file"
+    if isinstance(error, OutsideFolder):
         return "a link that leads outside the folder is not followed"
     if isinstance(error, MemoryError):
         return "too large for the memory there is"

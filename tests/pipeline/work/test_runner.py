@@ -13,7 +13,7 @@ from django_tasks_db.models import DBTaskResult
 from pytest_django import Settings
 
 from apps.datasets.models import Sample
-from apps.pipeline.images.media import original_file, thumbnail_file
+from apps.pipeline.images.media import open_original, thumbnail_file
 from apps.pipeline.models import Chunk, Job
 from apps.pipeline.queue import sweep
 from apps.pipeline.services import process_folder
@@ -48,7 +48,9 @@ def test_folder_ends_ready_with_its_samples_and_its_failures(folder: Path) -> No
     assert samples.count() == 44
     assert sorted(samples.values_list("path", flat=True))[:2] == ["a/000000.jpg", "a/000001.jpg"]
     assert all(thumbnail_file(sample).stat().st_size for sample in samples)
-    assert all(original_file(sample).is_file() for sample in samples)
+    for sample in samples:
+        with open_original(sample) as file:
+            assert file.read(2) == b"\xff\xd8"
     failures = dict(ItemFailure.objects.filter(run=run).values_list("item", "reason"))
     assert set(failures) == {"a/000007.jpg", "notes.jpg"}
     assert all(failures.values())

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from apps.core.beneath import Folder, OutsideFolder
 from apps.datasets.models import Sample
 from apps.pipeline.images import scanning
-from apps.pipeline.images.media import original_file, thumbnail_file
+from apps.pipeline.images.media import open_original, thumbnail_file
 from apps.pipeline.services import process_folder, queue_run
 from apps.pipeline.work import scan_step
 from apps.pipeline.work.runner import Outcome, Runner
@@ -61,10 +62,10 @@ def test_samples_in_a_folder_that_cannot_be_read_are_kept(folder: Path, monkeypa
     process(folder)
     real = os.scandir
 
-    def scandir(path: str) -> Any:
-        if str(path).rstrip("/").endswith("/a"):  # to root, nothing is unreadable
-            raise PermissionError(13, "Permission denied", path)
-        return real(path)
+    def scandir(directory: int) -> Any:
+        if Path(f"/proc/self/fd/{directory}").resolve() == folder / "a":  # to root, nothing is unreadable
+            raise PermissionError(13, "Permission denied")
+        return real(directory)
 
     monkeypatch.setattr(os, "scandir", scandir)
     (folder / "a b" / "000000.jpg").unlink()
@@ -86,8 +87,8 @@ def test_folder_that_has_become_a_link_is_not_followed(folder: Path, tmp_path: P
     run = queue_run(sample.dataset)
     assert Runner(run.pk).process() is Outcome.ERROR
     assert "has become a link" in (progress_of(run.dataset_id).error or "")
-    with pytest.raises(ValueError, match="outside the folder"):
-        original_file(sample)
+    with pytest.raises(OutsideFolder):
+        open_original(sample)
 
 
 def test_scan_of_what_is_no_image_can_be_cancelled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_scan_of_what_is_no_image_can_be_cancelled(folder: Path, monkeypatch: py
     Run.objects.filter(pk=run.pk).update(control=Run.Control.RUN)
     listed: list[str] = []
 
-    def cancel(name: str) -> bytes:
+    def cancel(_: Folder, name: str) -> bytes:
         listed.append(name)
         Run.objects.filter(pk=run.pk).update(control=Run.Control.CANCEL)
         return b""
