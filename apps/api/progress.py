@@ -21,7 +21,7 @@ from .routing import router
 from .schemas import DatasetId, Error
 
 HEADERS: Final[dict[str, Any]] = {
-    "ETag": {"description": "Changes with the version and with the health.", "schema": {"type": "string"}},
+    "ETag": {"description": "Changes with the epoch, the version and the health.", "schema": {"type": "string"}},
     "Cache-Control": {"description": "`no-cache`: ask again before using it.", "schema": {"type": "string"}},
 }
 OPENAPI: Final[dict[str, Any]] = {
@@ -39,11 +39,12 @@ OPENAPI: Final[dict[str, Any]] = {
 def etag_of(facts: Facts, now: datetime) -> str:
     """Return the strong ETag of what `snapshot` makes of ``facts`` at ``now``.
 
-    The version changes with every write. The health of a silent run changes without one, by the clock, and its time
-    left with it, so the tag names a health other than live.
+    The version changes with every write, and the epoch when the database is restored. The health of a silent run
+    changes without one, by the clock, and its time left with it, so the tag names a health other than live.
     """
     health = health_of(facts, now)
-    return quote_etag(f"{facts.version}" if health in (None, "live") else f"{facts.version}-{health}")
+    tag = f"{facts.epoch}-{facts.version}"
+    return quote_etag(tag if health in (None, "live") else f"{tag}-{health}")
 
 
 @router.get(

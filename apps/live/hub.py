@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from apps.datasets.access.identities import revoked_datasets
 from apps.progress.selectors import newest_dataset, versions_of
+from apps.progress.services import renew_epochs
 from apps.progress.signals import Change
 
 from . import rendering
@@ -175,6 +176,12 @@ class Hub:
         requests = self.subscriptions.take_pending()
         try:
             rendered = await _read(self._reader, rendering.render, requests)
+            if gone_back := self.subscriptions.gone_back(rendered):
+                # Watchers drop what is older. Of another epoch, the next flush sends them the same.
+                self.subscriptions.pending.update(requests)
+                if await _read(self._reader, renew_epochs, gone_back):
+                    logger.warning("the database has gone back to an earlier state: datasets have a new epoch")
+                return
         except Exception:
             self.subscriptions.pending.update(requests)
             raise

@@ -65,7 +65,7 @@ class RenderedState:
 
     def looks_like(self, other: RenderedState | None) -> bool:
         """Whether a message of the ``other`` state would show the same."""
-        return other is not None and (self.facts.version, self.health) == (other.facts.version, other.health)
+        return other is not None and (self.facts.key, self.health) == (other.facts.key, other.health)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,15 @@ from .watcher import Watcher
 
 @dataclass(slots=True, eq=False)
 class WatchedDataset:
-    """A dataset's watchers, and the state that they were sent last."""
+    """A dataset's watchers, and the state that they were sent last.
+
+    The first state that a watcher is sent was read after it came: who comes while one is rendered waits for the next.
+    """
 
     watchers: set[Watcher] = field(default_factory=set)
-    new_watchers: set[Watcher] = field(default_factory=set)  # those of the watchers who were sent nothing yet
+    # Who were sent nothing yet: those who came since the last request to render, and those who are served with it.
+    new_watchers: set[Watcher] = field(default_factory=set)
+    first_served: set[Watcher] = field(default_factory=set)
     sent: RenderedState | None = None
 
     @property
@@ -28,16 +33,21 @@ class WatchedDataset:
         """The version that was sent last; -1 where none was."""
         return self.sent.facts.version if self.sent else -1
 
-    def is_outdated(self, version: int, now: datetime) -> bool:
-        """Whether ``version``, or the health at ``now``, differs from what was sent, or a watcher was sent nothing."""
-        if version != self.version or self.new_watchers:
+    def is_outdated(self, key: tuple[str, int] | None, now: datetime) -> bool:
+        """Whether the epoch and version ``key`` or the health at ``now`` differs from what was sent.
+
+        Also while a watcher was sent nothing.
+        """
+        if self.sent is None or key != self.sent.facts.key or self.new_watchers or self.first_served:
             return True
-        return self.sent is not None and health_of(self.sent.facts, now) != self.sent.health
+        return health_of(self.sent.facts, now) != self.sent.health
 
     def render_request(self) -> RenderRequest:
+        self.first_served |= self.new_watchers
+        self.new_watchers = set()
         return RenderRequest(
             forms=frozenset(watcher.form for watcher in self.watchers),
-            new_forms=frozenset(watcher.form for watcher in self.new_watchers),
+            new_forms=frozenset(watcher.form for watcher in self.first_served),
             sent=self.sent,
             watchers=len(self.watchers),
         )
@@ -69,6 +79,7 @@ class Subscriptions:
             return False
         watched.watchers.discard(watcher)
         watched.new_watchers.discard(watcher)
+        watched.first_served.discard(watcher)
         if watched.watchers:
             return False
         del self.datasets[dataset_pk]
@@ -86,12 +97,12 @@ class Subscriptions:
         self.pending.add(dataset_pk)
         return True
 
-    def mark_outdated(self, versions: Mapping[int, int], now: datetime) -> None:
+    def mark_outdated(self, versions: Mapping[int, tuple[str, int]], now: datetime) -> None:
         """Mark every dataset that differs from what was sent. ``versions`` leaves out datasets that do not exist."""
         self.pending |= {
             dataset_pk
             for dataset_pk, watched in self.datasets.items()
-            if watched.is_outdated(versions.get(dataset_pk, -1), now)
+            if watched.is_outdated(versions.get(dataset_pk), now)
         }
 
     def take_pending(self) -> dict[int, RenderRequest]:
@@ -103,25 +114,28 @@ class Subscriptions:
             if dataset_pk in self.datasets
         }
 
-    def record(self, dataset_pk: int, rendered: Rendered) -> list[tuple[Watcher, Message]]:
-        """Take note that the watchers of a dataset are sent ``rendered``. Return who is to be sent which message.
+    def gone_back(self, rendered: Mapping[int, Rendered | None]) -> dict[int, str]:
+        """Return the epochs, by row id, of the datasets that are older now than what was sent of them."""
+        return {
+            dataset_pk: watched.sent.facts.epoch
+            for dataset_pk, one in rendered.items()
+            if one is not None
+            and (watched := self.datasets.get(dataset_pk)) is not None
+            and watched.sent is not None
+            and one.state.facts.is_older_than(watched.sent.facts)
+        }
 
-        A watcher who came after the rendering may read a form that was not rendered: it waits for the next one.
-        """
+    def record(self, dataset_pk: int, rendered: Rendered) -> list[tuple[Watcher, Message]]:
+        """Take note that the watchers of a dataset are sent ``rendered``. Return who is to be sent which message."""
         watched = self.datasets[dataset_pk]
         has_changed = not rendered.state.looks_like(watched.sent)
         watched.sent = rendered.state
-        new_watchers, watched.new_watchers = watched.new_watchers, set()
-        deliveries = []
-        for watcher in watched.watchers if has_changed else new_watchers:
-            messages = rendered.first_messages if watcher in new_watchers else rendered.updates
-            message = messages.get(watcher.form)
-            if message is None:
-                watched.new_watchers.add(watcher)
-                self.pending.add(dataset_pk)
-            else:
-                deliveries.append((watcher, message))
-        return deliveries
+        first_served, watched.first_served = watched.first_served, set()
+        return [
+            (watcher, (rendered.first_messages if watcher in first_served else rendered.updates)[watcher.form])
+            for watcher in (watched.watchers if has_changed else first_served)
+            if watcher not in watched.new_watchers
+        ]
 
     def dataset_pks_by_identity(self) -> dict[str, set[int]]:
         """Return the row ids of the datasets that each identity watches."""

@@ -76,6 +76,7 @@ class Bar:
     extra_class: str = ""
     dataset_id: str = ""
     version: int | None = None
+    epoch: str = ""
 
     @property
     def is_working(self) -> bool:
@@ -110,7 +111,8 @@ def parse_state(state: object) -> State:
 
 def make_bar(
     state: State, current: int = 0, total: int = 100, *, label: str = "", message: str = "", error: str = "",
-    extra_class: str = "", dataset_id: str = "", version: int | None = None, animated: bool = True,
+    extra_class: str = "", dataset_id: str = "", version: int | None = None, epoch: str = "",
+    animated: bool = True,
 ) -> Bar:  # fmt: skip
     """Return the bar of ``state`` at ``current`` of ``total``.
 
@@ -146,6 +148,7 @@ def make_bar(
         extra_class=extra_class,
         dataset_id=dataset_id,
         version=version,
+        epoch=epoch,
     )
 
 
@@ -167,6 +170,7 @@ def bar_of(progress: DatasetProgress, extra_class: str = "") -> Bar:
         extra_class=extra_class,
         dataset_id=progress.dataset_id,
         version=progress.version,
+        epoch=progress.epoch,
         animated=is_animated(progress),
     )
 

@@ -46,10 +46,9 @@ class Panel:
 def phase(progress: DatasetProgress) -> str:
     """Return a word that changes with the run, its state and whether it is paused, but not with its counts.
 
-    It holds the start of the run, because a dataset that was deleted and created again counts its runs from 1.
+    It holds the epoch, because a dataset that was deleted and created again, or restored, may have the same run.
     """
-    began = progress.started_at.isoformat() if progress.started_at else ""
-    return f"{progress.run or 0}-{began}-{progress.state}{'-paused' if progress.paused else ''}"
+    return f"{progress.epoch}-{progress.run or 0}-{progress.state}{'-paused' if progress.paused else ''}"
 
 
 def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:

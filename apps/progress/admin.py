@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 from . import selectors, services
 from .errors import RunFinished
 from .facts import current_stage
-from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -180,13 +180,6 @@ class TransitionAdmin(ReadOnlyAdmin):
 
 @admin.register(Head)
 class HeadAdmin(ReadOnlyAdmin):
-    list_display = ("dataset", "version", "run")
+    list_display = ("dataset", "epoch", "version", "run")
     list_select_related = ("dataset", "run__dataset")
     search_fields = ("dataset__dataset_id", "dataset__name")
-
-
-@admin.register(DeletedDataset)
-class DeletedDatasetAdmin(ReadOnlyAdmin):
-    list_display = ("dataset_id", "version", "at")
-    search_fields = ("dataset_id",)
-    date_hierarchy = "at"

@@ -24,9 +24,19 @@ class Facts:
     dataset_pk: int
     dataset_id: str
     created_at: datetime
+    epoch: str
     version: int
     run: Run | None = None
     stages: tuple[Stage, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """Epoch and version: equal keys of a dataset mean equal facts."""
+        return self.epoch, self.version
+
+    def is_older_than(self, other: Facts) -> bool:
+        """Whether the version is lower. Versions of two epochs are not compared."""
+        return self.epoch == other.epoch and self.version < other.version
 
 
 def current_stage(stages: Iterable[Stage]) -> Stage | None:

@@ -5,6 +5,7 @@ A dataset that ever ran has a `Head`. Every writer locks it first, so the versio
 
 from __future__ import annotations
 
+import secrets
 from typing import ClassVar
 
 from django.core.validators import MinValueValidator
@@ -14,6 +15,11 @@ from django.db.models import F, Q
 from apps.datasets.models import Dataset
 
 from .transitions import UNFINISHED, StageState, State
+
+
+def new_epoch() -> str:
+    """Return an epoch that no dataset has had."""
+    return secrets.token_hex(8)
 
 
 def _choices(words: type[State] | type[StageState]) -> list[tuple[str, str]]:
@@ -198,27 +204,15 @@ class Head(models.Model):
     """The current version of a dataset and its latest run, as the head of a branch is its latest commit.
 
     Every change that watchers see raises the version by one. Writers lock this row.
+
+    Versions of two epochs are not compared. A head that is made anew has another epoch, and so has every head of a
+    database that was restored, so no reader takes what it is shown for outdated.
     """
 
     dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="head")
+    epoch = models.CharField(max_length=16, default=new_epoch)
     version = models.PositiveBigIntegerField(default=0)
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
 
     def __str__(self) -> str:
         return f"{self.dataset} at version {self.version}"
-
-
-class DeletedDataset(models.Model):
-    """The last version of a deleted dataset. A new dataset with the same id continues from it: a page that still shows
-    the old one would drop lower versions as outdated.
-    """
-
-    dataset_id = models.CharField(primary_key=True, max_length=128)
-    version = models.PositiveBigIntegerField()
-    at = models.DateTimeField(help_text="When it was deleted.")
-
-    class Meta:
-        verbose_name = "deleted dataset"
-
-    def __str__(self) -> str:
-        return f"{self.dataset_id}, deleted at version {self.version}"

@@ -83,7 +83,7 @@ class Accepted:
         """Return the dataset's progress after the report, without a query."""
         head, run = self._state.head, self._state.run
         stages = tuple(self._state.stages)
-        return snapshot(Facts(head.dataset_id, dataset_id, run.created_at, head.version, run, stages), now)
+        return snapshot(Facts(head.dataset_id, dataset_id, run.created_at, head.epoch, head.version, run, stages), now)
 
 
 def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | ProgressError]:

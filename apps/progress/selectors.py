@@ -32,7 +32,7 @@ _NO_PK: Final = -1  # nor such a row
 
 # The columns of each table that a read takes: all those of a run and a stage but two, which nothing shows. A new column
 # needs no line here.
-_HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__version")
+_HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__epoch", "head__version")
 _RUN_COLUMNS: Final = [
     f.attname for f in Run._meta.concrete_fields if f.attname not in ("created_at", "idempotency_key")
 ]
@@ -96,13 +96,14 @@ def _facts(rows: Iterable[Sequence[Any]]) -> Iterator[Facts]:
     # Sorted here: the ORM takes longer to write an ORDER BY. Only a dataset's one and only row has no position.
     for dataset_pk, group in groupby(sorted(rows, key=itemgetter(0, _POSITION)), key=itemgetter(0)):
         dataset_rows = list(group)
-        _, dataset_id, created_at, version = dataset_rows[0][:_RUN]
+        _, dataset_id, created_at, epoch, version = dataset_rows[0][:_RUN]
         run = dataset_rows[0][_RUN:_STAGE]
         stages = (row[_STAGE:] for row in dataset_rows if row[_STAGE] is not None)
         yield Facts(
             dataset_pk=dataset_pk,
             dataset_id=dataset_id,
             created_at=created_at,
+            epoch=epoch or str(dataset_pk),
             version=version or 0,
             run=_make_run(run) if run[0] is not None else None,
             stages=tuple(map(_make_stage, stages)),
@@ -143,10 +144,13 @@ def newest_dataset() -> str:
     return f"{created.timestamp():.6f}" if created else ""
 
 
-def versions_of(dataset_pks: Iterable[int]) -> dict[int, int]:
-    """Return the versions of datasets by row id: 0 for one that never ran, no entry for one that is gone."""
+def versions_of(dataset_pks: Iterable[int]) -> dict[int, tuple[str, int]]:
+    """Return epoch and version of datasets by row id. One that is gone has no entry.
+
+    The version of one that never ran is 0, and its epoch the row id, which no other dataset has.
+    """
     return {
-        pk: version or 0
+        pk: (epoch or str(pk), version or 0)
         for pks in batched(dataset_pks, IDS_AT_ONCE)
-        for pk, version in Dataset.objects.filter(pk__in=pks).values_list("pk", "head__version")
+        for pk, epoch, version in Dataset.objects.filter(pk__in=pks).values_list("pk", "head__epoch", "head__version")
     }

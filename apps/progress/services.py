@@ -7,7 +7,7 @@ whose failure is the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
@@ -200,3 +200,12 @@ def request_cancel(run_pk: int, note: str = "") -> bool:
             state.cancel()
             state.set_message("")
         return is_new
+
+
+def renew_epochs(found: Mapping[int, str] | None = None) -> bool:
+    """Give every dataset another epoch, because the database was restored and versions have gone back.
+
+    ``found``: the epochs, by row id, of the datasets whose versions were found to have gone back. Of several processes
+    that find it, the first renews the epochs; the others get False.
+    """
+    return store.renew_epochs(found)

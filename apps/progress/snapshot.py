@@ -69,6 +69,7 @@ class DatasetProgress(_Frozen):
     error: str | None
     updated_at: Moment
     version: int = Field(description="Grows with every change of this dataset, over all its runs.")
+    epoch: str = Field(description="Versions of two epochs are not compared: a restored database has another epoch.")
     run: int | None = Field(description="The run's number within the dataset.")
     percent: float | None = Field(description="Of the whole run, by weight, 0..100; never falls within a run.")
     stage: CurrentStage | None
@@ -108,6 +109,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         error=run.error or None,
         updated_at=run.updated_at,
         version=facts.version,
+        epoch=facts.epoch,
         run=facts.run.number if facts.run else None,
         percent=round(run.percent, 2) if facts.run else None,
         stage=CurrentStage.model_validate(stage) if stage else None,

@@ -19,11 +19,10 @@ from django.db.models import Max, Model
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Update, rows_in, write_rows
-from apps.datasets.models import Dataset
 
 from .errors import RunFinished
 from .loaded_run import is_new
-from .models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare, new_epoch
 from .run_state import RunState
 from .signals import Change, progress_changed
 from .transitions import StageState
@@ -180,15 +179,12 @@ def delete_unused_heads(dataset_pks: Collection[int]) -> None:
         Head.objects.filter(pk__in=dataset_pks, run=None, version=0).delete()
 
 
-def keep_last_version(dataset: Dataset) -> None:
-    """Keep the last version of a dataset that is being deleted, for one that is created under its id later."""
-    if (head := Head.objects.filter(dataset=dataset).first()) is not None:
-        last = {"version": head.version, "at": timezone.now()}
-        DeletedDataset.objects.update_or_create(dataset_id=dataset.dataset_id, defaults=last)
-
-
-def continue_versions(dataset: Dataset) -> None:
-    """Let the versions of a new dataset continue those of a deleted one that had its id."""
-    deleted = DeletedDataset.objects.filter(dataset_id=dataset.dataset_id).first()
-    if deleted is not None:
-        Head.objects.create(dataset=dataset, version=deleted.version + 1)
+def renew_epochs(found: Mapping[int, str] | None = None) -> bool:
+    """Give every head another epoch; where epochs were ``found``, by dataset, only if a head still has its own."""
+    with transaction.atomic():
+        # In the order in which reports lock.
+        epochs = dict(Head.objects.order_by("pk").select_for_update().values_list("pk", "epoch"))
+        if found is not None and not any(epochs.get(pk) == epoch for pk, epoch in found.items()):
+            return False
+        Head.objects.update(epoch=new_epoch())
+        return True

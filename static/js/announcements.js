@@ -4,7 +4,7 @@ import { byId } from "./dom.js";
 
 const TOGETHER = 200;
 
-/** @type {Map<string, {state: string, version: number}>} by dataset */
+/** @type {Map<string, {state: string, epoch: string, version: number}>} by dataset */
 const lastAnnounced = new Map();
 
 /** @type {string[]} */
@@ -19,10 +19,10 @@ export function announceStates(root, { isFirst }) {
   const bars = [...root.querySelectorAll("[data-state][data-dataset]")];
   if (root instanceof Element && root.matches("[data-state][data-dataset]")) bars.push(root);
   for (const bar of bars) {
-    const { dataset = "", state = "", label = "", version = "0" } = /** @type {HTMLElement} */ (bar).dataset;
+    const { dataset = "", state = "", label = "", epoch = "", version = "0" } = /** @type {HTMLElement} */ (bar).dataset;
     const last = lastAnnounced.get(dataset);
-    if (last && (last.state === state || Number(version) <= last.version)) continue;
-    lastAnnounced.set(dataset, { state, version: Number(version) });
+    if (last && (last.state === state || (last.epoch === epoch && Number(version) <= last.version))) continue;
+    lastAnnounced.set(dataset, { state, epoch, version: Number(version) });
     if (!isFirst && last) announce(`${dataset}: ${label}`);
   }
 }

@@ -5,6 +5,7 @@ import { AT_ONCE, byId, htmx } from "./dom.js";
 import { readFrame } from "./frames.js";
 import { Link } from "./link.js";
 import { ListPage } from "./list_page.js";
+import { acceptAnswer, shownNow } from "./order.js";
 import { SpacedFetch } from "./spaced_fetch.js";
 import { browserClock } from "./timer.js";
 
@@ -37,6 +38,7 @@ const PUSHED = { ...AT_ONCE, swapStyle: "none" }; // its fragments find their pl
 
 export class Connection {
   #heardAt = Date.now();
+  #shownAtOpening = shownNow(); // when the socket was opened
 
   /**
    * @param {HTMLElement} root the element #live: it has the addresses, and the numbers that the server knows
@@ -52,7 +54,7 @@ export class Connection {
       interval: Number(data.pollMs),
       silence: Number(data.silenceMs),
       closeCodes: { missing: Number(data.closeMissing), full: Number(data.closeFull) },
-      openSocket: () => new WebSocket(new URL(this.view.socketAddress, location.href.replace(/^http/, "ws"))),
+      openSocket: () => this.#openSocket(),
       fetchState: (signal) => this.#fetchState(signal),
       isResting: () => this.view.isResting,
       onMessage: (message) => this.#onMessage(message),
@@ -79,8 +81,14 @@ export class Connection {
     this.view.rest();
   }
 
+  #openSocket() {
+    this.#shownAtOpening = shownNow();
+    return new WebSocket(new URL(this.view.socketAddress, location.href.replace(/^http/, "ws")));
+  }
+
   /** @param {AbortSignal} signal @returns {Promise<import("./poller.js").Answer>} */
   async #fetchState(signal) {
+    const shown = shownNow();
     const response = await fetch(this.view.stateAddress, {
       headers: { "HX-Request": "true" },
       cache: "no-store",
@@ -90,7 +98,9 @@ export class Connection {
     if (!response.ok) return "failed";
     if (response.status === 200) {
       const html = await response.text();
-      if (signal.aborted || !this.view.show(html)) return "failed";
+      if (signal.aborted) return "failed";
+      acceptAnswer(html, shown);
+      if (!this.view.show(html)) return "failed";
     }
     this.view.catchUp();
     this.#heardAt = Date.now();
@@ -101,8 +111,12 @@ export class Connection {
   #onMessage(message) {
     this.#heardAt = Date.now();
     const frame = readFrame(message);
-    if (frame.notice === "keepalive") this.view.catchUp();
-    else if (this.view.accept(frame)) htmx.swap(this.root, frame.html, PUSHED);
+    if (frame.notice === "keepalive") {
+      this.view.catchUp();
+      return;
+    }
+    acceptAnswer(frame.html, this.#shownAtOpening);
+    if (this.view.accept(frame)) htmx.swap(this.root, frame.html, PUSHED);
   }
 
   /** @param {import("./link.js").Status} status */

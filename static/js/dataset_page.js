@@ -25,8 +25,8 @@ export class DatasetPage {
   }
 
   get stateAddress() {
-    const { bar = "", version = "", run = "", health } = { ...this.#root.dataset, ...this.#panel?.dataset };
-    const query = new URLSearchParams({ v: version, run });
+    const { bar = "", epoch = "", version = "", run = "", health } = { ...this.#root.dataset, ...this.#panel?.dataset };
+    const query = new URLSearchParams({ v: version, epoch, run });
     if (health !== undefined) query.set("health", health);
     return `${bar}?${query}`;
   }
@@ -70,8 +70,8 @@ export class DatasetPage {
   /** Note on a page without the panel what it would show. @param {HTMLElement | null} fresh */
   #note(fresh) {
     if (!fresh || isOlder(this.#root, fresh)) return;
-    const { version, run, phase, health } = fresh.dataset;
-    Object.assign(this.#root.dataset, { version, run, phase, health });
+    const { epoch, version, run, phase, health } = fresh.dataset;
+    Object.assign(this.#root.dataset, { epoch, version, run, phase, health });
     this.#wakeHeader(fresh);
   }
 
@@ -79,7 +79,8 @@ export class DatasetPage {
   #wakeHeader(panel) {
     const header = byId("progress-header");
     if (!panel || !header || header.hasAttribute("hx-trigger")) return;
-    if (Number(panel.dataset.version) <= Number(header.dataset.version)) return;
+    const isSameEpoch = panel.dataset.epoch === header.dataset.epoch;
+    if (isSameEpoch && Number(panel.dataset.version) <= Number(header.dataset.version)) return;
     htmx.ajax("GET", header.dataset.url, { source: header, target: header, swap: "outerHTML" });
   }
 

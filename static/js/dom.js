@@ -9,5 +9,8 @@ export const AT_ONCE = { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 0 };
 /** @param {string} id @returns {HTMLElement | null} */
 export const byId = (id) => document.getElementById(id);
 
+/** @param {string} html @returns {Document} an answer */
+export const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+
 /** @param {string} html @param {string} id @returns {HTMLElement | null} the element of that id in an answer */
-export const findIn = (html, id) => new DOMParser().parseFromString(html, "text/html").getElementById(id);
+export const findIn = (html, id) => parse(html).getElementById(id);

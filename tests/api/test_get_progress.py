@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.progress import selectors, services
-from apps.progress.models import Run
+from apps.progress.models import Head, Run
 from apps.progress.snapshot import DatasetProgress
 
 URL = "/api/datasets/cats/progress"
@@ -24,6 +24,12 @@ NOT_FOUND = {"detail": "There is no such dataset.", "code": "not_found"}
 def fall_silent(run: Run, seconds: float) -> None:
     moment = timezone.now() - timedelta(seconds=seconds)
     Run.objects.filter(pk=run.pk).update(heartbeat_at=moment, progressed_at=moment)
+
+
+@pytest.fixture
+def run(run: Run) -> Run:
+    Head.objects.update(epoch="e1")
+    return run
 
 
 # --- 200 ------------------------------------------------------------------------------------------------------------
@@ -46,12 +52,13 @@ def test_a_dataset_that_never_ran_is_pending_0_of_0(client: Client, dataset: Dat
     assert (told["state"], told["current"], told["total"], told["version"], told["run"]) == ("pending", 0, 0, 0, None)
 
 
-def test_the_etag_is_the_version_and_the_answer_is_to_be_asked_for_again(client: Client, run: Run) -> None:
+def test_the_etag_is_epoch_and_version_and_the_answer_is_to_be_asked_for_again(client: Client, run: Run) -> None:
     response = client.get(URL)
-    assert response["ETag"] == f'"{response.json()["version"]}"' == '"3"'
+    told = response.json()
+    assert response["ETag"] == f'"{told["epoch"]}-{told["version"]}"' == '"e1-3"'
     assert response["Cache-Control"] == "no-cache"
     services.report(run.pk, current=46)
-    assert client.get(URL)["ETag"] == '"4"'
+    assert client.get(URL)["ETag"] == '"e1-4"'
 
 
 def test_head_tells_the_same_without_a_body(client: Client, run: Run) -> None:
@@ -73,15 +80,31 @@ def test_characters_of_every_kind_arrive(client: Client, run: Run) -> None:
 # --- 304 ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("header", ['"3"', 'W/"3"', '"1", "3"', ' "2" , W/"3" ,"4"', "*"])
+@pytest.mark.parametrize("header", ['"e1-3"', 'W/"e1-3"', '"e1-1", "e1-3"', ' "e1-2" , W/"e1-3" ,"e1-4"', "*"])
 def test_what_the_caller_has_is_not_sent_again(client: Client, run: Run, header: str) -> None:
     response = client.get(URL, headers={"If-None-Match": header})
     assert (response.status_code, response.content) == (304, b"")
-    assert (response["ETag"], response["Cache-Control"]) == ('"3"', "no-cache")
+    assert (response["ETag"], response["Cache-Control"]) == ('"e1-3"', "no-cache")
 
 
 @pytest.mark.parametrize(
-    "header", ['"2"', "3", '"3', "'3'", '"33"', '"3-slow"', "", ",", "\x00", "é", "W/", '"3" "3"x']
+    "header",
+    [
+        '"e1-2"',
+        '"e2-3"',
+        '"3"',
+        "e1-3",
+        '"3',
+        "'3'",
+        '"e1-33"',
+        '"e1-3-slow"',
+        "",
+        ",",
+        "\x00",
+        "é",
+        "W/",
+        '"e1-3" "e1-3"x',
+    ],
 )
 def test_what_the_caller_has_not_or_cannot_say_is_sent(client: Client, run: Run, header: str) -> None:
     response = client.get(URL, headers={"If-None-Match": header})
@@ -105,27 +128,27 @@ def test_health_is_sent_though_it_changes_without_a_version(client: Client, run:
         etag = response["ETag"]
         assert client.get(URL, headers={"If-None-Match": etag}).status_code == 304
         seen.append((etag, response.json()["health"], response.json()["version"]))
-    assert seen == [('"3-slow"', "slow", 3), ('"3-stalled"', "stalled", 3), ('"3-lost"', "lost", 3)]
+    assert seen == [('"e1-3-slow"', "slow", 3), ('"e1-3-stalled"', "stalled", 3), ('"e1-3-lost"', "lost", 3)]
     fall_silent(run, 0)
-    assert client.get(URL, headers={"If-None-Match": etag})["ETag"] == '"3"'
+    assert client.get(URL, headers={"If-None-Match": etag})["ETag"] == '"e1-3"'
 
 
 def test_a_finished_run_has_no_health_in_its_etag(client: Client, run: Run) -> None:
     services.finish(run.pk)
     fall_silent(run, 10_000)
-    assert client.get(URL)["ETag"] == '"4"'
+    assert client.get(URL)["ETag"] == '"e1-4"'
 
 
 def test_a_precondition_that_fails_is_refused_in_json(client: Client, run: Run) -> None:
-    response = client.get(URL, headers={"If-Match": '"2"'})
+    response = client.get(URL, headers={"If-Match": '"e1-2"'})
     assert (response.status_code, response.json()["code"]) == (412, "precondition_failed")
-    assert client.get(URL, headers={"If-Match": '"3"'}).status_code == 200
+    assert client.get(URL, headers={"If-Match": '"e1-3"'}).status_code == 200
 
 
 # --- Queries --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("etag", ["", '"3"'])
+@pytest.mark.parametrize("etag", ["", '"e1-3"'])
 def test_an_anonymous_caller_costs_one_query(
     client: Client, run: Run, etag: str, django_assert_num_queries: Any
 ) -> None:
@@ -172,7 +195,7 @@ def test_a_private_dataset(
     caller = client_of(who, is_staff=who == "staff") if who else client
     if who == "member":
         Dataset.objects.get().members.add(caller.session["_auth_user_id"])
-    response = caller.get(URL, headers={"If-None-Match": '"2"'})
+    response = caller.get(URL, headers={"If-None-Match": '"e1-2"'})
     assert response.status_code == status
     if status == 404:
         # Byte for byte what an unknown dataset answers, so that nothing tells that it is there.
@@ -181,7 +204,7 @@ def test_a_private_dataset(
         assert response.json() == NOT_FOUND
 
 
-@pytest.mark.parametrize("header", ['"3"', "*"])
+@pytest.mark.parametrize("header", ['"e1-3"', "*"])
 def test_a_matching_etag_tells_nothing_of_a_private_dataset(client: Client, run: Run, header: str) -> None:
     Dataset.objects.update(visibility="private")
     assert client.get(URL, headers={"If-None-Match": header}).status_code == 404

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
-from dataset_progress import Progress, Refused, Unreachable, Watch, _watcher, simulate, watch
+from dataset_progress import Progress, Refused, Unreachable, Watch, _api, _watcher, simulate, watch
 from dataset_progress._watch import Mode
 
 from apps.datasets.models import Dataset
@@ -151,6 +153,58 @@ def test_frames_that_are_none_of_ours_end_nothing() -> None:
         assert watched.error is None
         watched.stop()
         server.shutdown()
+
+
+def state(version: int, epoch: str = "one", name: str = "indexing") -> dict[str, object]:
+    return {
+        "dataset_id": "cats", "state": name, "current": version, "total": 99, "message": "", "error": None,
+        "version": version, "epoch": epoch,
+    }  # fmt: skip
+
+
+def follow(url: str, mode: Literal["websocket", "polling"], transport: httpx.BaseTransport | None = None) -> list[int]:
+    """Follow the cats to their end. Return the versions of all states, of which a loop over `watch` may miss some."""
+    versions: list[int] = []
+    _watcher.Watcher(
+        "cats", _api.Api(_api.Server(url, ""), transport), mode=mode, polling_interval=0.01, max_failures=9,
+        stopped=threading.Event(), on_progress=lambda progress: versions.append(progress.version),
+        on_trouble=lambda error: None,
+    ).run()  # fmt: skip
+    return versions
+
+
+# Each inner list is a connection, with what it says: (version, epoch, state).
+GONE_BACK = [
+    ([[(7, "one", "indexing")], [(3, "one", "ready")]], [7, 3]),  # the first state of a connection is the truth
+    ([[(7, "one", "indexing"), (3, "one", "ready"), (8, "one", "ready")]], [7, 8]),  # later, what is older is dropped
+    ([[(7, "one", "indexing"), (3, "two", "ready")]], [7, 3]),  # of another epoch, nothing is older
+]
+
+
+@pytest.mark.parametrize(("connections", "versions"), GONE_BACK)
+def test_older_state_is_shown_where_the_database_has_gone_back(
+    connections: list[list[tuple[int, str, str]]], versions: list[int]
+) -> None:
+    from websockets.sync.server import ServerConnection, serve
+
+    left = iter(connections)
+
+    def talk(connection: ServerConnection) -> None:
+        connection.recv()
+        for one in next(left, []):
+            connection.send(json.dumps({"type": "progress_update", "payload": state(*one)}))
+
+    with serve(talk, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        shown = follow(f"http://127.0.0.1:{server.socket.getsockname()[1]}", "websocket")
+        server.shutdown()
+    assert shown == versions
+
+
+def test_poll_is_true_whatever_its_version() -> None:
+    answers = iter([state(7), state(3), state(4, name="ready")])
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=next(answers)))
+    assert follow("http://127.0.0.1:9", "polling", transport) == [7, 3, 4]
 
 
 @pytest.mark.parametrize("way", ["for", "async for"])

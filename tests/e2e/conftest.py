@@ -74,7 +74,7 @@ FORWARD = """
 window.backwards = [];
 new MutationObserver(() => {
   for (const element of document.querySelectorAll('[id][data-version][data-dataset]')) {
-    const key = `${element.id} of ${element.dataset.dataset}`;
+    const key = `${element.id} of ${element.dataset.dataset} in epoch ${element.dataset.epoch}`;
     const newest = Number(sessionStorage.getItem(key) ?? 0);
     const version = Number(element.dataset.version);
     if (version < newest) window.backwards.push(`${key}: ${newest}, then ${version}`);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from apps.live.rendering import Form
 from apps.live.watcher import Watcher
 from apps.pages import link
 from apps.progress import services as progress
-from apps.progress.models import Stage
+from apps.progress.models import Head, Stage
 from apps.progress.reports import Report, accept_reports
 from apps.progress.transitions import State
 from tests import services
@@ -145,6 +146,34 @@ def test_dataset_that_cannot_be_shown_hides_no_other(dataset: Dataset, caplog: p
 
     in_a_loop(main)
     assert caplog.text.count("cannot be shown") == 1
+
+
+def test_versions_that_have_gone_back_are_sent_in_another_epoch(dataset: Dataset) -> None:
+    run = progress.begin_run(dataset, [progress.StagePlan("index")])
+    progress.start_stage(run.pk, "index")
+    other = Dataset.objects.create(dataset_id="dogs", visibility="public")
+    progress.begin_run(other)
+    epochs = dict(Head.objects.values_list("pk", "epoch"))
+
+    def go_back() -> None:
+        Head.objects.filter(pk=dataset.pk).update(version=1)
+
+    async def main() -> None:
+        async with hub_of_its_own() as one:
+            shown = Shown()
+            one.watch(dataset.pk, shown.watcher)
+            await shown.until('"version":2')
+            await aside(go_back)
+            await shown.until('"version":1,')
+            one.unwatch(dataset.pk, shown.watcher)
+            first, last = (json.loads(shown.texts[index])["payload"] for index in (0, -1))
+            assert (first["epoch"], first["version"]) == (epochs[dataset.pk], 2)
+            assert last["version"] == 1
+            assert all(f'"epoch":"{epochs[dataset.pk]}"' not in text for text in shown.texts if '"version":1,' in text)
+
+    in_a_loop(main)
+    after = dict(Head.objects.values_list("pk", "epoch"))
+    assert not set(after.values()) & set(epochs.values())
 
 
 def test_hub_that_cannot_read_sends_no_keepalive(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,11 +35,12 @@ def working_run(heartbeat_at: datetime = NOW) -> Run:
 
 
 def rendered(
-    version: int, *forms: Form, health: Health | None = None, new: tuple[Form, ...] = (), run: Run | None = None
-) -> Rendered:
+    version: int, *forms: Form, health: Health | None = None, new: tuple[Form, ...] = (), run: Run | None = None,
+    epoch: str = "one",
+) -> Rendered:  # fmt: skip
     """Version ``version`` of a dataset: in ``forms`` for those who know an earlier state, in ``new`` for the others."""
     return Rendered(
-        RenderedState(Facts(CATS, "cats", NOW, version, run), health),
+        RenderedState(Facts(CATS, "cats", NOW, epoch, version, run), health),
         {form: text_message(f"update {form}") for form in forms},
         {form: text_message(f"first {form}") for form in new},
     )
@@ -92,8 +93,10 @@ def test_state_that_was_sent_is_sent_to_new_watchers_alone(subscriptions: Subscr
     old, new = watcher(), watcher()
     subscribed(subscriptions, old)
     subscriptions.add(CATS, new)
+    subscriptions.take_pending()
     assert texts(subscriptions.record(CATS, rendered(1, new=(Form.JSON,)))) == {new: "first json"}
     subscriptions.add(CATS, old)  # again
+    subscriptions.take_pending()
     assert texts(subscriptions.record(CATS, rendered(1, new=(Form.JSON,)))) == {old: "first json"}
 
 
@@ -104,15 +107,39 @@ def test_another_health_is_sent_without_a_new_version(subscriptions: Subscriptio
     assert subscriptions.record(CATS, rendered(1, health=Health.SLOW)) == []
 
 
-def test_watcher_whose_form_was_not_rendered_waits_for_the_next_flush(subscriptions: Subscriptions) -> None:
-    reader, late = watcher(), watcher(Form.ROW)
+@pytest.mark.parametrize("form", [Form.JSON, Form.ROW])
+def test_what_was_read_before_a_watcher_came_is_not_sent_to_it(subscriptions: Subscriptions, form: Form) -> None:
+    reader, late = watcher(), watcher(form)
     subscribed(subscriptions, reader)
     subscriptions.take_pending()
     subscriptions.add(CATS, late)  # while the others are rendered
-    subscriptions.pending.clear()
-    assert texts(subscriptions.record(CATS, rendered(2, Form.JSON))) == {reader: "update json"}
-    assert subscriptions.take_pending()[CATS].new_forms == {Form.ROW}
-    assert texts(subscriptions.record(CATS, rendered(2, new=(Form.ROW,)))) == {late: "first row"}
+    assert texts(subscriptions.record(CATS, rendered(2, Form.JSON, new=(Form.JSON,)))) == {reader: "update json"}
+    assert subscriptions.take_pending()[CATS].new_forms == {form}
+    assert texts(subscriptions.record(CATS, rendered(2, new=(form,)))) == {late: f"first {form}"}
+
+
+def test_new_watcher_is_served_although_the_first_rendering_failed(subscriptions: Subscriptions) -> None:
+    new = watcher()
+    subscriptions.add(CATS, new)
+    subscriptions.take_pending()  # the database does not answer
+    subscriptions.pending.add(CATS)
+    assert subscriptions.take_pending()[CATS].new_forms == {Form.JSON}
+    assert texts(subscriptions.record(CATS, rendered(1, new=(Form.JSON,)))) == {new: "first json"}
+
+
+def test_older_state_of_the_same_epoch_has_gone_back(subscriptions: Subscriptions) -> None:
+    subscribed(subscriptions, watcher(), version=5)
+    assert subscriptions.gone_back({CATS: rendered(4), DOGS: rendered(1)}) == {CATS: "one"}
+    for one in (rendered(5), rendered(6), rendered(4, epoch="two"), None):
+        assert subscriptions.gone_back({CATS: one}) == {}
+
+
+def test_lower_version_of_another_epoch_is_sent(subscriptions: Subscriptions) -> None:
+    reader = watcher()
+    subscribed(subscriptions, reader, version=5)
+    subscriptions.mark_outdated({CATS: ("two", 5)}, NOW)
+    assert subscriptions.take_pending().keys() == {CATS}
+    assert texts(subscriptions.record(CATS, rendered(4, Form.JSON, epoch="two"))) == {reader: "update json"}
 
 
 def test_change_is_pending_where_it_is_watched_and_news(subscriptions: Subscriptions) -> None:
@@ -127,9 +154,9 @@ def test_change_is_pending_where_it_is_watched_and_news(subscriptions: Subscript
 
 def test_check_marks_other_versions_and_datasets_that_are_gone(subscriptions: Subscriptions) -> None:
     subscribed(subscriptions, watcher(), version=5)
-    subscriptions.mark_outdated({CATS: 5, DOGS: 9}, NOW)
+    subscriptions.mark_outdated({CATS: ("one", 5), DOGS: ("one", 9)}, NOW)
     assert not subscriptions.pending
-    for versions in ({CATS: 6}, {CATS: 4}, {}):
+    for versions in ({CATS: ("one", 6)}, {CATS: ("one", 4)}, {}):
         subscriptions.mark_outdated(versions, NOW)
         assert subscriptions.take_pending().keys() == {CATS}
 
@@ -139,7 +166,7 @@ def test_check_marks_a_dataset_whose_new_watcher_was_sent_nothing(subscriptions:
     subscribed(subscriptions, watcher(), version=5)
     subscriptions.add(CATS, watcher(Form.PANEL))
     subscriptions.take_pending()
-    subscriptions.mark_outdated({CATS: 5}, NOW)
+    subscriptions.mark_outdated({CATS: ("one", 5)}, NOW)
     request = subscriptions.take_pending()[CATS]
     assert request.new_forms == {Form.PANEL}
 
@@ -148,9 +175,9 @@ def test_check_marks_a_run_whose_health_has_changed(subscriptions: Subscriptions
     subscriptions.add(CATS, watcher())
     subscriptions.take_pending()
     subscriptions.record(CATS, rendered(1, new=(Form.JSON,), health=Health.LIVE, run=working_run()))
-    subscriptions.mark_outdated({CATS: 1}, NOW + timedelta(seconds=1))
+    subscriptions.mark_outdated({CATS: ("one", 1)}, NOW + timedelta(seconds=1))
     assert not subscriptions.pending
-    subscriptions.mark_outdated({CATS: 1}, NOW + timedelta(days=1))
+    subscriptions.mark_outdated({CATS: ("one", 1)}, NOW + timedelta(days=1))
     assert subscriptions.pending == {CATS}
 
 

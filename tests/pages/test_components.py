@@ -37,7 +37,7 @@ def words_of(html: str) -> str:
 
 def progress(**changes: Any) -> DatasetProgress:
     """A run that is indexing, 45 of 100. A field that is not named has the value of a dataset that never ran."""
-    never_ran = dict(snapshot(Facts(1, "birds", NOW, version=7), NOW))
+    never_ran = dict(snapshot(Facts(1, "birds", NOW, "e1", version=7), NOW))
     working = {"state": "indexing", "current": 45, "total": 100, "run": 1, "percent": 45.0}
     return DatasetProgress(**(never_ran | working | changes))
 
@@ -184,7 +184,7 @@ def test_a_dataset_gives_its_bar_an_identity() -> None:
     html = render("dataset_progress progress", progress=progress())
     assert 'id="dataset-progress-of-birds"' in html
     assert 'id="dataset-progress-bar-birds"' in html
-    assert 'data-version="7"' in html
+    assert 'data-epoch="e1" data-version="7"' in html
     assert 'id="dataset-progress-compact-of-birds"' in render("dataset_progress_compact progress", progress=progress())
     assert " id=" not in render('dataset_progress state="indexing"')
 

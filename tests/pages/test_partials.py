@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from apps.datasets.models import Dataset
 from apps.progress import services
@@ -33,12 +34,18 @@ def version(dataset: Dataset) -> int:
     return progress_of(dataset.pk).version
 
 
+def shown(dataset: Dataset) -> dict[str, str | int]:
+    """What a page that shows the dataset as it is says of it."""
+    progress = progress_of(dataset.pk)
+    return {"v": progress.version, "epoch": progress.epoch}
+
+
 @pytest.mark.parametrize("state", ["pending", "indexing", "embedding"])
 def test_the_header_polls_while_unfinished(client: Client, public: Dataset, run_in: RunIn, state: str) -> None:
     run_in(public, state)
     html = client.get(header(public.dataset_id)).text
     assert 'hx-trigger="every 3s"' in html
-    assert f'hx-get="{header(public.dataset_id)}?v={version(public)}"' in html
+    assert f'hx-get="{header(public.dataset_id)}?{urlencode(shown(public)).replace("&", "&amp;")}"' in html
     assert 'hx-swap="outerHTML"' in html
     assert ("dataset-progress-compact" in html) is (state != "pending")
 
@@ -63,10 +70,10 @@ def test_an_unchanged_version_is_answered_by_one_query_and_no_rendering(
     client: Client, public: Dataset, run_in: RunIn, django_assert_num_queries: Any
 ) -> None:
     run_in(public, "indexing")
-    same = version(public)
+    same = shown(public)
     for address in (header(public.dataset_id), bar(public.dataset_id)):
         with django_assert_num_queries(1):
-            response = client.get(address, {"v": same})
+            response = client.get(address, same)
         assert response.status_code == 204
         assert response.content == b""
         assert response.headers["Cache-Control"] == "no-store"
@@ -84,17 +91,19 @@ def test_another_version_is_rendered(
     client: Client, public: Dataset, run_in: RunIn, django_assert_num_queries: Any
 ) -> None:
     run = run_in(public, "indexing")
-    old = version(public)
+    old = shown(public)
     services.report(run.pk, current=46)
-    for address, v in (
-        (header(public.dataset_id), str(old)),
-        (bar(public.dataset_id), str(old)),
-        (bar(public.dataset_id), "garbage"),
+    for address, query in (
+        (header(public.dataset_id), old),
+        (bar(public.dataset_id), old),
+        (bar(public.dataset_id), {"v": "garbage"}),
+        (bar(public.dataset_id), shown(public) | {"epoch": "another"}),
+        (header(public.dataset_id), shown(public) | {"epoch": "another"}),
     ):
         with django_assert_num_queries(1):
-            response = client.get(address, {"v": v})
+            response = client.get(address, query)
         assert response.status_code == 200
-        assert f'data-version="{old + 1}"' in response.text
+        assert f'data-version="{version(public)}"' in response.text
         assert "46%" in response.text
 
 
@@ -109,7 +118,7 @@ def test_the_bar_is_the_whole_panel(client: Client, public: Dataset, run_in: Run
 
 def test_health_that_changed_by_itself_is_rendered(client: Client, public: Dataset, run_in: RunIn) -> None:
     run = run_in(public, "indexing")
-    query: dict[str, str | int] = {"v": version(public), "health": "live"}
+    query = shown(public) | {"health": "live"}
     assert client.get(bar(public.dataset_id), query).status_code == 204
     long_ago = timezone.now() - timedelta(minutes=3)
     Run.objects.filter(pk=run.pk).update(progressed_at=long_ago, updated_at=long_ago)
@@ -124,8 +133,7 @@ def test_health_that_changed_by_itself_is_rendered(client: Client, public: Datas
 
 def test_a_new_run_brings_the_header_back(client: Client, public: Dataset, run_in: RunIn) -> None:
     run_in(public, "ready")
-    old = progress_of(public.pk)
-    query: dict[str, str | int] = {"v": old.version, "run": old.run or 0, "health": ""}
+    query = shown(public) | {"run": 1, "health": ""}
     assert client.get(bar(public.dataset_id), query).status_code == 204
     run_in(public, "pending")
     html = client.get(bar(public.dataset_id), query).text

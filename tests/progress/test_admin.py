@@ -20,13 +20,13 @@ from apps.datasets.services import issue_token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
 from apps.progress import selectors, services
-from apps.progress.models import DeletedDataset, Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from apps.progress.models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
 from apps.progress.reports import Report
 
 from .conftest import EMBED, INDEX
 
 READ_ONLY = [
-    Run, Stage, WorkerShare, ItemFailure, Transition, Head, DeletedDataset, Sample, EmbeddingBlock, Source, Job, Chunk,
+    Run, Stage, WorkerShare, ItemFailure, Transition, Head, Sample, EmbeddingBlock, Source, Job, Chunk,
 ]  # fmt: skip
 ALL = [Dataset, Token, *READ_ONLY]
 
@@ -52,7 +52,6 @@ def fill(first: int, last: int) -> None:
         Source.objects.create(dataset=dataset, folder="/data")
         job = Job.objects.create(run=run, phase=Job.Phase.INDEX)
         Chunk.objects.create(job=job, phase=Job.Phase.INDEX, position=0, items=[], size=1)
-        DeletedDataset.objects.create(dataset_id=f"former-d{number}", version=7, at=run.created_at)
 
 
 @pytest.fixture

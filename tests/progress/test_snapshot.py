@@ -18,7 +18,7 @@ T0 = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 KEYS: dict[str, Any] = {
     "dataset_id": str, "state": str, "current": int, "total": int, "message": str, "error": (str, type(None)),
-    "updated_at": str, "version": int, "run": (int, type(None)), "percent": (float, int, type(None)),
+    "updated_at": str, "version": int, "epoch": str, "run": (int, type(None)), "percent": (float, int, type(None)),
     "stage": (dict, type(None)), "stages": list, "rate": (float, int, type(None)), "eta_seconds": (dict, type(None)),
     "health": (str, type(None)), "paused": bool, "cancelled": bool, "failed": int, "skipped": int,
 }  # fmt: skip
@@ -51,11 +51,11 @@ RUN: dict[str, Any] = {
 def with_run(*stages: dict[str, Any], **changes: Any) -> Facts:
     """The facts of a run of these stages, else of the two above."""
     rows = tuple(Stage(**stage) for stage in stages or (INDEX, EMBED))
-    return Facts(7, "cats", T0, version=9, run=Run(**{**RUN, **changes}), stages=rows)
+    return Facts(7, "cats", T0, "e1", version=9, run=Run(**{**RUN, **changes}), stages=rows)
 
 
 FACTS = with_run()
-NEVER_RAN = Facts(7, "cats", T0, version=0)
+NEVER_RAN = Facts(7, "cats", T0, "e1", version=0)
 READY = with_run(
     {**INDEX, "state": "done", "current": 100, "finished_at": at(9)},
     {**EMBED, "state": "skipped", "finished_at": at(9)},
@@ -89,7 +89,7 @@ def test_keys_and_types_are_exactly_those_of_the_contract(facts: Facts) -> None:
 def test_a_working_run() -> None:
     assert shown(FACTS) == {
         "dataset_id": "cats", "state": "indexing", "current": 40, "total": 100, "message": "Indexing samples... 40/100",
-        "error": None, "updated_at": "2026-03-01T12:00:04.123Z", "version": 9, "run": 2, "percent": 10.0,
+        "error": None, "updated_at": "2026-03-01T12:00:04.123Z", "version": 9, "epoch": "e1", "run": 2, "percent": 10.0,
         "stage": {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "unit": "images"},
         "stages": [
             {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "unit": "images",
@@ -105,7 +105,8 @@ def test_a_working_run() -> None:
 def test_a_dataset_that_never_ran_is_pending_0_of_0() -> None:
     assert shown(NEVER_RAN) == {
         "dataset_id": "cats", "state": "pending", "current": 0, "total": 0, "message": "", "error": None,
-        "updated_at": "2026-03-01T12:00:00.123Z", "version": 0, "run": None, "percent": None, "stage": None,
+        "updated_at": "2026-03-01T12:00:00.123Z", "version": 0, "epoch": "e1", "run": None, "percent": None,
+        "stage": None,
         "stages": [], "rate": None, "eta_seconds": None, "health": None, "paused": False, "cancelled": False,
         "failed": 0, "skipped": 0,
     }  # fmt: skip

@@ -25,6 +25,11 @@ def _facts(request: HttpRequest, dataset_id: str) -> Facts:
     return facts
 
 
+def _is_shown(request: HttpRequest, facts: Facts) -> bool:
+    """Return whether the page shows these facts already: their version ``v`` of their ``epoch``."""
+    return (request.GET.get("epoch"), request.GET.get("v")) == (facts.epoch, str(facts.version))
+
+
 def _answer(*fragments: str) -> HttpResponse:
     """Return the fragments to swap in; a 204 if there are none."""
     # White space around a fragment would be left behind on the page.
@@ -36,9 +41,9 @@ def _answer(*fragments: str) -> HttpResponse:
 
 @require_safe
 def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """Answer with the header's element; 204 if ``v`` is still the version."""
+    """Answer with the header's element; 204 if the page shows this version."""
     facts = _facts(request, dataset_id)
-    if request.GET.get("v") == str(facts.version):
+    if _is_shown(request, facts):
         return _answer()
     progress = snapshot(facts, timezone.now())
     return _answer(render_to_string("components/progress_header.html", {"progress": progress}))
@@ -46,13 +51,13 @@ def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
 
 @require_safe
 def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """Answer with the live panel; 204 if ``v`` is still the version and ``health``, which time changes, is the same.
+    """Answer with the live panel; 204 if the page shows this version and ``health``, which time changes, is the same.
 
     If ``run`` is given and is not the latest run, the header's element comes along, so that it polls again.
     """
     facts = _facts(request, dataset_id)
     params = request.GET
-    unchanged = params.get("v") == str(facts.version)
+    unchanged = _is_shown(request, facts)
     if unchanged and "health" not in params:
         return _answer()
     now = timezone.now()

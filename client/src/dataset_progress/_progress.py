@@ -16,7 +16,8 @@ class Progress:
 
     ``state``: ``pending``, ``indexing``, ``embedding``, ``ready`` or ``error``. ``current``, ``total``: items of the
     stage under way; a total of 0 is unknown. ``percent``: of the whole run, 0..100, None if unknown. ``version``: grows
-    with every change. ``details``: the whole `DatasetProgress` object of the API.
+    with every change; versions of two ``epoch`` are not compared. ``details``: the whole `DatasetProgress` object of
+    the API.
     """
 
     dataset_id: str
@@ -27,12 +28,17 @@ class Progress:
     error: str | None = None
     percent: float | None = None
     version: int = 0
+    epoch: str = ""
     details: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_finished(self) -> bool:
         """Whether the dataset is ready or has failed."""
         return self.state in ("ready", "error")
+
+    def is_older_than(self, other: Progress) -> bool:
+        """Whether the version is lower, of the same epoch."""
+        return self.epoch == other.epoch and self.version < other.version
 
     @classmethod
     def parse(cls, answer: Any) -> Progress:
@@ -41,7 +47,8 @@ class Progress:
             return cls(
                 dataset_id=str(answer["dataset_id"]), state=str(answer["state"]), current=int(answer["current"]),
                 total=int(answer["total"]), message=str(answer["message"]), error=answer["error"],
-                percent=answer.get("percent"), version=int(answer["version"]), details=answer,
+                percent=answer.get("percent"), version=int(answer["version"]),
+                epoch=str(answer.get("epoch", "")), details=answer,
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise Unreachable(f"the server does not answer as Dataset Progress does: {error!r}") from error

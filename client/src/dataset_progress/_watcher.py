@@ -23,8 +23,8 @@ RECEIVE_SECONDS = 0.25
 
 
 class Watcher:
-    """Calls ``on_progress`` with each state of a dataset until it is finished or ``stopped`` is set. None is older than
-    the one before.
+    """Calls ``on_progress`` with each state of a dataset until it is finished or ``stopped`` is set. Of a connection,
+    none is older than the one before.
 
     ``on_trouble`` is called with each failure to reach the server, and with None once the server answers. ``mode``:
     ``websocket``, which becomes ``polling`` if the package ``websockets`` is not installed.
@@ -67,11 +67,12 @@ class Watcher:
     def _is_done(self) -> bool:
         return self._stopped.is_set() or (self._newest is not None and self._newest.is_finished)
 
-    def _receive(self, answer: Any) -> None:
+    def _receive(self, answer: Any, *, is_first: bool = True) -> None:
+        """Take a state in. The first one of a connection was read after all others, so it is true."""
         progress = Progress.parse(answer)
         self._failed_requests = 0
         self._on_trouble(None)
-        if self._newest is None or progress.version >= self._newest.version:
+        if self._newest is None or is_first or not progress.is_older_than(self._newest):
             self._newest = progress
             self._on_progress(progress)
 
@@ -137,9 +138,11 @@ class Watcher:
                 socket = connect(address, additional_headers=headers, open_timeout=10, close_timeout=1)
             with socket:
                 socket.send(json.dumps({"type": "subscribe", "dataset_id": self._dataset_id}))
+                is_first = True
                 while not self._is_done():
                     try:
-                        self._on_message(json.loads(socket.recv(timeout=RECEIVE_SECONDS)))
+                        message = json.loads(socket.recv(timeout=RECEIVE_SECONDS))
+                        is_first &= not self._on_message(message, is_first=is_first)
                     except TimeoutError:  # noqa: PERF203 -- no more often than every `RECEIVE_SECONDS`
                         continue
         except ConnectionClosed as closed:
@@ -150,11 +153,14 @@ class Watcher:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         return None
 
-    def _on_message(self, message: Any) -> None:
+    def _on_message(self, message: Any, *, is_first: bool) -> bool:
+        """Handle a message. Returns whether it had a state."""
         if not isinstance(message, dict):
             raise Unreachable("a message of the WebSocket is not a JSON object")
         if message.get("type") == "progress_update":
-            self._receive(message.get("payload"))
+            self._receive(message.get("payload"), is_first=is_first)
             self._socket_attempts = 0
-        elif message.get("type") == "error":
+            return True
+        if message.get("type") == "error":
             logger.debug("the server sent an error: %s", message.get("message"))
+        return False

@@ -18,7 +18,8 @@ from tests.bench.processor import metered
 def polling(site: Site) -> dict[str, float]:
     from apps.progress.models import Head
 
-    version = Head.objects.get(dataset=site.dataset_pk).version
+    head = Head.objects.get(dataset=site.dataset_pk)
+    shown = f"v={head.version}&epoch={head.epoch}"
     api = "/api/datasets/bench/progress"
     with serving(site, OURS) as (process, port):
         connection = HTTPConnection("127.0.0.1", port)
@@ -26,7 +27,7 @@ def polling(site: Site) -> dict[str, float]:
         etag = connection.getresponse().getheader("ETag") or ""
         asked = {
             "empty view": ("/empty/", {}),
-            "header partial, 204": (f"/datasets/bench/progress/header/?v={version}", {"HX-Request": "true"}),
+            "header partial, 204": (f"/datasets/bench/progress/header/?{shown}", {"HX-Request": "true"}),
             "JSON, 304": (api, {"If-None-Match": etag}),
         }
         runs: dict[str, list[float]] = {name: [] for name in asked}

@@ -20,7 +20,7 @@ PAYLOAD: dict[str, Any] = {
     "type": "progress_update",
     "payload": {
         "dataset_id": "bench", "state": "indexing", "current": 45, "total": 100, "message": "", "error": None,
-        "updated_at": "2026-11-23T08:00:00.000Z", "version": 1, "run": 1, "percent": 45.0,
+        "updated_at": "2026-11-23T08:00:00.000Z", "version": 1, "epoch": "e1", "run": 1, "percent": 45.0,
         "stage": {"name": "index", "label": "", "counts_as": "indexing", "current": 45, "total": 100, "unit": "items"},
         "stages": [
             {
