@@ -6,6 +6,7 @@ Every default is safe in production. The secret key has none.
 """
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,14 @@ env = Env()
 # The folder of all that the program writes: database, thumbnails, static files, client package, secret key.
 DATA_DIR = Path(env.str("DATA_DIR", str(BASE_DIR / "var"))).expanduser().resolve()
 try:
-    DATA_DIR.mkdir(parents=True, exist_ok=True)  # SQLite opens no database in a folder that does not exist
+    # SQLite opens no database in a folder that does not exist.
+    DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"The data folder DATA_DIR={DATA_DIR} cannot be made: {error.strerror}.") from error
+
+# What this program writes is for its own account alone: images and history may be private, and the key is secret.
+os.umask(0o077)
+FILE_UPLOAD_PERMISSIONS = 0o600  # static files too
 
 # The key that signs sessions and forms. Required, unless `SECRET_KEY_FILE` has it.
 SECRET_KEY = env.str("SECRET_KEY", "")
@@ -85,6 +91,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "apps.pages.access.SignInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -104,6 +111,7 @@ TEMPLATES = [
                 "django.template.context_processors.csp",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "apps.pages.access.rights",
             ],
         },
     },
@@ -165,7 +173,9 @@ SECURE_SSL_REDIRECT = HTTPS
 # How long browsers remember to use HTTPS.
 SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 3600 if HTTPS else 0, validate=bounds.Range(min=0))
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+# Whether to ask that browsers be shipped with this host and its subdomains as HTTPS alone, which is hard to take back.
+SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", False)
+SILENCED_SYSTEM_CHECKS = ["security.W021"]  # it warns where there is no preload
 # Whether to believe the headers `X-Forwarded-Proto` and `X-Forwarded-For`. Only behind a proxy that sets both.
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 if BEHIND_PROXY:
@@ -213,10 +223,16 @@ CLIENT_DIST = DATA_DIR / "client"
 
 # The lowest level of messages that are logged: `DEBUG`, `INFO`, `WARNING`, `ERROR`.
 LOG_LEVEL = env.log_level("LOG_LEVEL", logging.INFO)
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "formatters": {
+        "line": {
+            "()": "apps.core.text.PrintableFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {"flit_core": {"level": "WARNING"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
@@ -237,8 +253,14 @@ PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0, validate=bounds.Range(min=
 ITEM_SECONDS = env.float("ITEM_SECONDS", 300.0, validate=bounds.Range(min=0, min_inclusive=False))
 # After how many seconds without a sign of life a worker loses its run to another.
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
-# Whether anyone who can open the site may see a dataset whose visibility was not chosen.
+# Whether a dataset whose visibility was not chosen is public: seen by anyone who can reach this site.
 DATASETS_PUBLIC = env.bool("DATASETS_PUBLIC", True)
+# Whether all pages, the API, sockets and files are closed to those who are not signed in and have no token.
+SIGN_IN_REQUIRED = env.bool("SIGN_IN_REQUIRED", False)
+# Whether every user may add datasets, on pages and with tokens. Off: those with the permission "Can add dataset".
+USERS_MAY_ADD_DATASETS = env.bool("USERS_MAY_ADD_DATASETS", True)
+# How many datasets one user may own; staff are not counted. 0: no limit.
+DATASETS_PER_USER = env.int("DATASETS_PER_USER", 0, validate=bounds.Range(min=0))
 # Requests per second that one token may make of one web process, with bursts of five times as many. 0: no limit.
 TOKEN_REQUESTS_A_SECOND = env.int("TOKEN_REQUESTS_A_SECOND", 100, validate=bounds.Range(min=0))
 # WebSockets that one address may have open with one web process. 0: no limit.

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from django.core.exceptions import ImproperlyConfigured
 from environs import EnvError
 
+from apps.core.text import printable
+
 USAGE = 2  # the exit status of a mistake that the person who started the process can correct
 
 
@@ -19,7 +21,7 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (ImproperlyConfigured, EnvError) as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        print(printable(" ".join(str(error).split())), file=sys.stderr)
         raise SystemExit(USAGE) from None
 
 

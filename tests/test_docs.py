@@ -10,6 +10,7 @@ import pytest
 from django.core.management import get_commands, load_command_class
 
 from apps.api.errors import CODES
+from apps.datasets.access.errors import AccessDenied
 from apps.live import protocol
 from apps.progress.errors import ProgressError
 from scripts import settings_table
@@ -148,11 +149,11 @@ def test_messages_in_troubleshooting_are_those_of_the_program() -> None:
 def codes() -> set[str]:
     """Return every code that a refusal of the API can carry: by status, of a refusal of the services, or by name."""
     found = set(CODES.values())
-    refusals = [ProgressError]
+    refusals: list[type[AccessDenied | ProgressError]] = [AccessDenied, ProgressError]
     while refusals:
         refusal = refusals.pop()
         refusals += refusal.__subclasses__()
-        if refusal is not ProgressError:  # the base is never raised itself
+        if refusal not in (AccessDenied, ProgressError):  # the bases are never raised themselves
             found.add(refusal.code)
     for path in ROOT.glob("apps/**/*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -110,12 +110,63 @@ def test_a_server_refuses_garbage(server: tuple[str, ...]) -> None:
     assert "LEASE_SECONDS" in line
 
 
+def test_the_data_folder_is_its_owners_alone(settings: Settings, tmp_path: Path) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir(mode=0o700)
+    (settings.DATA_DIR / "database").touch(mode=0o600)
+    assert run_checks() == []
+    (settings.DATA_DIR / "database").chmod(0o640)
+    assert [complaint.id for complaint in run_checks()] == ["pipeline.W003"]
+    (settings.DATA_DIR / "database").chmod(0o600)
+    settings.DATA_DIR.chmod(0o711)
+    assert [complaint.id for complaint in run_checks()] == ["pipeline.W003"]
+
+
+@pytest.mark.parametrize("root", ["", "media"])
+def test_nothing_is_imported_from_the_data_folder(settings: Settings, root: str) -> None:
+    Path(settings.DATA_DIR, "media").mkdir(exist_ok=True)
+    settings.IMPORT_ROOTS = [str(Path(settings.DATA_DIR, root))]
+    assert [complaint.id for complaint in run_checks()] == ["pipeline.W002"]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, ["datasets.W001"]),
+        ({"SIGN_IN_REQUIRED": True}, []),
+        ({"DATASETS_PUBLIC": False}, []),
+    ],
+)
+def test_a_deployment_that_shows_everything_is_warned_of(
+    settings: Settings, values: dict[str, bool], told: list[str]
+) -> None:
+    for name, value in values.items():
+        setattr(settings, name, value)
+    found = [complaint.id for complaint in run_checks(include_deployment_checks=True)]
+    assert [one for one in found if str(one).startswith("datasets")] == told
+
+
+def test_browsers_are_shipped_with_this_host_only_where_that_is_asked_for() -> None:
+    command = "from progress_site import settings; print(settings.SECURE_HSTS_SECONDS, settings.SECURE_HSTS_PRELOAD)"
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", command], env={**os.environ, "HTTPS": "1", **values}, cwd=ROOT, check=True,
+            capture_output=True, text=True,
+        ).stdout
+        for values in ({}, {"HSTS_PRELOAD": "1"})
+    ]  # fmt: skip
+    assert printed == ["3600 False\n", "3600 True\n"]
+
+
 def test_nothing_but_a_key_is_needed(tmp_path: Path) -> None:
     data_dir = tmp_path / "not there # ? %41" / "yet"
     env = {"PATH": os.environ["PATH"], "SECRET_KEY": secrets.token_urlsafe(64), "DATA_DIR": str(data_dir)}
     for command in ("check", "migrate"):
         subprocess.run([sys.executable, "manage.py", command], env=env, cwd=ROOT, check=True, capture_output=True)
     assert (data_dir / "progress.sqlite3").is_file()
+    modes = {path: path.stat().st_mode & 0o777 for path in (data_dir, *data_dir.rglob("*"))}
+    assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {"0o700"}
+    assert {oct(mode) for path, mode in modes.items() if path.is_file()} == {"0o600"}
 
 
 def test_on_sqlite_readers_go_on_while_one_writes() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import threading
+from functools import wraps
 from typing import Any, Final
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseBase
 from ninja.errors import AuthenticationError, HttpError
 from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
 from apps.core.throttle import Throttle
 from apps.datasets.access.rules import Caller, authenticate
+
+from .errors import View, error
 
 # What a token may save up while it is not used, in seconds of its rate.
 BURST_SECONDS: Final = 5.0
@@ -30,14 +33,19 @@ class Writer(Bearer):
     """A token that is allowed to send a body, as JSON alone."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
-        if request.method == "POST" and request.content_type != "application/json":
+        if request.method in ("POST", "PATCH") and request.content_type != "application/json":
             raise HttpError(415, "Send JSON, with the header Content-Type: application/json.")
         return super().authenticate(request, token)
 
 
 def session_caller(request: HttpRequest) -> Caller | None:
-    """Return the caller of the session. None where there is an ``Authorization`` header, which is wrong by then."""
-    return None if "Authorization" in request.headers else Caller(request.user)
+    """Return the caller of the session, who may be anonymous.
+
+    None where there is an ``Authorization`` header, which is wrong by then, and for an anonymous caller with
+    ``SIGN_IN_REQUIRED``.
+    """
+    caller = Caller(request.user)
+    return None if "Authorization" in request.headers or not caller.may_read else caller
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -70,7 +78,20 @@ class TokenThrottle(BaseThrottle):
         return seconds
 
 
-READ: Final = [Bearer(), session_caller]
+bearer: Final = Bearer()
+READ: Final = [bearer, session_caller]
 # In OpenAPI: a token is optional.
 READ_SECURITY: Final[dict[str, Any]] = {"security": [{}, {"Bearer": []}]}
 WRITE: Final = Writer()
+
+
+def for_readers(view: View) -> View:
+    """Answer 401 in place of ``view``, which is no operation, to those who may read nothing."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if settings.SIGN_IN_REQUIRED and not (bearer(request) or session_caller(request)):
+            return error(401)
+        return view(request, *args, **kwargs)
+
+    return guarded

@@ -9,7 +9,9 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ObjectDoesNotExist, RequestDataTooBig
+from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -82,6 +84,11 @@ def _on_invalid(request: HttpRequest, invalid: Any) -> HttpResponse:
     return error(422, joined(errors), errors=[one.model_dump() for one in errors])
 
 
+def _on_validation(request: HttpRequest, invalid: Any) -> HttpResponse:
+    errors = [FieldError(path=field, detail=" ".join(details)) for field, details in invalid.message_dict.items()]
+    return error(422, joined(errors), errors=[one.model_dump() for one in errors])
+
+
 def _on_http_error(request: HttpRequest, refusal: Any) -> HttpResponse:
     response = error(refusal.status_code, str(refusal))
     if refusal.status_code == 401:
@@ -110,6 +117,7 @@ def answer_in_json(api: NinjaAPI) -> None:
     """Register a handler for everything that an operation of ``api`` may raise."""
     # Ninja's type of a handler takes the exception's class as well as an instance, so ours take `Any`.
     api.add_exception_handler(ValidationError, _on_invalid)
+    api.add_exception_handler(DjangoValidationError, _on_validation)
     api.add_exception_handler(HttpError, _on_http_error)
     api.add_exception_handler(Http404, unknown)
     api.add_exception_handler(RequestDataTooBig, _on_too_large)
@@ -128,6 +136,7 @@ def in_json(view: View) -> View:
     """
 
     @csrf_exempt
+    @login_not_required  # it answers with 401, and not with the sign-in page
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
@@ -146,6 +155,7 @@ def in_json(view: View) -> View:
 
 
 @csrf_exempt
+@login_not_required
 def unknown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """Answer an unknown address under ``/api/``."""
     return error(404)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from django.db import transaction
 from django.http import HttpRequest
 from ninja import Body, Query, Status
 from ninja.errors import HttpError
 
 from apps.datasets.access.lookup import get_or_create_writable, get_visible
+from apps.datasets.access.sharing import SharingChange, share
 from apps.progress import services
 from apps.progress.models import Run
 
@@ -32,13 +34,18 @@ def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) 
     """Open the next run with its stages, totals and weights; the dataset is made if there is none.
 
     With an `idempotency_key` a retry is harmless: the run that was begun with it is answered, with 200 in place of 201.
+    `visibility`, `owner` and `members` say who sees the dataset, before anyone sees the run.
     While another run is open this is refused with `run_unfinished`, unless `replace` cancels that one.
     """
-    dataset = get_or_create_writable(caller_of(request), dataset_id)
-    run, is_new = services.begin_or_find_run(
-        dataset, [stage.plan() for stage in body.stages], message=body.message,
-        idempotency_key=body.idempotency_key or "", replace=body.replace,
-    )  # fmt: skip
+    caller = caller_of(request)
+    with transaction.atomic():
+        dataset = get_or_create_writable(caller, dataset_id, visibility=body.visibility or "")
+        if (change := body.change()) != SharingChange():
+            share(caller, dataset, change)
+        run, is_new = services.begin_or_find_run(
+            dataset, [stage.plan() for stage in body.stages], message=body.message,
+            idempotency_key=body.idempotency_key or "", replace=body.replace,
+        )  # fmt: skip
     return Status(201 if is_new else 200, RunOut.of(dataset, run))
 
 

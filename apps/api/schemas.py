@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from ninja import Path, Query
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
+from apps.datasets.access.sharing import SharingChange
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 from apps.datasets.models import Dataset
 from apps.progress.models import Run
@@ -21,6 +22,7 @@ from apps.progress.transitions import State
 
 MAX_UPDATES: Final = 1000
 MAX_FAILURES: Final = 1000
+MAX_MEMBERS: Final = 1000
 MAX_TEXT: Final = 100_000  # characters; the services keep the beginning
 
 
@@ -52,6 +54,8 @@ Worker = Annotated[str, _line(128)]
 IdempotencyKey = Annotated[str, _line(128)]
 Label = Annotated[str, _line(100, min_length=0)]
 Unit = Annotated[str, _line(32)]
+Visibility = Literal["public", "private"]
+UserName = Annotated[str, _line(150)]
 Weight = Annotated[float, Field(ge=0.001, le=1e6, strict=True)]
 
 
@@ -127,8 +131,25 @@ class StageBody(_Body):
         return StagePlan(self.name, self.label, State(self.counts_as), self.unit, self.total, self.weight)
 
 
-class RunBody(_Body):
-    """A run that is to be begun."""
+class SharingBody(_Body):
+    """Who sees a dataset. What is left out stays as it is."""
+
+    visibility: Visibility | None = Field(
+        None,
+        description="`public`: anyone who can reach the site, or with `SIGN_IN_REQUIRED`, anyone who can sign in. "
+        "`private`: the owner, members and staff.",
+    )
+    owner: UserName | None = Field(None, description="The user name of the owner.")
+    members: Annotated[list[UserName], Field(max_length=MAX_MEMBERS)] | None = Field(
+        None, description="The user names of all members. They see the dataset and may report on it."
+    )
+
+    def change(self) -> SharingChange:
+        return SharingChange(self.visibility, self.owner, self.members)
+
+
+class RunBody(SharingBody):
+    """A run that is to be begun. `visibility`, `owner` and `members` are for those who may steer the dataset."""
 
     stages: Annotated[list[StageBody], Field(max_length=MAX_STAGES)] = []
     message: Text = ""
@@ -181,7 +202,7 @@ class DatasetOut(BaseModel):
 
     dataset_id: str
     name: str = Field(description="Empty where it has none beside its id.")
-    visibility: Literal["public", "private"]
+    visibility: Visibility
     created_at: Moment
     progress: DatasetProgress
 
@@ -191,6 +212,14 @@ class DatasetOut(BaseModel):
             dataset_id=dataset.dataset_id, name=dataset.name, visibility=dataset.visibility,
             created_at=dataset.created_at, progress=progress,
         )  # fmt: skip
+
+
+class SharingOut(BaseModel):
+    """Who sees a dataset."""
+
+    visibility: Visibility
+    owner: str = Field(description="A user name; empty where it has no owner.")
+    members: list[str] = Field(description="User names.")
 
 
 class Datasets(BaseModel):

@@ -6,12 +6,13 @@ from django.urls import URLPattern, include, path, re_path
 from django.views.decorators.http import require_safe
 from ninja import NinjaAPI
 
+from .auth import for_readers
 from .docs import DESCRIPTION, Docs
 from .errors import answer_in_json, in_json, unknown
 from .routing import router
 
 # isort: split
-from . import progress, datasets, reports, runs, control  # noqa: F401, I001 -- they register operations, in the order of OpenAPI
+from . import progress, datasets, sharing, reports, runs, control  # noqa: F401, I001 -- they register operations, in the order of OpenAPI
 
 api = NinjaAPI(
     title="Dataset Progress",
@@ -19,7 +20,7 @@ api = NinjaAPI(
     description=DESCRIPTION,
     urls_namespace="api",
     docs=Docs(),
-    docs_decorator=require_safe,
+    docs_decorator=lambda view: require_safe(for_readers(view)),
     docs_url="/docs",
     openapi_url="/openapi.json",
 )

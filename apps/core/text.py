@@ -1,8 +1,9 @@
-"""Text from outside, made fit for every database: no NUL, no lone surrogate, and no longer than its column."""
+"""Text from outside, made fit for every database and for a terminal."""
 
 from __future__ import annotations
 
-from typing import Final
+import logging
+from typing import Any, Final
 
 REASON_LENGTH: Final = 500
 MESSAGE_LENGTH: Final = 1000
@@ -32,3 +33,24 @@ def clean_item_name(name: str) -> str:
 def one_line(error: BaseException) -> str:
     """Return the message of an error in one line; the name of its type if it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """Replace what a terminal would obey by blanks: escape sequences, control characters, changes of direction.
+
+    Everything that is printed and that a reporter, a file name or an exception may have written passes here. ``lines``
+    keeps the ends of lines.
+    """
+    if lines:
+        return "\n".join(printable(line) for line in text.splitlines())
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records for a terminal: a message is one line, and a traceback keeps its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 -- logging's name for it
+        return printable(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 -- logging's name for it
+        return printable(super().formatException(ei), lines=True)

@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .models import Dataset, EmbeddingBlock, Sample, Token
+from .models import Dataset, EmbeddingBlock, ReservedPrefix, Sample, Token
 from .services import revoke_tokens, save_new_token
 
 
@@ -44,6 +44,16 @@ class DatasetAdmin(admin.ModelAdmin[Dataset]):
     def has_delete_permission(self, request: HttpRequest, obj: Dataset | None = None) -> bool:
         # Its own page deletes a dataset. The admin would list its half a million samples first.
         return False
+
+
+@admin.register(ReservedPrefix)
+class ReservedPrefixAdmin(admin.ModelAdmin[ReservedPrefix]):
+    """Reserve the names of a team's datasets. A team is a group of users."""
+
+    list_display = ("prefix", "team")
+    list_select_related = ("team",)
+    search_fields = ("prefix", "team__name")
+    autocomplete_fields = ("team",)
 
 
 @admin.register(Token)

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class DatasetsConfig(AppConfig):
@@ -9,4 +10,7 @@ class DatasetsConfig(AppConfig):
 
         from apps.core.database_version import check_migrations
 
+        from .checks import check_visibility
+
+        register(check_visibility, deploy=True)
         connection_created.connect(check_migrations, dispatch_uid="core.database_version")

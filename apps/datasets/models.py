@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
@@ -29,6 +31,13 @@ class Dataset(models.Model):
             """The visibility of a new dataset for which nobody chose one."""
             return cls.PUBLIC if settings.DATASETS_PUBLIC else cls.PRIVATE
 
+        @property
+        def seen_by(self) -> str:
+            """Who sees a dataset of this visibility, in words."""
+            if self is Dataset.Visibility.PRIVATE:
+                return "the owner, members and staff"
+            return "anyone who can sign in" if settings.SIGN_IN_REQUIRED else "anyone who can reach this site"
+
     dataset_id = models.CharField(
         "ID",
         max_length=128,
@@ -46,7 +55,8 @@ class Dataset(models.Model):
         max_length=7,
         choices=Visibility,
         default=Visibility.PRIVATE,
-        help_text="Public: anyone who can open this site. Private: the owner, members and staff.",
+        help_text="Public: anyone who can reach this site, or with SIGN_IN_REQUIRED, anyone who can sign in. "
+        "Private: the owner, members and staff.",
     )
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="datasets"
@@ -69,6 +79,33 @@ class Dataset(models.Model):
     @property
     def title(self) -> str:
         return self.name or self.dataset_id
+
+
+class ReservedPrefix(models.Model):
+    """The start of dataset IDs that only the users of a team may create. Staff and the site's own tokens may as well.
+
+    Several teams may share a prefix. Where several prefixes match an ID, the longest decides.
+    """
+
+    prefix = models.CharField(
+        max_length=128,
+        validators=[RegexValidator(rf"\A{DATASET_ID_PATTERN}\Z", "Use the start of an ID: team-a-")],
+        help_text="For example team-a- or team-a-*: all IDs that start with team-a-, in capitals or not.",
+    )
+    team = models.ForeignKey("auth.Group", on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        ordering = ["prefix"]
+        verbose_name_plural = "reserved prefixes"
+        constraints = [models.UniqueConstraint(fields=["prefix", "team"], name="reserved_prefix_once_a_team")]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}* for {self.team}"
+
+    def clean_fields(self, exclude: Collection[str] | None = None) -> None:
+        """Take ``team-a-*`` for ``team-a-``. Raises `ValidationError`."""
+        self.prefix = self.prefix.removesuffix("*")
+        super().clean_fields(exclude)
 
 
 class Token(models.Model):

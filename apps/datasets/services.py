@@ -46,6 +46,18 @@ def rename_dataset(dataset: Dataset, name: str) -> None:
     dataset.save(update_fields=["name"])
 
 
+def share_dataset(
+    dataset: Dataset, *, visibility: str, owner: AbstractBaseUser | None, members: Collection[AbstractBaseUser]
+) -> None:
+    """Set who sees a dataset. Raises `ValidationError` for an unknown visibility."""
+    with transaction.atomic():
+        dataset.visibility = visibility
+        dataset.owner_id = owner.pk if owner else None
+        dataset.full_clean()
+        dataset.save(update_fields=["visibility", "owner"])
+        dataset.members.set([user.pk for user in members])
+
+
 def delete_dataset(dataset: Dataset) -> None:
     """Delete a dataset with all its rows. The files in its folder stay.
 

@@ -20,8 +20,8 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from apps.datasets.access.identities import revoked_datasets
-from apps.progress.selectors import newest_dataset, versions_of
+from apps.datasets.access.identities import newest_visible, revoked_datasets
+from apps.progress.selectors import newest_dataset_pk, versions_of
 from apps.progress.services import renew_epochs
 from apps.progress.signals import Change
 
@@ -56,6 +56,7 @@ class Hub:
         self._wake = asyncio.Event()
         self._next_check_at = 0.0  # of the monotonic clock, like the next
         self._last_check_at = 0.0
+        self._newest_pk = 0  # for which every list was looked at
         self._is_bell_connected = False
         self._failing: set[int] = set()  # row ids of the datasets that cannot be encoded
         self._task: asyncio.Task[None] | None = None
@@ -79,7 +80,7 @@ class Hub:
             self._wake.set()
 
     def watch_list(self, watcher: Watcher, newest: str) -> None:
-        """Tell ``watcher`` when there is a newer dataset than ``newest``, whether it may see that one or not.
+        """Tell ``watcher`` when there is a newer dataset than ``newest`` that it may see.
 
         It is sent a keepalive at once: a list without rows receives nothing else.
         """
@@ -165,7 +166,13 @@ class Hub:
         self.subscriptions.mark_outdated(versions, timezone.now())
         if not self.subscriptions.lists:
             return
-        newest = await _read(self._reader, newest_dataset)
+        newest_pk = await _read(self._reader, newest_dataset_pk)
+        lists = self.subscriptions.new_lists if newest_pk == self._newest_pk else self.subscriptions.lists
+        if not lists:
+            return
+        # Each is told of what it may see: the time at which a private dataset is created is private too.
+        newest = await _read(self._reader, newest_visible, {watcher.identity for watcher in lists})
+        self._newest_pk = newest_pk
         comment = rendering.watchers_comment(len(self.subscriptions.lists))
         message = rendering.text_message(rendering.NEW_DATASET + comment)
         for watcher in self.subscriptions.take_outdated_lists(newest):

@@ -59,6 +59,7 @@ class Subscriptions:
     def __init__(self) -> None:
         self.datasets: dict[int, WatchedDataset] = {}  # by row id; each has a watcher
         self.lists: dict[Watcher, str] = {}  # with the newest dataset that each knows of
+        self.new_lists: set[Watcher] = set()  # those of the lists for whom nobody has looked for a newer one yet
         self.pending: set[int] = set()  # row ids of the datasets whose state has to be sent
 
     @property
@@ -158,14 +159,21 @@ class Subscriptions:
     def add_list(self, watcher: Watcher, newest: str) -> None:
         """Subscribe a watcher to datasets that are newer than ``newest``."""
         self.lists[watcher] = newest
+        self.new_lists.add(watcher)
 
     def remove_list(self, watcher: Watcher) -> None:
         self.lists.pop(watcher, None)
+        self.new_lists.discard(watcher)
 
-    def take_outdated_lists(self, newest: str) -> list[Watcher]:
-        """Return the lists that know of another dataset as the newest, and note that they know of this one."""
-        outdated = [watcher for watcher, known in self.lists.items() if known != newest]
-        self.lists.update(dict.fromkeys(outdated, newest))
+    def take_outdated_lists(self, newest: Mapping[str, str]) -> list[Watcher]:
+        """Return the lists that know of another dataset than the ``newest`` that their identity may see.
+
+        They are noted to know of that one. Identities that are left out of ``newest`` were not looked at.
+        """
+        looked_at = {watcher for watcher in self.lists if watcher.identity in newest}
+        self.new_lists -= looked_at
+        outdated = [watcher for watcher in looked_at if self.lists[watcher] != newest[watcher.identity]]
+        self.lists.update({watcher: newest[watcher.identity] for watcher in outdated})
         return outdated
 
     def pages(self) -> set[Watcher]:

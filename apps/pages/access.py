@@ -4,16 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.middleware import LoginRequiredMiddleware
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.core.exceptions import MiddlewareNotUsed, PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 
 from apps.datasets.access.errors import NotAllowed, UnknownDataset
 from apps.datasets.access.lookup import get_steerable, get_visible
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
+
+
+class SignInMiddleware(LoginRequiredMiddleware):
+    """With ``SIGN_IN_REQUIRED``, show the sign-in page in place of every page to those who are not signed in.
+
+    The views of the API answer for themselves; they and a few others are marked with `login_not_required`.
+    """
+
+    def __init__(self, get_response: Any) -> None:
+        if not settings.SIGN_IN_REQUIRED:
+            raise MiddlewareNotUsed
+        super().__init__(get_response)
+
+    def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:
+        if "HX-Request" in request.headers:
+            return HttpResponse(status=403)  # a page would be swapped into the page that asks for a fragment
+        return super().handle_no_permission(request, view_func)
+
+
+def rights(request: HttpRequest) -> dict[str, object]:
+    """Context processor: what templates ask about the user. Queries are made where they ask."""
+    return {"may_add_datasets": Caller(getattr(request, "user", None) or AnonymousUser()).may_add_datasets}
 
 
 def visible_dataset(request: HttpRequest, dataset_id: str) -> Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
@@ -9,10 +10,6 @@ from django.conf import settings
 
 from apps.datasets.models import Dataset
 
-_VISIBLE_TO = {
-    Dataset.Visibility.PUBLIC: "anyone who can open this site",
-    Dataset.Visibility.PRIVATE: "the owner, members and staff",
-}
 # For how many days a new token is valid; empty: until it is revoked.
 _LIFETIMES = [("", "Never"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
 
@@ -39,7 +36,7 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in t
         super().__init__(*args, **kwargs)
         visibility = self.fields["visibility"]
         visibility.initial = Dataset.Visibility.of_new()
-        visibility.choices = [(choice, f"{choice.label}: {who}") for choice, who in _VISIBLE_TO.items()]  # type: ignore[attr-defined]  # a choice field
+        visibility.choices = _visibility_choices()  # type: ignore[attr-defined]  # a choice field
         self.fields["folder"].help_text = (
             f"The absolute path of a folder of images on this server, in {' or '.join(settings.IMPORT_ROOTS)}. Files "
             "are only read. Leave it empty to report from your own code."
@@ -47,6 +44,30 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in t
         if not settings.IMPORT_ROOTS:
             del self.fields["folder"]
         _disable_text_help(self, "dataset_id", "folder")
+
+
+def _visibility_choices() -> list[tuple[str, str]]:
+    return [(choice.value, f"{choice.label}: {choice.seen_by}") for choice in Dataset.Visibility]
+
+
+class SharingForm(forms.Form):
+    """Who sees a dataset."""
+
+    visibility = forms.ChoiceField(widget=forms.RadioSelect)
+    owner = forms.CharField(max_length=150, required=False, help_text="A user name. The owner may do everything.")
+    members = forms.CharField(
+        required=False,
+        max_length=20_000,
+        help_text="User names, separated by blanks or commas. Members see the dataset and may report on it.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["visibility"].choices = _visibility_choices()  # type: ignore[attr-defined]  # a choice field
+        _disable_text_help(self, "owner", "members")
+
+    def clean_members(self) -> list[str]:
+        return re.split(r"[\s,]+", text) if (text := self.cleaned_data["members"].strip(", \n\r\t")) else []
 
 
 class TokenForm(forms.Form):

@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset, Sample
-from apps.progress.selectors import in_state, newest_dataset, progress_of_many
+from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import UNFINISHED, State
 
@@ -90,7 +90,7 @@ class Listing:
     page: Page[Dataset]
     rows: tuple[Row, ...]
     query: ListQuery
-    newest: str  # of all datasets, read before the rows were
+    newest: str  # `Caller.newest_visible`, read before the rows were
 
     @property
     def socket(self) -> str:
@@ -144,7 +144,7 @@ def _selected(user: AbstractBaseUser | AnonymousUser, query: ListQuery) -> Query
 
 def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page_number: str | None) -> Listing:
     """Return one page of the datasets that ``user`` may see, in five queries, however many datasets there are."""
-    newest = newest_dataset()
+    newest = Caller(user).newest_visible()
     page = Paginator(_selected(user, query), PAGE_SIZE).get_page(page_number)
     datasets = list(page.object_list)
     progress = progress_of_many(dataset.pk for dataset in datasets)

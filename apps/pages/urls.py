@@ -31,6 +31,7 @@ urlpatterns = [
     path(DATASET + "progress/bar/", partials.bar, name="progress-bar"),
     path(DATASET + "process/", steering.process, name="dataset-process"),
     path(DATASET + "control/", steering.control, name="dataset-control"),
+    path(DATASET + "sharing/", steering.sharing, name="dataset-sharing"),
     path(DATASET + "delete/", steering.delete, name="dataset-delete"),
     path(SAMPLE, samples.detail, name="sample"),
     path(SAMPLE + "thumbnail/", samples.thumbnail, name="sample-thumbnail"),

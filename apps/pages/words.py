@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from apps.progress.estimates import Health
 from apps.progress.snapshot import DatasetProgress, Eta
 from apps.progress.transitions import State
 
@@ -13,6 +14,9 @@ from .components import stage_label
 MINUTE: Final = 60
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
+
+
+HEALTH: Final = {Health.SLOW: "Slow", Health.STALLED: "No progress", Health.LOST: "No contact"}
 
 
 def plural(count: int, noun: str) -> str:

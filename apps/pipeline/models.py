@@ -12,11 +12,14 @@ from apps.progress.models import Run
 class Source(models.Model):
     """The folder that a dataset is read from.
 
-    The path is a real path. If the folder is replaced by a link later, the link is not followed.
+    The path is a real path. If the folder is replaced by a link later, the link is not followed. Each run checks a
+    folder that was chosen in the browser against ``IMPORT_ROOTS`` again.
     """
 
     dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="source")
     folder = models.CharField(max_length=4096, help_text="An absolute path on the machines where the workers run.")
+
+    from_browser = models.BooleanField(default=False, help_text="Whether it was chosen on a page of this site.")
 
     def __str__(self) -> str:
         return self.folder

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from apps.datasets import services as datasets
+from apps.datasets.access.creation import create
+from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
-from apps.pipeline.images.folders import importable_folder
+from apps.pipeline.images.folders import importable_folder, source_folder
 from apps.progress import services as progress
 from apps.progress.models import Run
 
@@ -28,18 +29,17 @@ class NoSource(Exception):
     code = "no_source"
 
 
-def create_dataset(
-    *, owner: AbstractBaseUser | None, dataset_id: str, name: str, folder: str, visibility: str
-) -> Dataset:
-    """Create a dataset and, with a ``folder`` under ``IMPORT_ROOTS``, queue its first run.
+def create_dataset(caller: Caller, dataset_id: str, *, name: str, folder: str, visibility: str) -> Dataset:
+    """Create a dataset of the caller's and, with a ``folder`` under ``IMPORT_ROOTS``, queue its first run.
 
-    Creates nothing if it raises `FolderRefused`, or Django's `ValidationError` for an id that is malformed or taken.
+    Creates nothing if it raises `NotAllowed`, `FolderRefused`, or Django's `ValidationError` for a malformed or taken
+    id.
     """
     path = importable_folder(folder) if folder else None
     with transaction.atomic():
-        dataset = datasets.create_dataset(dataset_id, owner=owner, name=name, visibility=visibility)
+        dataset = create(caller, dataset_id, name=name, visibility=visibility)
         if path is not None:
-            Source.objects.create(dataset=dataset, folder=str(path))
+            Source.objects.create(dataset=dataset, folder=str(path), from_browser=True)
             queue_run(dataset)
     return dataset
 
@@ -58,7 +58,7 @@ def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bo
             datasets.rename_dataset(dataset, name)
         if not replace:
             check_folder(dataset_id, folder)
-        Source.objects.update_or_create(dataset=dataset, defaults={"folder": str(folder)})
+        Source.objects.update_or_create(dataset=dataset, defaults={"folder": str(folder), "from_browser": False})
         return queue_run(dataset)
 
 
@@ -74,9 +74,12 @@ def has_source(dataset: Dataset) -> bool:
 
 
 def queue_run(dataset: Dataset) -> Run:
-    """Begin a run and queue it for the workers. Raises `NoSource`, `RunUnfinished`."""
-    if not has_source(dataset):
+    """Begin a run and queue it for the workers. Raises `NoSource`, `FolderRefused`, `RunUnfinished`."""
+    source = Source.objects.filter(dataset=dataset).first()
+    if source is None:
         raise NoSource(f"{dataset} has no folder to process.")
+    if source.from_browser:
+        source_folder(source)  # of other folders, the worker on its own machine says whether they can be read
     with transaction.atomic():
         run = progress.begin_run(dataset, STAGES)
         enqueue(Job.objects.create(run=run))

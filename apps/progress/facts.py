@@ -57,10 +57,29 @@ def health_of(facts: Facts, now: datetime) -> Health | None:
     if is_paused(run):
         return Health.LIVE
     stage = current_stage(facts.stages)
-    heartbeat_at = run.heartbeat_at or run.updated_at
-    progressed_at = run.progressed_at or heartbeat_at
     return estimates.health(
-        since_heartbeat=(now - heartbeat_at).total_seconds(),
-        since_progress=(now - progressed_at).total_seconds(),
+        since_heartbeat=(now - _heartbeat_at(run)).total_seconds(),
+        since_progress=(now - _progressed_at(run)).total_seconds(),
         gap=estimates.usual_gap(stage.readings) if stage else 0.0,
     )
+
+
+def silent_since(run: Run, health: Health | None) -> datetime | None:
+    """Return when what a run of this health lacks was there last: a sign of life where it is lost, else progress.
+
+    None where it lacks nothing. A pause, a message or a change of plan is neither, though it changes ``updated_at``.
+    """
+    match health:
+        case Health.LOST:
+            return _heartbeat_at(run)
+        case Health.STALLED | Health.SLOW:
+            return _progressed_at(run)
+    return None
+
+
+def _heartbeat_at(run: Run) -> datetime:
+    return run.heartbeat_at or run.updated_at
+
+
+def _progressed_at(run: Run) -> datetime:
+    return run.progressed_at or _heartbeat_at(run)

@@ -72,11 +72,14 @@ class RunState(LoadedRun):
         self.run.percent = 100.0
         self._end(State.READY)
 
-    def fail(self, error: str) -> None:
-        """End the run in error: the active stage has failed and keeps its count."""
+    def fail(self, error: str, note: str = "") -> None:
+        """End the run in error: the active stage has failed and keeps its count.
+
+        ``note``: what those who may steer the dataset see beside the error.
+        """
         self.run.error = clean_text(error, ERROR_LENGTH) or "Failed, and no reason was given."
         self._end_active_stage(StageState.FAILED)
-        self._end(State.ERROR, note=error)
+        self._end(State.ERROR, note=note or error)
 
     def cancel(self, error: str = "Cancelled.", note: str = "cancelled") -> None:
         """End the run in error, marked as cancelled: the active stage is skipped and keeps its count."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from datetime import datetime
 from functools import cache
 from itertools import batched, groupby
 from operator import itemgetter
@@ -19,7 +18,7 @@ from apps.datasets.models import Dataset
 
 from .errors import NoRun
 from .facts import Facts
-from .models import Run, Stage
+from .models import Run, Stage, Transition
 from .snapshot import DatasetProgress, snapshot
 from .transitions import State
 
@@ -82,6 +81,8 @@ def _with_progress() -> QuerySet[Dataset]:
 
 def facts_for(caller: Caller, dataset_id: str) -> Facts | None:
     """Return the facts of a dataset that ``caller`` may see; else None. Every poll asks this, so the SQL is kept."""
+    if not caller.may_read:
+        return None
     statement = _statements.get(caller.scope)
     if statement is None:
         if len(_statements) >= STATEMENTS:
@@ -132,16 +133,21 @@ def unfinished_run(dataset: Dataset) -> Run:
     return run
 
 
+def failure_note(run: Run) -> str:
+    """Return what those who may steer a dataset are told of a run's error beside the error itself; else empty."""
+    end = Transition.objects.filter(run=run, stage="", new=State.ERROR.value).order_by("-pk").first()
+    return end.note if end is not None and not run.cancelled and end.note not in run.error else ""
+
+
 def in_state(datasets: QuerySet[Dataset], state: State) -> QuerySet[Dataset]:
     """Filter datasets by the state of their latest run. A dataset that never ran is pending."""
     runs = Q(head__run__state=state.value)
     return datasets.filter(runs | Q(head__run=None) if state is State.PENDING else runs)
 
 
-def newest_dataset() -> str:
-    """Return when the newest dataset was created, as a text to compare; empty if there is no dataset."""
-    created: datetime | None = Dataset.objects.order_by("-pk").values_list("created_at", flat=True).first()
-    return f"{created.timestamp():.6f}" if created else ""
+def newest_dataset_pk() -> int:
+    """Return the row id of the newest dataset, which may be hidden from all who ask; 0 if there is none."""
+    return Dataset.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def versions_of(dataset_pks: Iterable[int]) -> dict[int, tuple[str, int]]:

@@ -145,13 +145,15 @@ def finish(run_pk: int, *, message: str = "") -> Run:
         return state.run
 
 
-def fail(run_pk: int, error: str) -> Run:
+def fail(run_pk: int, error: str, *, note: str = "") -> Run:
     """End the run in error: the active stage has failed and keeps its count.
+
+    Whoever sees the dataset sees ``error``. ``note`` is for those who may steer it: paths, and texts of exceptions.
 
     Call it outside the transaction that failed: within it, the rollback would take it back.
     """
     with changing(run_pk) as state:
-        state.fail(error)
+        state.fail(error, note)
         state.set_message("")
         return state.run
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from . import estimates
 from .estimates import Health
-from .facts import Facts, current_stage, health_of, is_paused
+from .facts import Facts, current_stage, health_of, is_paused, silent_since
 from .models import Run, Stage
 from .transitions import FINISHED, WORKING, StageState, State
 
@@ -84,6 +84,7 @@ class DatasetProgress(_Frozen):
     # The run's own times, for our pages. They are not part of the JSON.
     started_at: datetime | None = Field(None, exclude=True)
     finished_at: datetime | None = Field(None, exclude=True)
+    silent_since: datetime | None = Field(None, exclude=True)
 
     @property
     def is_working(self) -> bool:
@@ -125,6 +126,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         skipped=run.skipped,
         started_at=run.started_at,
         finished_at=run.finished_at,
+        silent_since=silent_since(run, health),
     )
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     preparation.write_secret_key(data_dir)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
     os.environ.setdefault("ALLOWED_HOSTS", ",".join(options.host_names(host)))
-    os.environ.setdefault("IMPORT_ROOTS", ",".join(options.import_roots(host, own_images or data_dir / "images")))
+    os.environ.setdefault("IMPORT_ROOTS", ",".join(options.import_roots(host, own_images)))
     preparation.load_settings()
     dataset_id = dataset.choose_id(own_images)
     preparation.update_database()

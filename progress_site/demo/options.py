@@ -76,12 +76,12 @@ def host_names(host: str) -> list[str]:
     return names
 
 
-def import_roots(host: str, images: Path) -> list[str]:
-    """The folders from which datasets may be created in the browser.
+def import_roots(host: str, images: Path | None) -> list[str]:
+    """The folders from which datasets may be created in the browser: ``images``, if they are the user's own.
 
     The home folder is one of them only if nobody on the network can sign in.
     """
-    roots = [images]
+    roots = [images] if images else []
     if host in ("127.0.0.1", "localhost", "::1"):
         with suppress(RuntimeError):
             roots.append(Path.home())

@@ -17,7 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 def write_secret_key(data_dir: Path) -> None:
     """Write a secret key into the data folder, unless there is one or the environment has one."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = data_dir / "secret_key"
         if not os.environ.get("SECRET_KEY") and not (path.exists() and path.read_text().strip()):
             temporary = data_dir / ".secret_key"

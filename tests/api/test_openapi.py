@@ -50,7 +50,7 @@ def test_the_object_is_described_as_it_is_sent(described: Any) -> None:
     schema = described["components"]["schemas"]["DatasetProgress"]
     sent = [name for name, field in DatasetProgress.model_fields.items() if not field.exclude]
     assert list(schema["properties"]) == sent
-    assert not {"started_at", "finished_at"} & set(sent)  # of the run, for our own pages alone
+    assert not {"started_at", "finished_at", "silent_since"} & set(sent)  # of the run, for our own pages alone
     assert schema["properties"]["updated_at"]["format"] == "date-time"
     assert described["components"]["schemas"]["State"]["enum"] == ["pending", "indexing", "embedding", "ready", "error"]
 

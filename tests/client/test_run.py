@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 from dataset_progress import Cancelled, Run, Stage, track
+from django.contrib.auth.models import User
 
+from apps.datasets.access.sharing import Sharing, sharing_of
+from apps.datasets.models import Dataset
 from apps.progress import services
 from apps.progress.models import ItemFailure, WorkerShare
 from apps.progress.models import Run as RunRow
@@ -248,3 +251,15 @@ def test_an_event_loop() -> None:
 
     assert asyncio.run(job()) == 190
     assert (shown().state, shown().current, shown().total) == ("ready", 20, 20)
+
+
+def test_a_run_says_who_sees_its_dataset() -> None:
+    for name in ("ada", "bob"):
+        User.objects.create_user(name)
+    with Run("cats", visibility="private", owner="ada", members=["ada", "bob"]) as run:
+        run.advance()
+    dataset = Dataset.objects.get()
+    assert sharing_of(dataset) == Sharing("private", "ada", ("ada", "bob"))
+    assert list(track(range(2), dataset="dogs", visibility="secret")) == [0, 1]
+    assert Dataset.objects.get(dataset_id="dogs").visibility == "private"
+    assert shown().state == shown("dogs").state == "ready"

@@ -87,11 +87,12 @@ def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
             *((f"/datasets/{dataset_id}/", 200) for dataset_id in dataset_ids),
             (f"/datasets/ready/samples/{sample.pk}/", 200),
             ("/datasets/ready/delete/", 200),
+            ("/datasets/ready/sharing/", 200),
             ("/new/", 200),
             ("/tokens/", 200),
             ("/datasets/unknown-to-all/", 404),
         ],
-        "someone": [("/new/", 403), ("/datasets/ready/", 200)],
+        "someone": [("/datasets/ready/delete/", 403), ("/datasets/ready/", 200)],
         "": [("/", 200), ("/datasets/new/", 200), ("/accounts/login/", 200)],
     }
 

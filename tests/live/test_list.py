@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
 from apps.live.rendering import GONE_ROW, KEEPALIVE, NEW_DATASET
+from apps.progress import services
 from tests.processes import Server
+
+from .conftest import login
 
 
 def test_dataset_created_between_the_page_and_its_socket_is_announced(server: Server, transactional_db: None) -> None:
@@ -26,6 +30,24 @@ def test_dataset_created_between_the_page_and_its_socket_is_announced(server: Se
         assert next_message(socket) == f"{NEW_DATASET}<!-- watchers 1 -->"
     with connect(address) as late:
         assert {next_message(late)[: len(NEW_DATASET)] for _ in range(2)} >= {NEW_DATASET}
+
+
+def test_private_dataset_is_announced_to_those_who_may_see_it_alone(server: Server, transactional_db: None) -> None:
+    owner = User.objects.create_user("owner")
+    cats = Dataset.objects.create(dataset_id="cats", visibility="public")
+    address = f"{server.socket_url}/progress/live/?id=cats&newest={cats.created_at.timestamp():.6f}"
+    with connect(address) as anyone, connect(address, additional_headers=login(owner)) as own:
+        for socket in (anyone, own):
+            assert 'id="row-' in next_message(socket)
+        Dataset.objects.create(dataset_id="secret", owner=owner)
+        assert next_message(own).startswith(NEW_DATASET)
+        services.begin_run(cats)
+        assert 'id="row-cats"' in next_message(anyone)
+    newest = f'data-newest="{cats.created_at.timestamp():.6f}"'
+    assert newest in Client().get("/").text
+    client = Client()
+    client.force_login(owner)
+    assert newest not in client.get("/").text
 
 
 @pytest.mark.parametrize("way", ["deleted", "private"])

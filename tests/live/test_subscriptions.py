@@ -219,10 +219,17 @@ def test_list_is_outdated_once_for_each_newest_dataset(subscriptions: Subscripti
     subscriptions.add_list(early, "1.0")
     subscriptions.add_list(late, "2.0")
     assert not subscriptions.is_empty
-    assert subscriptions.take_outdated_lists("2.0") == [early]
-    assert subscriptions.take_outdated_lists("2.0") == []
-    assert set(subscriptions.take_outdated_lists("3.0")) == {early, late}
-    for one in (early, late, late):
+    assert subscriptions.new_lists == {early, late}
+    assert subscriptions.take_outdated_lists({"": "2.0"}) == [early]
+    assert subscriptions.new_lists == set()
+    assert subscriptions.take_outdated_lists({"": "2.0"}) == []
+    assert set(subscriptions.take_outdated_lists({"": "3.0"})) == {early, late}
+    mine = watcher(Form.ROW, "me")
+    subscriptions.add_list(mine, "3.0")
+    assert subscriptions.take_outdated_lists({"": "3.0"}) == []
+    assert subscriptions.new_lists == {mine}
+    assert subscriptions.take_outdated_lists({"": "3.0", "me": "4.0"}) == [mine]
+    for one in (early, late, late, mine):
         subscriptions.remove_list(one)
     assert subscriptions.is_empty
 

@@ -45,7 +45,8 @@ def test_the_header_polls_while_unfinished(client: Client, public: Dataset, run_
     run_in(public, state)
     html = client.get(header(public.dataset_id)).text
     assert 'hx-trigger="every 3s"' in html
-    assert f'hx-get="{header(public.dataset_id)}?{urlencode(shown(public)).replace("&", "&amp;")}"' in html
+    query = shown(public) | {"health": "" if state == "pending" else "live"}
+    assert f'hx-get="{header(public.dataset_id)}?{urlencode(query).replace("&", "&amp;")}"' in html
     assert 'hx-swap="outerHTML"' in html
     assert ("dataset-progress-compact" in html) is (state != "pending")
 
@@ -129,6 +130,38 @@ def test_health_that_changed_by_itself_is_rendered(client: Client, public: Datas
     # For how long changes from one look to the next.
     query["health"] = "stalled"
     assert client.get(bar(public.dataset_id), query).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("silent", "health", "word"), [("progressed_at", "stalled", "No progress"), ("heartbeat_at", "lost", "No contact")]
+)
+def test_the_header_shows_health_as_the_panel_does(
+    client: Client, public: Dataset, run_in: RunIn, silent: str, health: str, word: str
+) -> None:
+    run = run_in(public, "indexing")
+    query = shown(public) | {"health": "live"}
+    assert client.get(header(public.dataset_id), query).status_code == 204
+    Run.objects.filter(pk=run.pk).update(**{silent: timezone.now() - timedelta(minutes=3)})
+    html = client.get(header(public.dataset_id), query).text
+    assert f">{word}</p>" in html
+    assert "animate-shimmer" not in html
+    assert f"&amp;health={health}" in html
+    query["health"] = health
+    assert client.get(header(public.dataset_id), query).status_code == 204
+
+
+def test_silence_is_told_from_the_last_sign_of_life(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run = run_in(public, "indexing")
+    now = timezone.now()
+    Run.objects.filter(pk=run.pk).update(
+        updated_at=now - timedelta(minutes=30), progressed_at=now - timedelta(minutes=20),
+        heartbeat_at=now - timedelta(minutes=5),
+    )  # fmt: skip
+    assert "No contact for" in (html := client.get(bar(public.dataset_id)).text)
+    assert ">5 minutes</time>" in html
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=now)
+    assert "no progress for" in (html := client.get(bar(public.dataset_id)).text)
+    assert ">20 minutes</time>" in html
 
 
 def test_a_new_run_brings_the_header_back(client: Client, public: Dataset, run_in: RunIn) -> None:

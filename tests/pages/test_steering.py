@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
 
-from apps.datasets.models import Dataset, Sample
+from apps.datasets.models import Dataset, ReservedPrefix, Sample
 from apps.pipeline.models import Source
+from apps.progress import services
 from apps.progress.models import Run
 
 RunIn = Callable[..., Run]
 SamplesIn = Callable[..., list[Sample]]
 AsUser = Callable[[User | None], Client]
-VERBS = ["dataset-process", "dataset-control", "dataset-delete"]
+VERBS = ["dataset-process", "dataset-control", "dataset-sharing", "dataset-delete"]
 
 
 @pytest.fixture
@@ -28,12 +29,6 @@ def folder(tmp_path: Path, settings: Any) -> Path:
     inside = tmp_path / "images" / "birds"
     inside.mkdir(parents=True)
     return inside
-
-
-@pytest.fixture
-def maker(owner: User) -> User:
-    owner.user_permissions.add(Permission.objects.get(codename="add_dataset"))
-    return owner
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -122,23 +117,44 @@ def test_delete_says_first_what_goes(
     assert not Sample.objects.exists()
 
 
-def test_who_may_make_a_dataset(as_user: AsUser, stranger: User, maker: User) -> None:
+def test_who_may_make_a_dataset(as_user: AsUser, stranger: User, owner: User, settings: Any) -> None:
     address = reverse("dataset-new")
     assert as_user(None).get(address).headers["Location"] == f"{reverse('login')}?next={address}"
+    assert as_user(stranger).get(address).status_code == 200
+    settings.USERS_MAY_ADD_DATASETS = False
+    owner.user_permissions.add(Permission.objects.get(codename="add_dataset"))
     assert as_user(stranger).get(address).status_code == 403
-    assert as_user(stranger).post(address).status_code == 403
-    assert as_user(maker).get(address).status_code == 200
+    assert as_user(stranger).post(address, {"dataset_id": "birds", "visibility": "private"}).status_code == 403
+    assert not Dataset.objects.exists()
+    assert as_user(owner).get(address).status_code == 200
     assert "New dataset" not in as_user(stranger).get("/").text
 
 
-def test_make_a_dataset(as_user: AsUser, maker: User, folder: Path) -> None:
-    client = as_user(maker)
+@pytest.mark.parametrize(("sign_in", "who"), [(False, "reach this site"), (True, "sign in")])
+def test_what_public_means_is_said_where_it_is_chosen(
+    as_user: AsUser, stranger: User, settings: Any, sign_in: bool, who: str
+) -> None:
+    settings.SIGN_IN_REQUIRED = sign_in
+    assert f"Public: anyone who can {who}" in as_user(stranger).get(reverse("dataset-new")).text
+
+
+def test_why_a_name_is_refused_is_said_beside_it(as_user: AsUser, stranger: User) -> None:
+    ReservedPrefix.objects.create(prefix="team-a-", team=Group.objects.create(name="Team A"))
+    fields = {"dataset_id": "team-a-cats", "visibility": "private"}
+    response = as_user(stranger).post(reverse("dataset-new"), fields)
+    assert response.status_code == 422
+    assert "reserved for a team that you are not in" in response.text.split('id="id_dataset_id_error"')[1]
+    assert not Dataset.objects.exists()
+
+
+def test_make_a_dataset(as_user: AsUser, owner: User, folder: Path) -> None:
+    client = as_user(owner)
     assert str(folder.parent) in client.get(reverse("dataset-new")).text
     fields = {"dataset_id": "birds", "name": "Birds", "folder": str(folder), "visibility": "private"}
     response = client.post(reverse("dataset-new"), fields, follow=True)
     assert response.redirect_chain == [("/datasets/birds/", 302)]
     dataset = Dataset.objects.get(dataset_id="birds")
-    assert (dataset.name, dataset.visibility, dataset.owner_id) == ("Birds", "private", maker.pk)
+    assert (dataset.name, dataset.visibility, dataset.owner_id) == ("Birds", "private", owner.pk)
     assert Run.objects.get(dataset=dataset).state == "pending"
     assert Source.objects.get(dataset=dataset).folder == str(folder)
 
@@ -158,11 +174,11 @@ def test_make_a_dataset(as_user: AsUser, maker: User, folder: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_beside_its_field(
-    as_user: AsUser, maker: User, public: Dataset, folder: Path, changes: dict[str, str], field: str, message: str
+    as_user: AsUser, owner: User, public: Dataset, folder: Path, changes: dict[str, str], field: str, message: str
 ) -> None:
     fields = {"dataset_id": "birds", "name": "Birds", "folder": "{folder}", "visibility": "public", **changes}
     fields["folder"] = fields["folder"].replace("{folder}", str(folder))
-    response = as_user(maker).post(reverse("dataset-new"), fields)
+    response = as_user(owner).post(reverse("dataset-new"), fields)
     assert response.status_code == 422
     errors = response.text.split(f'id="id_{field}_error"')[-1].split("</div>")[0]
     assert message in errors
@@ -170,9 +186,9 @@ def test_a_mistake_is_told_beside_its_field(
     assert Dataset.objects.count() == 1
 
 
-def test_without_import_roots_the_page_says_how_to_set_them(as_user: AsUser, maker: User, settings: Any) -> None:
+def test_without_import_roots_the_page_says_how_to_set_them(as_user: AsUser, owner: User, settings: Any) -> None:
     settings.IMPORT_ROOTS = []
-    html = as_user(maker).get(reverse("dataset-new")).text
+    html = as_user(owner).get(reverse("dataset-new")).text
     assert "IMPORT_ROOTS" in html
     assert 'name="folder"' not in html
     assert "manage.py process PATH --dataset ID" in html
@@ -184,3 +200,52 @@ def test_sign_in_and_out(client: Client, owner: User) -> None:
     response = client.post(reverse("login") + "?next=/", {"username": "olga", "password": "olga"}, follow=True)
     assert "Sign out" in response.text
     assert "Sign in" in client.post(reverse("logout"), follow=True).text
+
+
+def test_who_sees_a_dataset_is_set_on_its_page(
+    as_user: AsUser, public: Dataset, owner: User, stranger: User, settings: Any
+) -> None:
+    address = reverse("dataset-sharing", args=[public.dataset_id])
+    client = as_user(owner)
+    page = client.get(address).text
+    assert "Public: anyone who can reach this site" in page
+    assert 'value="olga"' in page
+    wrong = client.post(address, {"visibility": "private", "owner": "olga", "members": "sam, nobody"})
+    assert wrong.status_code == 422
+    assert "There is no user nobody." in wrong.text.split('id="id_members_error"')[1]
+    public.refresh_from_db()
+    assert public.visibility == "public"
+    saved = client.post(address, {"visibility": "private", "owner": "olga", "members": "sam"}, follow=True)
+    assert saved.redirect_chain == [(public.get_absolute_url(), 302)]
+    assert as_user(stranger).get(public.get_absolute_url()).status_code == 200
+    assert as_user(None).get(public.get_absolute_url()).status_code == 404
+    gave_away = client.post(address, {"visibility": "private", "owner": "sam", "members": ""}, follow=True)
+    assert gave_away.redirect_chain == [("/", 302)]
+
+
+def test_a_later_run_asks_import_roots_again(as_user: AsUser, owner: User, folder: Path, settings: Any) -> None:
+    client = as_user(owner)
+    client.post(reverse("dataset-new"), {"dataset_id": "birds", "folder": str(folder), "visibility": "private"})
+    services.finish(Run.objects.get().pk)
+    again = reverse("dataset-process", args=["birds"])
+    settings.IMPORT_ROOTS = [str(folder.parent.parent / "elsewhere")]
+    assert "Choose a folder under" in client.post(again, follow=True).text
+    settings.IMPORT_ROOTS = [str(folder.parent)]
+    folder.rename(folder.parent / "before")
+    folder.symlink_to(folder.parent / "before")
+    assert "has become a link" in client.post(again, follow=True).text
+    assert Run.objects.count() == 1
+
+
+def test_what_is_the_servers_own_is_told_to_those_who_may_steer(
+    as_user: AsUser, public: Dataset, owner: User, staff: User, stranger: User, run_in: RunIn
+) -> None:
+    run = run_in(public, "indexing")
+    as_user(staff).post(reverse("dataset-control", args=[public.dataset_id]), {"action": "pause"})
+    services.fail(run.pk, "Its folder cannot be read.", note="There is no folder /srv/secret.")
+    for user, is_told in ((owner, True), (staff, True), (stranger, False), (None, False)):
+        html = as_user(user).get(public.get_absolute_url()).text
+        assert "Its folder cannot be read." in html
+        assert ("/srv/secret" in html.split("Why it failed")[-1]) is is_told
+        assert ("(stef)" in html) is is_told
+        assert ("Why it failed" in html) is is_told

@@ -107,6 +107,14 @@ def test_an_error_is_told(folder: Path, meanwhile: Callable[..., None], capsys: 
     assert "The disk is [full]." in capsys.readouterr().out
 
 
+def test_the_reason_that_pages_show_to_few_is_told(
+    folder: Path, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    meanwhile(lambda run: progress.fail(run.pk, "The server failed.", note="ValueError: too wide") and None)
+    assert _exit_status(str(folder), "--dataset", "cats", "--wait") == 1
+    assert "The server failed.\nValueError: too wide" in capsys.readouterr().out
+
+
 def test_a_run_that_another_has_replaced_is_told_of_by_itself(
     folder: Path, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,3 +136,26 @@ def test_ctrl_c_ends_the_waiting_and_not_the_run(folder: Path, meanwhile: Callab
     meanwhile(interrupt)
     assert _exit_status(str(folder), "--dataset", "cats", "--wait") == 130
     assert Run.objects.get().state == "pending"
+
+
+def test_a_message_is_neither_markup_nor_obeyed_by_the_terminal(
+    folder: Path, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def report_then_vanish(run: Run) -> None:
+        progress.start_stage(run.pk, "index", message="[/x] \x1b]0;owned\x07 :smile:")
+        meanwhile(lambda run: delete_dataset(run.dataset))
+
+    meanwhile(report_then_vanish)
+    with pytest.raises(CommandError, match="cats was deleted"):
+        call_command("process", str(folder), "--dataset", "cats", "--wait", stdout=StringIO())
+    shown = capsys.readouterr().out
+    assert "[/x]  ]0;owned  :smile:" in shown
+    assert "\x1b]" not in shown
+
+
+def test_an_error_keeps_its_lines_and_nothing_else_that_a_terminal_obeys(
+    folder: Path, meanwhile: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    meanwhile(lambda run: progress.fail(run.pk, "[/x]\x1b[2J gone\nof /data") and None)
+    assert _exit_status(str(folder), "--dataset", "cats", "--wait") == 1
+    assert "[/x] [2J gone\nof /data" in capsys.readouterr().out

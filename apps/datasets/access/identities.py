@@ -50,6 +50,23 @@ def visible_pks(identity: str, dataset_ids: Iterable[str]) -> dict[str, int]:
     return dict(rows.values_list("dataset_id", "pk"))
 
 
+def newest_visible(identities: Collection[str]) -> dict[str, str]:
+    """Return `Caller.newest_visible` of each identity. One query for each account and token, and one for anyone."""
+    callers = callers_of(identities)
+    anyone = Caller(AnonymousUser())
+    by_scope: dict[Hashable, str] = {}
+    newest: dict[str, str] = {}
+    for identity in identities:
+        caller = callers.get(identity, anyone)
+        if identity.startswith(TOKEN) and identity not in callers:
+            newest[identity] = ""
+            continue
+        if caller.scope not in by_scope:
+            by_scope[caller.scope] = caller.newest_visible()
+        newest[identity] = by_scope[caller.scope]
+    return newest
+
+
 def revoked_datasets(watching: Mapping[str, set[int]]) -> dict[str, set[int]]:
     """Return, by identity, the row ids of those datasets in ``watching`` that the identity may no longer see.
 

@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 from apps.core.sql import rows_in
 from apps.datasets.dataset_ids import is_dataset_id
 from apps.datasets.models import Dataset
-from apps.datasets.services import create_dataset
 
+from .creation import create, refusals
 from .errors import AccessDenied, NotAllowed, UnknownDataset
 from .rules import Caller
 
@@ -29,11 +29,14 @@ def get_writable(caller: Caller, dataset_id: str) -> Dataset:
     return _found(find_writable(caller, [dataset_id])[0][dataset_id])
 
 
-def get_or_create_writable(caller: Caller, dataset_id: str) -> Dataset:
-    """Return a dataset that the caller may report on, created where there is none. Raises like `get_writable`."""
+def get_or_create_writable(caller: Caller, dataset_id: str, *, visibility: str = "") -> Dataset:
+    """Return a dataset that the caller may report on, created where there is none. Raises like `get_writable`.
+
+    ``visibility``: that of a new dataset; empty: what ``DATASETS_PUBLIC`` says.
+    """
     found, absent = find_writable(caller, [dataset_id])
     if dataset_id in absent:
-        found[dataset_id] = create_or_find(caller, dataset_id)[0]
+        found[dataset_id] = create_or_find(caller, dataset_id, visibility=visibility)[0]
     return _found(found[dataset_id])
 
 
@@ -51,29 +54,34 @@ def get_steerable(caller: Caller, dataset_id: str) -> Dataset:
 def find_writable(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, Dataset | AccessDenied], set[str]]:
     """Return for each id the dataset, or why the caller may not report on it; and the ids that the caller may create.
 
-    At most three queries, however many ids there are.
+    However many ids there are: at most two queries where the caller may report on all, and nine else.
     """
     # Read once: with two reads, a dataset created in between would be both absent and existing.
     existing = {dataset.dataset_id: dataset for dataset in rows_in(Dataset, "dataset_id", dataset_ids)}
     found: dict[str, Dataset | AccessDenied] = dict.fromkeys(dataset_ids, NotAllowed())
     found |= caller.writable(existing.values())
-    covered = {dataset_id for dataset_id in dataset_ids if caller.may_create(dataset_id)}
+    covered = {dataset_id for dataset_id in dataset_ids if caller.may_report_on(dataset_id)}
     absent = covered - existing.keys()
     hidden = {dataset_id for dataset_id in covered & existing.keys() if not isinstance(found[dataset_id], Dataset)}
     if hidden:
         hidden -= set(caller.visible().filter(dataset_id__in=hidden).values_list("dataset_id", flat=True))
+    # A hidden dataset is answered as one that nobody has, so the rule of who may create it speaks first.
+    refused = refusals(caller, absent | hidden)
     found |= dict.fromkeys(absent | hidden, UnknownDataset())
-    return found, absent
+    found |= refused
+    return found, absent - refused.keys()
 
 
-def create_or_find(caller: Caller, dataset_id: str) -> tuple[Dataset | AccessDenied, bool]:
+def create_or_find(caller: Caller, dataset_id: str, *, visibility: str = "") -> tuple[Dataset | AccessDenied, bool]:
     """Create a dataset that did not exist a moment ago. Returns it, and whether it is new.
 
     Another process may have been quicker. Then its dataset is returned, or why the caller may not report on that.
     """
     try:
         with transaction.atomic():
-            return create_dataset(dataset_id, owner=caller.user), True
+            return create(caller, dataset_id, visibility=visibility), True
+    except NotAllowed as refusal:
+        return refusal, False
     except (IntegrityError, ValidationError):
         return find_writable(caller, [dataset_id])[0][dataset_id], False
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
 from django.db.models import Q, QuerySet
 
 from apps.core.sql import rows_in
@@ -33,17 +34,20 @@ class Caller:
     @property
     def scope(self) -> Hashable:
         """Cache key for `visible()`: callers with equal scopes see the same datasets."""
-        user = None if self.user is None else (self.user.pk, self._is_staff)
+        user = None if self.user is None else (self.user.pk, self.is_staff)
         return user, None if self.token is None else self.token.datasets
 
     def visible(self, among: QuerySet[Dataset] | None = None) -> QuerySet[Dataset]:
         """Return the datasets that the caller may see; of ``among``, where that is given.
 
         A user sees public datasets, their own and those that they are a member of; staff see all. A token sees those of
-        its user's that it covers. Asks the database nothing about an anonymous user, and joins nothing for staff.
+        its user's that it covers. An anonymous user sees the public ones, or none with ``SIGN_IN_REQUIRED``. Asks the
+        database nothing about an anonymous user, and joins nothing for staff.
         """
         datasets = Dataset.objects.all() if among is None else among
-        if self.user is not None and not self._is_staff:
+        if not self.may_read:
+            return datasets.none()
+        if self.user is not None and not self.is_staff:
             rule = Q(visibility=Dataset.Visibility.PUBLIC)
             if not self.user.is_anonymous:
                 member_of = Dataset.members.through.objects.filter(user_id=self.user.pk).values("dataset_id")
@@ -51,14 +55,24 @@ class Caller:
             datasets = datasets.filter(rule)
         return datasets if self.token is None else datasets.filter(covered(self.token.patterns))
 
+    def newest_visible(self) -> str:
+        """Return when the newest dataset that the caller may see was created, as a text to compare; empty: none."""
+        created = self.visible().order_by("-pk").values_list("created_at", flat=True).first()
+        return f"{created.timestamp():.6f}" if created else ""
+
+    @property
+    def may_read(self) -> bool:
+        """Whether the caller may see anything at all."""
+        return self.token is not None or not self._is_anonymous or not settings.SIGN_IN_REQUIRED
+
     def writable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
         """Return those of the datasets that the caller may report on, by id. At most one query.
 
         Only a token may report: on the datasets that its user owns or is a member of; on all of them where the user is
         staff, and for a token of the site's own.
         """
-        covered = {dataset.dataset_id: dataset for dataset in datasets if self.may_create(dataset.dataset_id)}
-        if self._has_every_right:
+        covered = {dataset.dataset_id: dataset for dataset in datasets if self.may_report_on(dataset.dataset_id)}
+        if self.has_every_right:
             return covered
         others = [dataset.pk for dataset in covered.values() if not self._owns(dataset)]
         memberships = rows_in(Dataset.members.through, "dataset_id", others)
@@ -75,22 +89,38 @@ class Caller:
         Check first that it may see the dataset, or with a token, that it may report on it.
         The owner may, and staff, and a token of the site's own. Members may not.
         """
-        return self._has_every_right or self._owns(dataset)
+        return self.has_every_right or self._owns(dataset)
 
-    def may_create(self, dataset_id: str) -> bool:
-        """Return whether the caller may create a dataset of this id, by reporting on it. Only a token may."""
+    def may_report_on(self, dataset_id: str) -> bool:
+        """Return whether the caller has a token that may write this id, whoever owns the dataset."""
         return self.token is not None and self.token.can_write and self.token.covers(dataset_id)
 
+    def may_add_datasets(self) -> bool:
+        """Return whether the caller may create datasets at all. `creation` says which.
+
+        A user may with ``USERS_MAY_ADD_DATASETS``, else with the permission "Can add dataset"; with tokens as on pages.
+        """
+        if self.user is None:
+            return True
+        if not isinstance(self.user, PermissionsMixin):
+            return False
+        return settings.USERS_MAY_ADD_DATASETS or self.user.has_perm("datasets.add_dataset")
+
     @property
-    def _is_staff(self) -> bool:
+    def is_staff(self) -> bool:
         return bool(getattr(self.user, "is_staff", False))
 
     @property
-    def _has_every_right(self) -> bool:
-        return self.user is None or self._is_staff
+    def _is_anonymous(self) -> bool:
+        return self.user is not None and self.user.is_anonymous
+
+    @property
+    def has_every_right(self) -> bool:
+        """Whether the caller may do anything that its token covers, with any dataset: staff, the site's own tokens."""
+        return self.user is None or self.is_staff
 
     def _owns(self, dataset: Dataset) -> bool:
-        return self.user is not None and not self.user.is_anonymous and dataset.owner_id == self.user.pk
+        return self.user is not None and not self._is_anonymous and dataset.owner_id == self.user.pk
 
 
 def authenticate(secret: str) -> Caller | None:

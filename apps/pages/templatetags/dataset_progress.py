@@ -80,13 +80,20 @@ def sentence(progress: DatasetProgress) -> SafeString:
     before, mark, after = words.sentence(progress, silence="\0").partition("\0")
     if not mark:
         return format_html("{}", before)
+    since = progress.silent_since or progress.updated_at
     return format_html(
         '{}<time datetime="{}" data-elapsed>{}</time>{}',
         before,
-        progress.updated_at.isoformat(timespec="seconds"),
-        words.duration((timezone.now() - progress.updated_at).total_seconds()),
+        since.isoformat(timespec="seconds"),
+        words.duration((timezone.now() - since).total_seconds()),
         after,
     )
+
+
+@register.filter
+def health_word(progress: DatasetProgress) -> str:
+    """Return what a working dataset lacks, in two words; empty if it lacks nothing."""
+    return words.HEALTH.get(progress.health, "") if progress.health else ""
 
 
 @register.filter

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required, permission_required
-from django.contrib.auth.models import AbstractBaseUser
-from django.core.exceptions import ValidationError
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from apps.datasets.access.errors import NotAllowed
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
@@ -26,7 +26,7 @@ from apps.pages.snippets import address_of, snippets
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import create_dataset, has_source
 from apps.progress.models import ItemFailure, Run, Transition
-from apps.progress.selectors import progress_of
+from apps.progress.selectors import failure_note, progress_of
 
 FAILURES_SIZE: Final = 20
 HISTORY_SIZE: Final = 20
@@ -51,13 +51,15 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
     progress = progress_of(dataset.pk)
     runs = list(Run.objects.filter(dataset=dataset).order_by("-number")[:HISTORY_SIZE])
     latest = runs[0] if runs else None
+    may_steer = Caller(request.user).may_steer(dataset)
     context = {
         "dataset": dataset,
         "progress": progress,
         "phase": phase(progress),
         "runs": runs,
         "latest": latest,
-        "may_steer": Caller(request.user).may_steer(dataset),
+        "may_steer": may_steer,
+        "failure_note": failure_note(latest) if may_steer and latest and latest.error else "",
         "has_source": has_source(dataset),
         "failures": requested_page(ItemFailure.objects.filter(run=latest), FAILURES_SIZE, request.GET, "failures_"),
         "samples": gallery_page(dataset, request.GET),
@@ -70,20 +72,24 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
-@permission_required("datasets.add_dataset", raise_exception=True)
 def new(request: HttpRequest) -> HttpResponse:
     """Show the form of a new dataset; on a valid POST, create the dataset and queue its first run."""
+    caller = Caller(request.user)
+    if not caller.may_add_datasets():
+        raise PermissionDenied
     form = NewDatasetForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         data = form.cleaned_data
         try:
             dataset = create_dataset(
-                owner=cast("AbstractBaseUser", request.user),  # the decorator lets no anonymous user in
-                dataset_id=data["dataset_id"],
+                caller,
+                data["dataset_id"],
                 name=data["name"],
                 folder=data.get("folder", ""),
                 visibility=data["visibility"],
             )
+        except NotAllowed as refusal:
+            form.add_error("dataset_id", str(refusal))
         except FolderRefused as refusal:
             form.add_error("folder", str(refusal))
         except ValidationError as error:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from apps.datasets.access.rules import Caller
 from apps.pages.panel import panel_of
-from apps.progress.facts import Facts
+from apps.progress.facts import Facts, health_of
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import snapshot
 
@@ -41,11 +41,16 @@ def _answer(*fragments: str) -> HttpResponse:
 
 @require_safe
 def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """Answer with the header's element; 204 if the page shows this version."""
+    """Answer with the header's element; 204 if the page shows this version and ``health``, which time changes.
+
+    Without ``health``, the version alone is looked at.
+    """
     facts = _facts(request, dataset_id)
-    if _is_shown(request, facts):
+    now = timezone.now()
+    health = health_of(facts, now) or ""
+    if _is_shown(request, facts) and request.GET.get("health", health) == health:
         return _answer()
-    progress = snapshot(facts, timezone.now())
+    progress = snapshot(facts, now)
     return _answer(render_to_string("components/progress_header.html", {"progress": progress}))
 
 

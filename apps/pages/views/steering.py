@@ -1,18 +1,26 @@
-"""What the owner of a dataset, or staff, may do to it: process, pause, resume, cancel and delete.
+"""What the owner of a dataset, or staff, may do to it: process, pause, resume, cancel, share and delete.
 
 Each redirects to the dataset's page with a message. A run that ended in the meantime is a message too, not an error.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from apps.datasets.access.errors import QuotaReached
+from apps.datasets.access.rules import Caller
+from apps.datasets.access.sharing import SharingChange, share, sharing_of
 from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset
 from apps.pages.access import steering
+from apps.pages.forms import SharingForm
+from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import NoSource, queue_run
 from apps.progress.errors import NoRun, RunFinished, RunUnfinished
 from apps.progress.models import Run
@@ -34,7 +42,7 @@ def process(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         run = queue_run(dataset)
     except RunUnfinished:
         messages.warning(request, "A run is already in progress.")
-    except NoSource as refusal:
+    except (NoSource, FolderRefused) as refusal:
         messages.error(request, str(refusal))
     else:
         messages.success(request, f"Run {run.number} queued.")
@@ -58,6 +66,27 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     else:
         messages.warning(request, "Nothing to do. The run has ended, or this was already requested.")
     return redirect(dataset)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@steering
+def sharing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Show who sees the dataset; on a valid POST, change it."""
+    current = sharing_of(dataset)
+    initial = {**asdict(current), "members": ", ".join(current.members)}
+    form = SharingForm(request.POST if request.method == "POST" else None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        try:
+            share(Caller(request.user), dataset, SharingChange(**form.cleaned_data))
+        except QuotaReached as refusal:
+            form.add_error("owner", str(refusal))
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            messages.success(request, "Saved.")
+            return redirect(dataset if Caller(request.user).visible().filter(pk=dataset.pk).exists() else "datasets")
+    context = {"dataset": dataset, "progress": progress_of(dataset.pk), "form": form}
+    return render(request, "pages/dataset_sharing.html", context, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from apps.pipeline.models import Source
+
 
 class FolderRefused(ValueError):
     """A folder that cannot or may not be read. The message is for the person who named it."""
@@ -31,11 +33,17 @@ def readable_folder(folder: str | Path) -> Path:
     return path
 
 
+def is_in_data_dir(path: Path) -> bool:
+    """Return whether a folder is the program's own, or in it."""
+    return path.resolve().is_relative_to(Path(settings.DATA_DIR).resolve())
+
+
 def importable_folder(folder: str) -> Path:
     """Return the real path of a folder under one of ``IMPORT_ROOTS``. Raises `FolderRefused`.
 
-    Links and ``..`` are resolved before the comparison. The message for a folder outside is the same whether it exists
-    or not, so the form reveals nothing about the server's files.
+    A folder that holds ``DATA_DIR``, or is in it, is outside too. Links and ``..`` are resolved before the comparison.
+    The message for a folder outside is the same whether it exists or not, so the form reveals nothing about the
+    server's files.
     """
     roots = [Path(root).resolve() for root in settings.IMPORT_ROOTS]
     if not roots:
@@ -46,7 +54,19 @@ def importable_folder(folder: str) -> Path:
         path = Path(folder).resolve()
     except (OSError, RuntimeError):
         path = Path("/")
-    if not any(path.is_relative_to(root) for root in roots):
+    has_data = is_in_data_dir(path) or Path(settings.DATA_DIR).resolve().is_relative_to(path)
+    if has_data or not any(path.is_relative_to(root) for root in roots):
         allowed = ", ".join(str(root) for root in settings.IMPORT_ROOTS)
         raise FolderRefused(f"Choose a folder under {allowed}.")
     return readable_folder(path)
+
+
+def source_folder(source: Source) -> Path:
+    """Return the folder of a dataset, if it may still be read: a link, or a change of ``IMPORT_ROOTS``, may forbid it.
+
+    Raises `FolderRefused`.
+    """
+    root = importable_folder(source.folder) if source.from_browser else readable_folder(source.folder)
+    if str(root) != source.folder:
+        raise FolderRefused(f"The folder {source.folder} has become a link, which is not followed.")
+    return root

@@ -212,5 +212,7 @@ def _dimensions(data: bytes) -> str:
 
 
 def _first_words(error: Exception) -> str:
-    words = " ".join(str(error).split()) or type(error).__name__
+    # The text of an `OSError` would name the file by its path on this server.
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    words = " ".join(text.split()) or type(error).__name__
     return words if len(words) <= 100 else words[:99] + "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -25,6 +26,8 @@ from .chunks import EMBED_CHUNK, new_chunks
 from .lease import Lease, LeaseLost
 from .pool import ItemTimedOut, Pool
 from .step import Step, StopRequested
+
+logger = logging.getLogger(__name__)
 
 SAMPLES_PER_QUERY: Final = 1024
 
@@ -102,7 +105,9 @@ class EmbedStep(Step[NDArray[np.float32]]):
             except (LeaseLost, StopRequested, ObjectDoesNotExist, Error):
                 raise  # found out while waiting for the pool
             except Exception as own:
-                failed[sample_pk] = f"the embedder {self.embedder.name} failed: {own or type(own).__name__}"
+                # Everyone who sees the dataset sees the reason. The text is the server's own, so it is in the log.
+                failed[sample_pk] = f"the embedder {self.embedder.name} failed: {type(own).__name__}"
+                logger.warning("the embedder %s failed on sample %s: %s", self.embedder.name, sample_pk, own)
         if len(failed) == len(chunk.items) > 1 and self._is_first(chunk):
             raise error
         self._failed[chunk.pk] = failed

@@ -109,7 +109,7 @@ class Runner:
                 logger.warning("run %s waits for its disk: %s", self.run_pk, one_line(error))
                 return Outcome.RELEASED
             with lease.transaction():
-                progress.fail(self.run_pk, _error_message(error))
+                progress.fail(self.run_pk, _error_message(error), note=_error_note(error))
             logger.exception("run %s failed", self.run_pk)
             return Outcome.ERROR
         return Outcome.READY
@@ -180,6 +180,18 @@ class Runner:
 
 
 def _error_message(error: Exception) -> str:
+    """What everyone who sees the dataset is told: no path and no text of an exception, which are the server's."""
+    match error:
+        case FolderRefused():
+            reason = "Its folder cannot be read."
+        case OSError(strerror=str(strerror)):
+            reason = f"{strerror}."
+        case _:
+            reason = "The server failed."
+    return f"{reason} Whoever may control the dataset sees why."
+
+
+def _error_note(error: Exception) -> str:
     return str(error) if isinstance(error, OSError | FolderRefused) else f"{type(error).__name__}: {error}"
 
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Left
 from django.db.models.lookups import Exact
 
 from apps.datasets.models import Sample
-from apps.pipeline.images.folders import FolderRefused, readable_folder
+from apps.pipeline.images.folders import FolderRefused, source_folder
 from apps.pipeline.images.scanning import FoundFile, Unreadable, scan
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.stages import INDEX
@@ -45,9 +45,7 @@ class ScanStep:
         """Raises `FolderRefused` if the folder is gone, became a link, or holds no image although it did before: an
         unmounted disk looks like that.
         """
-        root = readable_folder(self.source.folder)
-        if str(root) != self.source.folder:
-            raise FolderRefused(f"The folder {self.source.folder} has become a link, which is not followed.")
+        root = source_folder(self.source)
         with self.lease.transaction():
             progress.start_stage(self.job.run_id, INDEX, total=0, message="Scanning the folder...")
             Chunk.objects.filter(job=self.job).delete()

@@ -11,11 +11,16 @@ Reporting raises `Cancelled` alone: any other failure to report is logged once a
 
 from __future__ import annotations
 
+from ._values import printable
+
 __all__ = ["Cancelled", "ProgressError", "Refused", "Unreachable"]
 
 
 class ProgressError(Exception):
-    """Base class of the exceptions of this package."""
+    """Base class of the exceptions of this package. Their text may be printed: control characters are replaced."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class Cancelled(ProgressError):

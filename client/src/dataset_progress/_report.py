@@ -51,6 +51,7 @@ class Report:
             "stages": self._settings.stages,
             "idempotency_key": self._settings.key,
             "replace": self.may_replace,
+            **self._settings.sharing,
         }
         self._run = api.begin_run(self._settings.dataset_id, body)
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from . import _values as values
 from ._api import Server
@@ -35,6 +35,9 @@ class Run:
     ``stages``: the stages that are known beforehand, by name or as `Stage`. Others are created when they begin.
     ``key``: an idempotency key. Processes with the same key share one run; all but one pass ``finish=False``.
     ``worker``: the name of this process's share of the work. Work that is repeated under its name counts once.
+    ``visibility``: "public", seen by anyone who can reach the server (or sign in, where it asks for that); "private",
+    seen by the owner, members and staff. ``owner``, ``members``: names of the server's users. None leaves what is set.
+    The server refuses the run if the token may not set them, or if it has no user of a name.
     ``finish``: whether leaving the block ends the run.
     ``obey``: whether `track` waits while the run is paused, and raises `Cancelled` when it is cancelled.
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
@@ -53,6 +56,9 @@ class Run:
         stages: Sequence[Stage | str] = (),
         key: str | int | None = None,
         worker: str | int | None = None,
+        visibility: Literal["public", "private"] | None = None,
+        owner: str | None = None,
+        members: Iterable[str] | None = None,
         finish: bool = True,
         obey: bool = True,
         url: str | None = None,
@@ -62,7 +68,16 @@ class Run:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         settings = RunSettings.resolve(
-            dataset, stages=stages, key=key, obey=obey, url=url, token=token, flush_seconds=flush_seconds
+            dataset,
+            stages=stages,
+            key=key,
+            visibility=visibility,
+            owner=owner,
+            members=members,
+            obey=obey,
+            url=url,
+            token=token,
+            flush_seconds=flush_seconds,
         )
         stage = settings.first_stage
         self._use(Session(settings, stage=stage, finishes=finish, worker=worker, transport=transport, clock=clock))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -23,13 +23,15 @@ class RunSettings:
     """What all processes of a run have in common.
 
     ``stages``: the plan, in the form of the API. ``server``: without a ``url`` if nothing is to be reported.
-    ``key``: the idempotency key by which processes find the run.
+    ``key``: the idempotency key by which processes find the run. ``sharing``: who sees the dataset, in the form of the
+    API, as far as the job says.
     """
 
     dataset_id: str
     stages: list[dict[str, Any]]
     server: Server
     key: str
+    sharing: dict[str, Any]
     obeys: bool
     flush_seconds: float
 
@@ -40,6 +42,9 @@ class RunSettings:
         *,
         stages: Sequence[Stage | str],
         key: str | int | None,
+        visibility: str | None,
+        owner: str | None,
+        members: Iterable[str] | None,
         obey: bool,
         url: str | None,
         token: str | None,
@@ -51,6 +56,7 @@ class RunSettings:
             stages=plan(stages),
             server=_server(dataset_id, url, token),
             key=values.identifier(secrets.token_hex(16) if key is None else key),
+            sharing=_sharing(visibility, owner, members),
             obeys=obey,
             flush_seconds=_flush_seconds(flush_seconds),
         )
@@ -59,6 +65,22 @@ class RunSettings:
     def first_stage(self) -> str:
         name: str = self.stages[0]["name"] if self.stages else STATES[0]
         return name
+
+
+def _sharing(visibility: str | None, owner: str | None, members: Iterable[str] | None) -> dict[str, Any]:
+    sharing: dict[str, Any] = {}
+    if visibility is not None:
+        sharing["visibility"] = values.visibility(visibility)
+    if owner is not None:
+        sharing["owner"] = values.name(owner, 150, "?")
+    if members is not None:
+        names = [members] if isinstance(members, str) else members
+        try:
+            sharing["members"] = [values.name(member, 150, "?") for member in names]
+        except TypeError:
+            logger.warning("members=%r are not names; nobody is a member", members)
+            sharing["members"] = []
+    return sharing
 
 
 def _server(dataset_id: str, url: str | None, token: str | None) -> Server:

@@ -40,6 +40,11 @@ def weight(value: float) -> float:
     return min(max(number, 0.001), 1e6) if math.isfinite(number) else 1.0
 
 
+def visibility(value: object) -> str:
+    """Return "public" or "private". Anything else is private: what is not understood must not be shown to everyone."""
+    return "public" if value == "public" else "private"
+
+
 def text(value: object, length: int) -> str:
     """Convert to text of at most ``length`` characters, all of which can be encoded."""
     try:
@@ -70,6 +75,11 @@ def identifier(value: object) -> str:
     ):
         return converted
     return hashlib.sha256(converted.encode(errors="surrogatepass")).hexdigest()
+
+
+def printable(value: str) -> str:
+    """Replace what a terminal would obey, in text that comes from the server, by spaces."""
+    return "".join(character if character.isprintable() else " " for character in value)
 
 
 def error_text(error: BaseException | str) -> str:

@@ -93,9 +93,9 @@ def test_what_a_token_may_do(people: dict[str, Any], datasets: dict[str, Dataset
     caller = Caller(people[who] if who else None, Token(datasets="private,p-*"))
     assert (list(caller.writable([private])) == ["private"], caller.may_steer(private)) == RIGHTS[who]
     assert caller.writable([datasets["public"], datasets["elsewhere"]]) == {}
-    assert [caller.may_create(dataset_id) for dataset_id in ("p-1", "q-1")] == [True, False]
+    assert [caller.may_report_on(dataset_id) for dataset_id in ("p-1", "q-1")] == [True, False]
     reader = Caller(caller.user, Token(datasets="*", can_write=False))
-    assert (reader.writable(datasets.values()), reader.may_create("p-1")) == ({}, False)
+    assert (reader.writable(datasets.values()), reader.may_report_on("p-1")) == ({}, False)
 
 
 @pytest.mark.parametrize("who", SEES)
@@ -104,7 +104,7 @@ def test_a_session_steers_and_reports_on_nothing(
 ) -> None:
     caller = Caller(people[who])
     assert caller.may_steer(datasets["public"]) is (who in ("owner", "staff"))
-    assert (caller.writable(datasets.values()), caller.may_create("new")) == ({}, False)
+    assert (caller.writable(datasets.values()), caller.may_report_on("new")) == ({}, False)
 
 
 def test_a_dataset_without_an_owner_is_not_an_anonymous_users() -> None:

@@ -14,7 +14,7 @@ from apps.pipeline.images.media import thumbnail_file
 from apps.pipeline.services import process_folder
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress.models import ItemFailure
-from apps.progress.selectors import progress_of
+from apps.progress.selectors import failure_note, progress_of
 from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
 from tests.pipeline.runs import process
@@ -41,7 +41,7 @@ def test_unknown_embedder_is_an_error_that_says_so(folder: Path, settings: Setti
     settings.EMBEDDER = "tests.nothing.Here"
     run, outcome = process(folder)
     assert outcome is Outcome.ERROR
-    assert "tests.nothing" in (progress_of(run.dataset_id).error or "")
+    assert "tests.nothing" in failure_note(run)
 
 
 def test_another_embedder_embeds_everything_anew(folder: Path, settings: Settings) -> None:
@@ -77,7 +77,8 @@ def test_embedder_that_can_take_nothing_is_an_error(folder: Path, settings: Sett
     settings.EMBEDDER = "tests.pipeline.work.deadly.Picky"
     run, outcome = process(folder)
     assert outcome is Outcome.ERROR
-    assert progress_of(run.dataset_id).error == "ValueError: too wide"
+    assert progress_of(run.dataset_id).error == "The server failed. Whoever may control the dataset sees why."
+    assert failure_note(run) == "ValueError: too wide"
 
 
 def test_a_few_bad_samples_of_a_later_run_are_failures(folder: Path, settings: Settings) -> None:

@@ -17,7 +17,7 @@ from apps.pipeline.work import scan_step
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
 from apps.progress.models import ItemFailure, Run
-from apps.progress.selectors import progress_of
+from apps.progress.selectors import failure_note, progress_of
 from tests.images import make_images
 from tests.pipeline.runs import process
 
@@ -48,7 +48,7 @@ def test_folder_without_the_images_that_it_had_changes_nothing(folder: Path) -> 
         image.unlink()
     run, outcome = process(folder)
     assert outcome is Outcome.ERROR
-    assert progress_of(run.dataset_id).error == (
+    assert failure_note(run) == (
         f"No image was found in {folder}, where there were 3. Nothing was changed: is it mounted?"
     )
     assert Sample.objects.count() == 3
@@ -86,7 +86,7 @@ def test_folder_that_has_become_a_link_is_not_followed(folder: Path, tmp_path: P
     folder.symlink_to(tmp_path / "elsewhere")
     run = queue_run(sample.dataset)
     assert Runner(run.pk).process() is Outcome.ERROR
-    assert "has become a link" in (progress_of(run.dataset_id).error or "")
+    assert "has become a link" in failure_note(run)
     with pytest.raises(OutsideFolder):
         open_original(sample)
 
@@ -119,4 +119,5 @@ def test_folder_that_is_gone_is_an_error_that_says_so(folder: Path) -> None:
     assert Runner(run.pk).process() is Outcome.ERROR
     shown = progress_of(run.dataset_id)
     assert shown.state == "error"
-    assert shown.error == f"There is no folder {folder}."
+    assert shown.error == "Its folder cannot be read. Whoever may control the dataset sees why."
+    assert failure_note(run) == f"There is no folder {folder}."

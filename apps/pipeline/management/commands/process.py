@@ -12,12 +12,13 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from apps.core.text import printable
 from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import FolderRefused, readable_folder
 from apps.pipeline.services import OtherFolder, process_folder
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
-from apps.progress.selectors import progress_of
+from apps.progress.selectors import failure_note, progress_of
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
 
@@ -43,12 +44,12 @@ class Command(BaseCommand):
         try:
             run = process_folder(readable_folder(path), dataset_id=dataset, name=name, replace=replace)
         except FolderRefused as error:
-            raise CommandError(str(error), returncode=2) from None
+            raise CommandError(printable(str(error)), returncode=2) from None
         except OtherFolder as error:
             hint = "Pass --replace to read it from there from now on; samples that are not there are deleted."
-            raise CommandError(f"{error} {hint}", returncode=2) from None
+            raise CommandError(printable(f"{error} {hint}"), returncode=2) from None
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages), returncode=2) from None
+            raise CommandError(printable(" ".join(error.messages)), returncode=2) from None
         except RunUnfinished:
             raise CommandError(f"{dataset} is already being processed.", returncode=2) from None
         self.stdout.write(f"Queued run {run.number} of {dataset}.")
@@ -65,12 +66,12 @@ class Command(BaseCommand):
 def _watch(run: Run) -> State:
     """Show a bar until ``run`` has ended. Returns its final state."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeElapsedColumn(),
     )
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("Waiting for a worker...", total=None)
         while True:
@@ -78,16 +79,21 @@ def _watch(run: Run) -> State:
             if progress.run != run.number or progress.is_finished:
                 break
             if progress.is_working:
-                bar.update(task, description=progress.message, completed=progress.current, total=progress.total or None)
+                bar.update(
+                    task,
+                    description=printable(progress.message),
+                    completed=progress.current,
+                    total=progress.total or None,
+                )
             time.sleep(SECONDS_BETWEEN_QUERIES)
         # Read the run itself: the dataset may show a newer one.
         run.refresh_from_db()
         ready = run.state == State.READY
         bar.update(task, description="Ready" if ready else "Error", completed=int(ready), total=1)
     if not ready:
-        console.print(run.error, style="red", markup=False)
+        console.print(printable("\n".join(filter(None, [run.error, failure_note(run)])), lines=True), style="red")
     elif progress.run == run.number:
-        console.print(_summary(progress), markup=False)
+        console.print(_summary(progress))
     return State(run.state)
 
 

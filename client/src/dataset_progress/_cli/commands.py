@@ -12,9 +12,10 @@ from dataset_progress._api import Api, Server
 from dataset_progress._progress import Progress
 from dataset_progress._run import Run
 from dataset_progress._stages import Stage
+from dataset_progress._values import printable
 from dataset_progress._watch import Watch
 
-from .terminal import draw_bars, line_of, print_error, print_lines, printable
+from .terminal import draw_bars, line_of, print_error, print_lines
 
 FAILED = 1
 SERVER_FAILED = 3

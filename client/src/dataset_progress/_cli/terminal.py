@@ -6,15 +6,11 @@ import sys
 import time
 
 from dataset_progress._progress import Progress
+from dataset_progress._values import printable
 from dataset_progress._watch import Watch
 
 LINES_SECONDS = 0.2
 BARS_SECONDS = 0.1
-
-
-def printable(text: str) -> str:
-    """Replace control characters, which could move the cursor or worse, by spaces."""
-    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def print_error(text: str) -> None:
@@ -69,7 +65,7 @@ def draw_bars(watches: list[Watch]) -> None:
                     text = printable((progress.error or progress.message or progress.state)[:60])
                     bars.update(tasks[each.dataset_id], completed=progress.percent or 0, text=text)
             for trouble in troubles.new(running):
-                bars.console.print(trouble, markup=False, style="yellow")
+                bars.console.print(printable(trouble), markup=False, style="yellow")
             if not running:
                 return
             time.sleep(BARS_SECONDS)

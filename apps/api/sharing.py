@@ -1,0 +1,47 @@
+"""Read and change who sees a dataset."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from django.http import HttpRequest
+from ninja import Body
+
+from apps.datasets.access.lookup import get_steerable
+from apps.datasets.access.sharing import share, sharing_of
+
+from .auth import WRITE, caller_of
+from .errors import WRITE_REFUSALS
+from .routing import router
+from .schemas import DatasetId, Error, SharingBody, SharingOut
+
+TAGS = ["Datasets"]
+
+
+@router.get(
+    "/datasets/{dataset_id}/sharing",
+    response={200: SharingOut, 401: Error, 403: Error, 404: Error, 429: Error},
+    tags=TAGS,
+    operation_id="get_sharing",
+    summary="Who sees a dataset",
+)
+def get_sharing(request: HttpRequest, dataset_id: DatasetId) -> SharingOut:
+    """The visibility, owner and members of a dataset. For its owner, staff, and the site's own tokens."""
+    return SharingOut(**asdict(sharing_of(get_steerable(caller_of(request), dataset_id))))
+
+
+@router.patch(
+    "/datasets/{dataset_id}/sharing",
+    auth=WRITE,
+    response={200: SharingOut, **WRITE_REFUSALS},
+    tags=TAGS,
+    operation_id="change_sharing",
+    summary="Change who sees a dataset",
+)
+def change_sharing(request: HttpRequest, dataset_id: DatasetId, body: Body[SharingBody]) -> SharingOut:
+    """Set what is given and leave the rest. Whoever may no longer see the dataset loses it within five seconds.
+
+    For its owner, staff, and the site's own tokens; members may report.
+    """
+    caller = caller_of(request)
+    return SharingOut(**asdict(share(caller, get_steerable(caller, dataset_id), body.change())))
