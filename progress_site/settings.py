@@ -247,6 +247,8 @@ IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [], validate=absolute_paths)
 EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")
 # Images of more pixels are refused before they are decoded.
 MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000, validate=bounds.Range(min=1))
+# How many failed items of a run are listed. The others are counted by reason.
+MOST_FAILURES = env.int("MOST_FAILURES", 10_000, validate=bounds.Range(min=1))
 # How many processes of a worker index and embed. 0: one per core.
 PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0, validate=bounds.Range(min=0))
 # How many seconds an image may take to be read or embedded. Its process is then killed, and the image is a failure.

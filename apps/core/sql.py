@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import batched
 from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
@@ -27,11 +28,15 @@ def rows_in[M: Model](
 ) -> list[M]:
     """Return the rows whose ``column`` is one of ``values``, ordered by the columns ``order``. No query for no values.
 
+    More than `IDS_AT_ONCE` values are sorted and take several queries, each ordered by itself.
     ``lock``: lock the rows, on a database that locks rows. With ``filter()`` in its place a report takes 3.3 times as
     long, and each of a batch of a thousand 1.3 times.
     """
     if not values:
         return []
+    if len(values) > IDS_AT_ONCE:
+        batches = batched(sorted(values), IDS_AT_ONCE)
+        return [row for some in batches for row in rows_in(model, column, some, order=order, lock=lock)]
     connection = connections[DEFAULT_DB_ALIAS]
     columns, names, converters = _reading(model, connection.vendor)
     marks = ", ".join(["%s"] * len(values))

@@ -42,6 +42,7 @@ class Job(models.Model):
     lease_token = models.CharField(max_length=32, blank=True, help_text="Empty: no worker holds it.")
     lease_until = models.DateTimeField(null=True, blank=True)
     planned = models.PositiveIntegerField(default=0, help_text="The number of files that the scan found.")
+    attempts = models.PositiveSmallIntegerField(default=0, help_text="Attempts in a row that ended without progress.")
     task_id = models.CharField(max_length=36, blank=True, help_text="The task that will process it, or did last.")
 
     class Meta:
@@ -59,7 +60,8 @@ class Job(models.Model):
 
     def enter_phase(self, phase: Phase) -> None:
         self.phase = phase
-        self.save(update_fields=["phase"])
+        self.attempts = 0
+        self.save(update_fields=["phase", "attempts"])
 
 
 class Chunk(models.Model):

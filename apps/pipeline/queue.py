@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from django.conf import settings
 from django.db import transaction
@@ -12,6 +13,9 @@ from django.db.models.functions import Now
 from django.tasks.base import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
 
+from apps.pipeline.work.attempts import count_attempt
+from apps.pipeline.work.lease import release_late
+from apps.progress.errors import RunFinished
 from apps.progress.models import Run
 from apps.progress.transitions import UNFINISHED
 
@@ -34,15 +38,21 @@ def enqueue(job: Job) -> None:
 def sweep() -> int:
     """Queue every unfinished job again that no worker holds and no task will process. Returns how many.
 
-    Each worker sweeps when it starts and then several times per lease. Two sweeps at once may queue a job twice: only
-    one of the tasks gets the lease, and the other ends at once.
+    A run whose worker was lost too often ends in error instead. Each worker sweeps when it starts and then several
+    times per lease. Two sweeps at once may queue a job twice: only one of the tasks gets the lease, and the other ends
+    at once.
     """
+    release_late()
     dropped = (
         Job.objects.filter(_NOT_HELD, run__state__in=UNFINISHED)
         .exclude(run__control=Run.Control.PAUSE)
         .values_list("pk", "task_id", "lease_token")
     )
-    return sum(_queue_again(*job) for job in dropped)
+    queued = 0
+    for job in dropped:
+        with suppress(RunFinished):  # it has ended since it was read
+            queued += _queue_again(*job)
+    return queued
 
 
 _NOT_HELD = Q(lease_token="") | Q(lease_until__lt=Now())
@@ -61,8 +71,11 @@ def _queue_again(job_pk: int, task_id: str, lease_token: str) -> bool:
         unchanged = Job.objects.filter(_NOT_HELD, pk=job_pk, task_id=task_id, lease_token=lease_token)
         if not unchanged.update(lease_token="", lease_until=None):
             return False
+        reason = f"Nothing was heard from the worker for {settings.LEASE_SECONDS:g} s."
         if task is not None and task.status == TaskResultStatus.RUNNING:
-            task.set_failed(WorkerLost(f"Nothing was heard from the worker for {settings.LEASE_SECONDS:g} s."))
+            task.set_failed(WorkerLost(reason))
+        if lease_token and count_attempt(job_pk, reason):
+            return False
         enqueue(Job.objects.get(pk=job_pk))
     _taken_since.pop(task_id, None)
     logger.info("queued the job of run %s again", job_pk)

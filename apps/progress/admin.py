@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 from . import selectors, services
 from .errors import RunFinished
 from .facts import current_stage
-from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -164,6 +164,13 @@ class ItemFailureAdmin(ReadOnlyAdmin):
     search_fields = ("item", "reason", "run__dataset__dataset_id")
     date_hierarchy = "at"
     show_full_result_count = False
+
+
+@admin.register(UnlistedFailures)
+class UnlistedFailuresAdmin(ReadOnlyAdmin):
+    list_display = ("reason", "count", "stage", "run")
+    list_select_related = ("run__dataset",)
+    search_fields = ("reason", "run__dataset__dataset_id")
 
 
 @admin.register(Transition)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,7 +13,9 @@ from django.db.models import Model
 from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
 
 # What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
-_HIDDEN_FIELDS: Final = frozenset({"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings"})
+_HIDDEN_FIELDS: Final = frozenset(
+    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings", "failures_listed"}
+)
 
 
 class ChangedRow(NamedTuple):
@@ -33,7 +36,7 @@ class LoadedRun:
 
     `changed_rows` and the lists of new rows say what has to be written. ``shares`` and ``listed_failures`` hold what
     was loaded for the reports at hand: the shares of their workers by stage and worker, and as (stage, item) those of
-    their failures that are listed already.
+    their failures that are listed already. ``new_unlisted`` counts failures beyond those listed, by (stage, reason).
     """
 
     def __init__(self, head: Head, run: Run, stages: Iterable[Stage], now: datetime) -> None:
@@ -44,6 +47,7 @@ class LoadedRun:
         self.shares: dict[tuple[str, str], WorkerShare] = {}
         self.listed_failures: set[tuple[str, str]] = set()
         self.new_failures: dict[tuple[str, str], ItemFailure] = {}
+        self.new_unlisted: Counter[tuple[str, str]] = Counter()
         self.new_transitions: list[Transition] = []
         rows: list[Run | Stage | WorkerShare] = [run, *self.stages]
         self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
@@ -87,6 +91,7 @@ class LoadedRun:
         shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
         rows = [(row, vars(row).copy()) for row in (self.run, *self.stages, *shares) if row is not None]
         counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
+        unlisted = self.new_unlisted.copy()
         try:
             yield
         except Exception:
@@ -98,4 +103,5 @@ class LoadedRun:
                 del self.shares[key]
             for key in list(self.new_failures)[failure_count:]:
                 del self.new_failures[key]
+            self.new_unlisted = unlisted
             raise

@@ -53,6 +53,7 @@ class Run(models.Model):
     error = models.TextField(blank=True)
     percent = models.FloatField(default=0.0, help_text="Over all stages by weight; it never falls.")
     failed = models.PositiveBigIntegerField(default=0, help_text="Items that could not be processed.")
+    failures_listed = models.PositiveIntegerField(default=0, help_text="How many of them are listed one by one.")
     skipped = models.PositiveBigIntegerField(default=0, help_text="Unchanged items.")
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
@@ -179,6 +180,25 @@ class ItemFailure(models.Model):
 
     def __str__(self) -> str:
         return f"{self.item}: {self.reason}"
+
+
+class UnlistedFailures(models.Model):
+    """How many items of a run failed for one reason, beside those that are listed."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="unlisted_failures")
+    stage = models.CharField(max_length=64)
+    reason = models.CharField(max_length=500)
+    count = models.PositiveBigIntegerField()
+
+    class Meta:
+        ordering = ["-count", "id"]
+        verbose_name_plural = "unlisted failures"
+        constraints = [
+            models.UniqueConstraint(fields=["run", "stage", "reason"], name="unlisted_once_a_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.count:,}"
 
 
 class Transition(models.Model):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import BigIntegerField
 
 from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_item_name, clean_text
@@ -241,12 +242,19 @@ class RunState(LoadedRun):
     # --- Failed items -------------------------------------------------------------------------------------------------
 
     def list_failures(self, stage: str, failures: Iterable[tuple[str, str]]) -> int:
-        """List items that could not be processed, each (item, reason). Returns how many were not listed before."""
-        new = {(stage, clean_item_name(item)): reason for item, reason in failures}
+        """Take in items that could not be processed, each (item, reason). Returns how many were not listed before.
+
+        The first ``MOST_FAILURES`` of a run are listed. The others are counted by reason.
+        """
+        new = {(stage, clean_item_name(item)): clean_text(reason, REASON_LENGTH) for item, reason in failures}
         for key in new.keys() & (self.listed_failures | self.new_failures.keys()):
             del new[key]
         for (_, item), reason in new.items():
-            self.new_failures[stage, item] = ItemFailure(
-                run=self.run, stage=stage, item=item, reason=clean_text(reason, REASON_LENGTH), at=self.now
-            )
+            if self.run.failures_listed < settings.MOST_FAILURES:
+                self.run.failures_listed += 1
+                self.new_failures[stage, item] = ItemFailure(
+                    run=self.run, stage=stage, item=item, reason=reason, at=self.now
+                )
+            else:
+                self.new_unlisted[stage, reason] += 1
         return len(new)

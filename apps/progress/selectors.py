@@ -29,12 +29,11 @@ _statements: dict[Hashable, Statement] = {}
 _STAND_IN: Final = "\0"  # no dataset has such an id
 _NO_PK: Final = -1  # nor such a row
 
-# The columns of each table that a read takes: all those of a run and a stage but two, which nothing shows. A new column
-# needs no line here.
+# The columns of each table that a read takes: all those of a run and a stage but three, which nothing shows. A new
+# column needs no line here.
 _HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__epoch", "head__version")
-_RUN_COLUMNS: Final = [
-    f.attname for f in Run._meta.concrete_fields if f.attname not in ("created_at", "idempotency_key")
-]
+_NOT_SHOWN: Final = {"created_at", "idempotency_key", "failures_listed"}
+_RUN_COLUMNS: Final = [field.attname for field in Run._meta.concrete_fields if field.attname not in _NOT_SHOWN]
 _STAGE_COLUMNS: Final = [field.attname for field in Stage._meta.concrete_fields]
 _RUN: Final = len(_HEAD_COLUMNS)
 _STAGE: Final = _RUN + len(_RUN_COLUMNS)

@@ -129,11 +129,21 @@ def heartbeat(run_pk: int) -> bool:
 
 
 def record_failures(run_pk: int, stage: str, failures: Iterable[tuple[str, str]]) -> Run:
-    """List items that could not be processed, each (item, reason). One that is listed already is not listed twice."""
+    """List items that could not be processed, each (item, reason). One that is listed already is not listed twice.
+
+    Beyond ``MOST_FAILURES`` of a run they are counted by reason.
+    """
     failures = list(failures)
     with changing(run_pk, items={clean_item_name(item) for item, _ in failures}) as state:
         state.note_heartbeat()
         state.run.failed += state.list_failures(stage, failures)
+        return state.run
+
+
+def take_back_failures(run_pk: int, stage: str) -> Run:
+    """Delete the failures of a stage, and count them as failed no longer: the stage starts over."""
+    with changing(run_pk) as state:
+        store.delete_failures(state, stage)
         return state.run
 
 

@@ -7,7 +7,7 @@ and for each table one `executemany` for each set of changed columns.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -15,17 +15,23 @@ from itertools import batched
 from typing import Final, Literal
 
 from django.db import transaction
-from django.db.models import Max, Model
+from django.db.models import Max, Model, Sum
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Update, rows_in, write_rows
 
 from .errors import RunFinished
 from .loaded_run import is_new
-from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare, new_epoch
+from .models import Head, ItemFailure, Run, Stage, UnlistedFailures, WorkerShare, new_epoch
 from .run_state import RunState
 from .signals import Change, progress_changed
 from .transitions import StageState
+
+# The rows that one statement inserts.
+ROWS_AT_ONCE: Final = 100
+# The reasons by which the failures of a run that are not listed are counted. What comes later counts as another.
+MOST_REASONS: Final = 100
+OTHER_REASONS: Final = "other reasons"
 
 _VERSION: Final = frozenset({"version"})
 _VERSION_AND_RUN: Final = frozenset({"version", "run"})
@@ -113,7 +119,7 @@ def flush(states: Iterable[RunState]) -> None:
     despite the lock, `RunFinished` is raised and the transaction must be rolled back.
     """
     states = list(states)
-    Run.objects.bulk_create([state.run for state in states if is_new(state.run)])
+    _insert([state.run for state in states if is_new(state.run)])
     heads, runs, shares = _Updates("version"), _Updates("state"), _Updates("worker")
     # Stages that end are written before those that begin: a run has one active stage.
     ending, beginning = _Updates("state"), _Updates("state")
@@ -134,12 +140,35 @@ def flush(states: Iterable[RunState]) -> None:
     tables = (heads, runs, ending, beginning, shares)
     if not write_rows(update for table in tables for update in table.statements()):
         raise RunFinished("Another reporter has just moved this run.")
-    Stage.objects.bulk_create([stage for state in states for stage in state.stages if is_new(stage)])
-    WorkerShare.objects.bulk_create([row for state in states for row in state.shares.values() if is_new(row)])
-    ItemFailure.objects.bulk_create([row for state in states for row in state.new_failures.values()])
-    Transition.objects.bulk_create([row for state in states for row in state.new_transitions])
+    _insert([stage for state in states for stage in state.stages if is_new(stage)])
+    _insert([row for state in states for row in state.shares.values() if is_new(row)])
+    _insert([row for state in states for row in state.new_failures.values()])
+    _insert([row for state in states for row in state.new_transitions])
+    for state in states:
+        if state.new_unlisted:
+            _count_unlisted(state)
     if announced:
         transaction.on_commit(partial(_announce, announced))
+
+
+def _insert(rows: Sequence[Model]) -> None:
+    if rows:
+        type(rows[0])._default_manager.bulk_create(rows, batch_size=ROWS_AT_ONCE)
+
+
+def _count_unlisted(state: RunState) -> None:
+    """Add to the counts of a run's failures that are not listed. The head is locked, so nobody else adds to them."""
+    rows = {(row.stage, row.reason): row for row in UnlistedFailures.objects.filter(run=state.run)}
+    changed: set[tuple[str, str]] = set()
+    for (stage, reason), count in state.new_unlisted.items():
+        key = stage, reason
+        if key not in rows and len(rows) >= MOST_REASONS:
+            key = stage, OTHER_REASONS
+        row = rows.setdefault(key, UnlistedFailures(run=state.run, stage=stage, reason=key[1], count=0))
+        row.count += count
+        changed.add(key)
+    for key in changed:
+        rows[key].save()
 
 
 class _Updates:
@@ -166,6 +195,16 @@ def _announce(changes: Iterable[Change]) -> None:
 
 
 # --- Writes beside the runs that are loaded ---------------------------------------------------------------------------
+
+
+def delete_failures(state: RunState, stage: str) -> None:
+    """Delete the failures of a stage, and count them as failed no longer."""
+    listed, _ = ItemFailure.objects.filter(run=state.run, stage=stage).delete()
+    unlisted = UnlistedFailures.objects.filter(run=state.run, stage=stage)
+    count = listed + (unlisted.aggregate(count=Sum("count"))["count"] or 0)
+    unlisted.delete()
+    state.run.failures_listed -= listed
+    state.run.failed = max(state.run.failed - count, 0)
 
 
 def write_heartbeat(run_pk: int) -> bool:

@@ -266,6 +266,17 @@ def test_failures_are_listed_twenty_at_a_time(client: Client, public: Dataset, r
     assert "bad-019" not in second
 
 
+def test_failures_that_are_not_listed_are_counted_by_reason(
+    client: Client, public: Dataset, run_in: RunIn, settings: Any
+) -> None:
+    settings.MOST_FAILURES = 1
+    run = run_in(public, "indexing")
+    services.record_failures(run.pk, "index", [(f"{number}.jpg", "truncated") for number in range(1235)])
+    html = client.get(public.get_absolute_url()).text
+    assert "0.jpg" in html
+    assert "1,234 items" in html.split("Not listed")[1]
+
+
 def test_the_failures_of_a_run_that_is_not_the_latest_are_not_shown(
     client: Client, public: Dataset, run_in: RunIn
 ) -> None:

@@ -118,9 +118,12 @@ def users_of(session_keys: Iterable[str]) -> dict[str, AbstractBaseUser]:
         for some in batched(valid, IDS_AT_ONCE)
         for row in unexpired.filter(session_key__in=some)
     }
-    users = get_user_model()._default_manager.in_bulk(
-        {data[SESSION_KEY] for data in sessions.values() if SESSION_KEY in data}
-    )
+    user_pks = {data[SESSION_KEY] for data in sessions.values() if SESSION_KEY in data}
+    users = {
+        pk: user
+        for some in batched(user_pks, IDS_AT_ONCE)
+        for pk, user in get_user_model()._default_manager.in_bulk(some).items()
+    }
     signed_in: dict[str, AbstractBaseUser] = {}
     for session_key, data in sessions.items():
         user = users.get(int(data.get(SESSION_KEY, 0)))

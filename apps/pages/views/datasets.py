@@ -25,7 +25,7 @@ from apps.pages.panel import phase
 from apps.pages.snippets import address_of, snippets
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import create_dataset, has_source
-from apps.progress.models import ItemFailure, Run, Transition
+from apps.progress.models import ItemFailure, Run, Transition, UnlistedFailures
 from apps.progress.selectors import failure_note, progress_of
 
 FAILURES_SIZE: Final = 20
@@ -62,12 +62,17 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "failure_note": failure_note(latest) if may_steer and latest and latest.error else "",
         "has_source": has_source(dataset),
         "failures": requested_page(ItemFailure.objects.filter(run=latest), FAILURES_SIZE, request.GET, "failures_"),
+        "unlisted": list(UnlistedFailures.objects.filter(run=latest)) if _has_unlisted(latest) else [],
         "samples": gallery_page(dataset, request.GET),
         "sample_count": Sample.objects.filter(dataset=dataset).count(),
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
         "snippets": [] if runs else snippets(address_of(request), dataset_id),
     }
     return render(request, "pages/dataset.html", context)
+
+
+def _has_unlisted(run: Run | None) -> bool:
+    return run is not None and run.failed > run.failures_listed
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.db import transaction
 
-from apps.datasets.models import Dataset, Sample
+from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 from apps.pipeline.images.media import thumbnail_folder, thumbnail_root
 from apps.pipeline.images.thumbnails import thumbnail_path
 from apps.pipeline.models import Chunk, Job
@@ -47,6 +47,15 @@ def delete_replaced_thumbnails(job: Job, confirmed: Callable[[], AbstractContext
             for chunk in page:
                 move_aside(_unused_thumbnails(job.run.dataset_id, set(chunk.items)))
         position = page[-1].position
+
+
+def delete_replaced_blocks(job: Job, lease: Lease) -> None:
+    """Delete the vectors of which this run or an earlier one has replaced every row."""
+    unused = EmbeddingBlock.objects.filter(dataset=job.run.dataset_id, samples__isnull=True)
+    while pks := list(unused.values_list("pk", flat=True)[:ROWS_PER_DELETE]):
+        with lease.transaction():
+            # `only` leaves the vectors unread.
+            EmbeddingBlock.objects.filter(pk__in=pks).only("pk").delete()
 
 
 def delete_orphaned_thumbnails() -> None:

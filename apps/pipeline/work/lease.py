@@ -13,8 +13,9 @@ import logging
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import Error, connection, transaction
@@ -27,6 +28,9 @@ from apps.progress import services as progress
 from apps.progress.transitions import UNFINISHED
 
 logger = logging.getLogger(__name__)
+
+
+_unreleased: list[Lease] = []
 
 
 class LeaseLost(Exception):
@@ -47,22 +51,22 @@ class Lease:
         return bool(jobs.update(lease_token=self.token, lease_until=_new_end()))
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self, *, progressed: bool = False) -> Iterator[None]:
         """A transaction that confirms the lease before anything else. Raises `LeaseLost`.
 
-        It locks the job until it ends, so that no other worker takes the job in the middle of it.
+        It locks the job until it ends, so that no other worker takes the job in the middle of it. ``progressed``: it
+        writes what no later attempt has to do again.
         """
         with transaction.atomic():
-            self.confirm()
+            self.confirm(progressed=progressed)
             yield
 
-    def renew(self) -> bool:
-        """Extend the lease. Returns whether it was still ours."""
-        return bool(Job.objects.filter(pk=self.run_pk, lease_token=self.token).update(lease_until=_new_end()))
-
-    def confirm(self) -> None:
+    def confirm(self, *, progressed: bool = False) -> None:
         """Renew the lease, which locks the job until the transaction ends. Raises `LeaseLost`."""
-        if not self.renew():
+        changes: dict[str, Any] = {"lease_until": _new_end()}
+        if progressed:
+            changes["attempts"] = 0
+        if not Job.objects.filter(pk=self.run_pk, lease_token=self.token).update(**changes):
             raise LeaseLost
 
     def release(self) -> None:
@@ -93,7 +97,18 @@ def hold(run_pk: int) -> Iterator[Lease | None]:
             lease.release()
         except Error as error:
             connection.close()
-            logger.warning("the lease of run %s was not released, so it has to end: %s", run_pk, one_line(error))
+            logger.warning("the lease of run %s was not released: %s", run_pk, one_line(error))
+            # Left to end, it would count as that of a lost worker.
+            _unreleased.append(lease)
+
+
+def release_late() -> None:
+    """Release the leases that this process could not release before, because the database was gone."""
+    while _unreleased:
+        lease = _unreleased[0]
+        lease.release()
+        with suppress(ValueError):  # another thread was quicker
+            _unreleased.remove(lease)
 
 
 def _new_end() -> Expression:

@@ -21,15 +21,21 @@ from django.db import Error, connection
 
 from apps.core.outages import is_outage
 from apps.core.text import one_line
-from apps.datasets.models import EmbeddingBlock, Sample
+from apps.datasets.models import Sample
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import services as progress
 from apps.progress.errors import RunFinished
 from apps.progress.models import ItemFailure, Run
 
+from .attempts import count_attempt
 from .chunks import check_plan, pending_chunks
-from .cleanup import delete_missing_samples, delete_orphaned_thumbnails, delete_replaced_thumbnails
+from .cleanup import (
+    delete_missing_samples,
+    delete_orphaned_thumbnails,
+    delete_replaced_blocks,
+    delete_replaced_thumbnails,
+)
 from .embed_step import EmbedStep, plan_embedding
 from .index_step import IndexStep
 from .lease import Lease, LeaseLost, hold
@@ -51,7 +57,7 @@ class Outcome(StrEnum):
     READY = "ready"
     ERROR = "error"
     CANCELLED = "cancelled"
-    RELEASED = "released"  # paused, or this worker is stopping: another task continues the run
+    RELEASED = "released"  # paused, refused by the database, or this worker is stopping: another task continues the run
     INTERRUPTED = "interrupted"  # the database was locked or gone: the sweeper queues the job again
     SUPERSEDED = "superseded"  # another worker holds the run, or the run has ended or is gone
 
@@ -72,10 +78,7 @@ class Runner:
         self.stop = stop
 
     def process(self) -> Outcome:
-        """Continue the run until it ends or the job is released.
-
-        Raises `django.db.Error` for an error that does not pass.
-        """
+        """Continue the run until it ends or the job is released."""
         with hold(self.run_pk) as lease:
             if lease is None:
                 return Outcome.SUPERSEDED
@@ -86,7 +89,7 @@ class Runner:
                 return Outcome.SUPERSEDED
             except Error as error:
                 if not is_outage(error):
-                    raise
+                    return self._count_attempt(lease, error)
                 connection.close()
                 logger.warning("run %s is interrupted by its database: %s", self.run_pk, one_line(error))
                 return Outcome.INTERRUPTED
@@ -113,6 +116,12 @@ class Runner:
             logger.exception("run %s failed", self.run_pk)
             return Outcome.ERROR
         return Outcome.READY
+
+    def _count_attempt(self, lease: Lease, error: Error) -> Outcome:
+        logger.error("an attempt at run %s ended", self.run_pk, exc_info=error)
+        with lease.transaction():
+            is_last = count_attempt(self.run_pk, _error_message(error), _error_note(error))
+        return Outcome.ERROR if is_last else Outcome.RELEASED
 
     def _run_phases(self, lease: Lease) -> None:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
@@ -172,11 +181,10 @@ class Runner:
             return step.isolate(pool, chunk, error)
 
     def _finish(self, job: Job, lease: Lease) -> None:
+        delete_replaced_blocks(job, lease)
         with lease.transaction():
             progress.finish(self.run_pk, message=_closing_message(job.run))
             Chunk.objects.filter(job=job).delete()
-            # Blocks whose every row was replaced by later runs.
-            EmbeddingBlock.objects.filter(dataset=job.run.dataset_id, samples__isnull=True).delete()
 
 
 def _error_message(error: Exception) -> str:

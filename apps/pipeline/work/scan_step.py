@@ -23,6 +23,7 @@ from .lease import Lease
 # Bytes of UTF-8. PostgreSQL's unique index takes a little over twice as many.
 LONGEST_PATH = 1024
 SECONDS_BETWEEN_REPORTS = 0.5
+FAILURES_AT_ONCE = 500
 
 
 class ScanStep:
@@ -49,23 +50,31 @@ class ScanStep:
         with self.lease.transaction():
             progress.start_stage(self.job.run_id, INDEX, total=0, message="Scanning the folder...")
             Chunk.objects.filter(job=self.job).delete()
+            # Those of an attempt that was interrupted are met again.
+            progress.take_back_failures(self.job.run_id, INDEX)
         files = self._usable_files(scan(root, self._report_often))
         for chunks in new_chunks(self.job, Job.Phase.INDEX, cut_files(files)):
             with self.lease.transaction():
                 Chunk.objects.bulk_create(chunks)
+        self._record_unreadable()
         self._refuse_emptied_folder()
-        self._finish()
+        with self.lease.transaction():
+            self.job.planned = self.found
+            self.job.save(update_fields=["planned"])
+            self.job.enter_phase(Job.Phase.INDEX)
 
     def _usable_files(self, entries: Iterator[FoundFile | Unreadable]) -> Iterator[FoundFile]:
-        """Yield the files that can be indexed, and keep the other entries in `unreadable`."""
+        """Yield the files that can be indexed, and record the other entries as failures."""
         for entry in entries:
-            if isinstance(entry, Unreadable):
-                self.unreadable.append(entry)
-            elif len(entry.path.encode()) > LONGEST_PATH:
-                self.unreadable.append(Unreadable(entry.path, f"its path is over {LONGEST_PATH} bytes long"))
-            else:
+            if isinstance(entry, FoundFile) and len(entry.path.encode()) <= LONGEST_PATH:
                 self.found += 1
                 yield entry
+                continue
+            if isinstance(entry, FoundFile):
+                entry = Unreadable(entry.path, f"its path is over {LONGEST_PATH} bytes long")
+            self.unreadable.append(entry)
+            if len(self.unreadable) >= FAILURES_AT_ONCE:
+                self._record_unreadable()
 
     def _report_often(self) -> None:
         if time.monotonic() - self.reported_at >= SECONDS_BETWEEN_REPORTS:
@@ -82,17 +91,14 @@ class ScanStep:
                 " Nothing was changed: is it mounted?"
             )
 
-    def _finish(self) -> None:
+    def _record_unreadable(self) -> None:
         with self.lease.transaction():
-            self.job.planned = self.found
-            self.job.save(update_fields=["planned"])
-            self.job.enter_phase(Job.Phase.INDEX)
-            if self.unreadable:
-                failures = [(entry.path, entry.reason) for entry in self.unreadable]
-                progress.record_failures(self.job.run_id, INDEX, failures)
+            failures = [(entry.path, entry.reason) for entry in self.unreadable]
+            progress.record_failures(self.job.run_id, INDEX, failures)
             for entry in self.unreadable:
                 if entry.is_directory:
                     self._keep_samples_in(f"{entry.path}/")
+        self.unreadable.clear()
 
     def _keep_samples_in(self, folder: str) -> None:
         """Keep the samples of a folder that could not be read: mark them as found by this run."""

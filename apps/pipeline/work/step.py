@@ -60,7 +60,7 @@ class Step[Result](ABC):
 
     def commit(self, chunk: Chunk, result: Result) -> Run:
         """Write a chunk's results and its progress, or neither. Raises `LeaseLost`, `RunFinished`."""
-        with self.lease.transaction():
+        with self.lease.transaction(progressed=True):
             replaced = self.write(chunk, result)
             Chunk.objects.filter(pk=chunk.pk).update(done=True, items=replaced)
             self.current += chunk.size
