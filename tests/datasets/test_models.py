@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.datasets.models import Dataset, EmbeddingBlock, ReservedPrefix, Sample
 
 
 @pytest.mark.parametrize("dataset_id", ["a", "7", "cats", "Cats-2.0_final", "0.", "a" * 128, "a..b", "x-"])
@@ -77,7 +77,7 @@ def dataset(db: None) -> Dataset:
 
 def refused(name: str) -> Any:
     """SQLite names the columns of a unique index in its refusal, PostgreSQL the index."""
-    unique = name == "sample_once_a_path" and connection.vendor == "sqlite"
+    unique = "_once_a_" in name and connection.vendor == "sqlite"
     return pytest.raises(IntegrityError, match="UNIQUE" if unique else name)
 
 
@@ -98,6 +98,13 @@ def test_an_embedding_has_dimensions(dataset: Dataset) -> None:
         block(dataset, dimensions=0)
 
 
+def test_a_prefix_is_reserved_once_for_a_team(db: None) -> None:
+    team = Group.objects.create(name="Team A")
+    ReservedPrefix.objects.create(prefix="team-a-", team=team)
+    with refused("reserved_prefix_once_a_team"), transaction.atomic():
+        ReservedPrefix.objects.create(prefix="team-a-", team=team)
+
+
 def test_a_sample_outlives_its_embedding(dataset: Dataset) -> None:
     embedded = sample(dataset, embedding_block=block(dataset))
     EmbeddingBlock.objects.all().delete()
@@ -114,7 +121,12 @@ def test_a_dataset_takes_its_samples_and_embeddings_along(dataset: Dataset) -> N
 
 def test_every_constraint_of_the_app_is_tested_here() -> None:
     declared = {c.name for model in apps.get_app_config("datasets").get_models() for c in model._meta.constraints}
-    assert declared == {"dataset_visibility_known", "sample_once_a_path", "embedding_block_dimensions_positive"}
+    assert declared == {
+        "dataset_visibility_known",
+        "embedding_block_dimensions_positive",
+        "reserved_prefix_once_a_team",
+        "sample_once_a_path",
+    }
 
 
 def test_the_longest_path_that_a_scan_takes_fits_into_its_index(dataset: Dataset) -> None:

@@ -183,7 +183,8 @@ def test_what_may_not_be_read_is_reported() -> None:
         root = Path(name)
         root.chmod(0o755)
         put(root / "locked/a.jpg")
-        put(root / "open/b.jpg")
+        put(root / "open/b.jpg").chmod(0o644)
+        (root / "open").chmod(0o755)
         put(root / "secret").chmod(0)
         (root / "locked").chmod(0)
         # Root may read everything, so the test has to be someone else for a moment.
