@@ -14,7 +14,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from dataset_progress import Run, Stage, _sender_thread, track
+from dataset_progress import Refused, Run, Stage, _sender_thread, track
+from dataset_progress._api import Api, Server
 from dataset_progress._control import MAX_UNCONFIRMED_PAUSE_SECONDS
 from dataset_progress._run import session_of
 
@@ -204,6 +205,32 @@ def test_retry_after_is_kept_to() -> None:
         run.advance()
         wait_until(lambda: len(server.updates) > 0, seconds=30, what="nothing was sent again")
     assert server.asked[1] - server.asked[0] > 1.9
+
+
+@pytest.mark.parametrize("body", [{"json": {"detail": "busy", "code": "unavailable"}}, {"text": "<html>busy</html>"}])
+def test_a_busy_server_is_asked_when_it_says_also_while_leaving(body: dict[str, Any]) -> None:
+    server = MockServer()
+    busy = iter([httpx.Response(503, headers={"Retry-After": "2"}, **body)])
+    server.trouble = lambda request: next(busy, None)
+    run = server.run()
+    run.advance()
+    wait_until(lambda: len(server.asked) > 0, seconds=30, what="nothing was sent")
+    assert run.close()
+    assert server.asked[1] - server.asked[0] > 1.9
+    assert server.updates[-1]["state"] == "ready"
+
+
+def test_a_single_report_waits_for_a_busy_server() -> None:
+    server = MockServer()
+    busy = iter([httpx.Response(status, headers={"Retry-After": "1"}, json={"code": "x"}) for status in (503, 429)])
+    server.trouble = lambda request: next(busy, None)
+    api = Api(Server("http://progress.invalid", ""), server)
+    assert api.request_patiently("GET", "datasets/cats/progress", {}, seconds=30)["run"] == 1
+    assert server.asked[2] - server.asked[0] > 1.9
+    server.trouble = lambda request: httpx.Response(503, headers={"Retry-After": "60"}, json={"code": "x"})
+    with pytest.raises(Refused):
+        api.request_patiently("GET", "datasets/cats/progress", {}, seconds=30)
+    assert len(server.asked) == 4
 
 
 # --- A pause is no prison --------------------------------------------------------------------------------------------

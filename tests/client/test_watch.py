@@ -132,6 +132,15 @@ def test_after_five_attempts_it_polls_and_in_the_end_gives_up() -> None:
     assert ["/ws" in line.split(b"\r\n")[0].decode() for line in asked] == [True] * 5 + [False] * 4
 
 
+def test_a_server_that_is_busy_is_not_given_up() -> None:
+    body = b'{"detail": "busy", "code": "unavailable"}'
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(body), body)
+    with answering(busy) as (url, asked), watch("cats", "polling", 0.01, max_failures=2, url=url) as watched:
+        wait_until(lambda: len(asked) >= 5, seconds=30, what="it was not asked again")
+        assert isinstance(watched.trouble, Refused)
+        assert watched.error is None
+
+
 def test_while_it_fails_it_asks_ever_less_often() -> None:
     with answering(NOT_NOW) as (url, asked), watch("cats", "polling", 0.05, max_failures=1000, url=url):
         wait_until(lambda: len(asked) >= 2, seconds=30, what="it was not asked again")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ logger = logging.getLogger("dataset_progress")
 
 TIMEOUT_SECONDS = 10.0
 MAX_RETRY_AFTER_SECONDS = 300.0
+# The statuses of a server that wants to be asked again later.
+BUSY = (429, 503)
 
 
 @dataclass(frozen=True)
@@ -100,18 +103,30 @@ class Api:
             raise Unreachable(f"{type(error).__name__}: {error}") from error
         if response.is_redirect:
             raise Unreachable(f"{self.server.url} redirects to {response.headers.get('Location')}")
+        retry_after = _retry_after(response.headers.get("Retry-After", ""))
         try:
             answer = response.json()
         except ValueError:
+            if response.status_code in BUSY:  # the answer of a proxy
+                raise Refused(response.status_code, "", f"{self.server.url} is busy", retry_after) from None
             raise self._unexpected_answer(f" ({response.status_code}, not JSON)") from None
         if not isinstance(answer, dict):
             raise self._unexpected_answer()
         if response.status_code >= 400:
-            raise Refused(
-                response.status_code, str(answer.get("code", "")), str(answer.get("detail", "")),
-                _retry_after(response.headers.get("Retry-After", "")),
-            )  # fmt: skip
+            raise Refused(response.status_code, str(answer.get("code", "")), str(answer.get("detail", "")), retry_after)
         return answer
+
+    def request_patiently(self, method: str, path: str, body: dict[str, Any], *, seconds: float) -> dict[str, Any]:
+        """Do as `request`; while the server is busy, ask again when it says, for up to ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.request(method, path, body)
+            except Refused as refused:
+                wait = refused.retry_after or 1.0
+                if refused.status not in BUSY or time.monotonic() + wait > deadline:
+                    raise
+            time.sleep(wait)
 
     def _unexpected_answer(self, details: str = "") -> Unreachable:
         return Unreachable(f"{self.server.url} does not answer as Dataset Progress does{details}")

@@ -81,6 +81,7 @@ class Sender:
         self._clock = clock
         self._closing = threading.Event()
         self._deadline = 0.0
+        self._not_before = 0.0  # when the server wants to be asked again
         self._has_warned = False
         self._has_sent_all = False
         self._request_times: deque[float] = deque(maxlen=REQUESTS_A_SECOND)
@@ -147,7 +148,9 @@ class Sender:
                 self._warn(error)
                 failures += 1
                 backoff = INTERVAL_SECONDS * 2 ** min(failures, 10) * random.uniform(0.5, 1)  # noqa: S311 -- jitter
-                wait = max(min(backoff, MAX_BACKOFF_SECONDS), error.retry_after if isinstance(error, Refused) else 0)
+                retry_after = error.retry_after if isinstance(error, Refused) else 0.0
+                self._not_before = self._clock() + retry_after
+                wait = max(min(backoff, MAX_BACKOFF_SECONDS), retry_after)
             if not is_last:
                 self._closing.wait(wait)
             elif self._clock() >= self._deadline:
@@ -169,7 +172,11 @@ class Sender:
             self._warn(refusal)
 
     def _wait_for_rate_limit(self) -> None:
-        """Wait until another request makes no more than `REQUESTS_A_SECOND`."""
+        """Wait until another request makes no more than `REQUESTS_A_SECOND`, and the server wants to be asked again.
+
+        Somebody who waits for the last report waits no longer than they said.
+        """
+        time.sleep(max(0.0, min(self._not_before, self._deadline) - self._clock()))
         if len(self._request_times) == REQUESTS_A_SECOND:
             time.sleep(max(0.0, self._request_times[0] + 1 - self._clock()))
         self._request_times.append(self._clock())

@@ -90,7 +90,10 @@ class Watcher:
                     if error.status in (401, 403, 404):
                         raise
                     retry_after = error.retry_after
-                self._on_failed_request(error)
+                if isinstance(error, Refused) and error.code == "unavailable":
+                    self._on_trouble(error)  # the server is there, and says that it is busy
+                else:
+                    self._on_failed_request(error)
             if self._is_done() or (end is not None and time.monotonic() >= end):
                 return
             backoff = min(self._polling_interval * 2 ** min(self._failed_requests, 10), MAX_BACKOFF_SECONDS)

@@ -19,6 +19,8 @@ from .terminal import draw_bars, line_of, print_error, print_lines
 
 FAILED = 1
 SERVER_FAILED = 3
+# How long a single report waits for a server that is busy.
+BUSY_SECONDS = 30.0
 CLOSED_PIPE = "the next program in the pipe has stopped reading"
 CHUNK_BYTES = 1 << 16
 
@@ -30,7 +32,8 @@ def report(options: argparse.Namespace) -> int:
     if options.failure:
         body["failures"] = [{"item": item, "reason": reason} for item, reason in options.failure]
     api = Api(Server.find(options.url, options.token))
-    answer = api.request("POST", f"datasets/{options.dataset}/progress", body)
+    path = f"datasets/{options.dataset}/progress"
+    answer = api.request_patiently("POST", path, body, seconds=BUSY_SECONDS)
     print(line_of(Progress.parse(answer.get("progress"))))
     if (control := answer.get("control")) != "run":
         print(printable(f"asked to {control}"))
