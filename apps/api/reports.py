@@ -78,12 +78,11 @@ def take_reports(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[
     with transaction.atomic():
         found, absent = find_writable(caller, {dataset_id for dataset_id, _ in reports})
         created = set()
-        for dataset_id, report in reports:
-            if dataset_id in absent and report.may_open_first_run:
-                absent.remove(dataset_id)
-                found[dataset_id], is_new = create_or_find(caller, dataset_id)
-                if is_new:
-                    created.add(dataset_id)
+        # In order, as all rows of a batch are locked and made: two batches then wait for each other in one direction.
+        for dataset_id in sorted({dataset_id for dataset_id, report in reports if report.may_open_first_run} & absent):
+            found[dataset_id], is_new = create_or_find(caller, dataset_id)
+            if is_new:
+                created.add(dataset_id)
         allowed = [
             (dataset, report) for dataset_id, report in reports if isinstance(dataset := found[dataset_id], Dataset)
         ]

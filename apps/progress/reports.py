@@ -181,6 +181,7 @@ def apply_report(state: RunState, report: Report) -> None:
             new = state.list_failures(stage.name if stage else "", report.failures)
             if report.failed is None:
                 run.failed += new
+        state.check_sums()
         _end_run(state, report)
         state.set_message(report.message)
 

@@ -223,9 +223,6 @@ class RunState(LoadedRun):
         share.skipped += more_skipped
         self.run.failed += more_failed
         self.run.skipped += more_skipped
-        sums = self.run.failed, self.run.skipped, stage.current + more_current, stage.shared_total + more_total
-        if max(sums) > MAX_STORED_COUNT:
-            raise LimitReached("The shares of all workers are more than can be counted.")
         if more_current or more_total:
             self._raise_shared(stage, more_current, more_total)
 
@@ -238,6 +235,14 @@ class RunState(LoadedRun):
             # The stage is done, so count and total both become the largest of its total, the shares, and their totals.
             whole = max(stage.total, stage.shared, stage.shared_total)
             self.set_counts(stage, whole, whole)
+
+    def check_sums(self) -> None:
+        """Raise `LimitReached` if a count has become higher than the database can store."""
+        counts = [self.run.failed, self.run.skipped]
+        for stage in self.stages:
+            counts += stage.current, stage.total, stage.shared, stage.shared_total
+        if max(counts) > MAX_STORED_COUNT:
+            raise LimitReached(f"With this report, a count would be higher than {MAX_STORED_COUNT}.")
 
     # --- Failed items -------------------------------------------------------------------------------------------------
 

@@ -7,13 +7,14 @@ from typing import Any
 from hypothesis.extra.django import TestCase
 
 from apps.datasets.models import Dataset
-from apps.progress.errors import IllegalTransition, NoRun
-from apps.progress.models import Run
-from apps.progress.reports import Accepted, Report, accept_reports
+from apps.progress.errors import IllegalTransition, LimitReached, NoRun
+from apps.progress.models import Run, Stage
+from apps.progress.reports import MAX_COUNT, Accepted, Report, accept_reports
+from apps.progress.run_state import MAX_STORED_COUNT
 from apps.progress.signals import Change
 from apps.progress.transitions import State
 
-from .helpers import shown
+from .helpers import refused, say, shown
 
 
 def test_a_bad_report_sinks_none_of_the_others(db: None, announced: list[Change]) -> None:
@@ -63,3 +64,21 @@ def test_reporting_is_announced_once_a_dataset(db: None, announced: list[Change]
     with TestCase.captureOnCommitCallbacks(execute=True):
         accept_reports([(dataset.pk, Report(current=number)) for number in range(1, 9)])
     assert len([change for change in announced if change.dataset_pk == dataset.pk]) == 1
+
+
+def test_a_report_whose_sums_overflow_sinks_none_of_the_others(db: None) -> None:
+    one, two = (Dataset.objects.create(dataset_id=dataset_id) for dataset_id in ("one", "two"))
+    say(one, stage="load", worker="a", current=1)
+    Stage.objects.update(current=MAX_STORED_COUNT - 5, shared=MAX_STORED_COUNT - 5)
+    answers = accept_reports(
+        [
+            (one.pk, Report(current=MAX_COUNT)),  # it counts beside the shares
+            (two.pk, Report(current=3)),
+            (one.pk, Report(worker="b", current=MAX_COUNT)),
+            (one.pk, Report(current=5)),
+        ]
+    )
+    assert [type(answer) for answer in answers] == [LimitReached, Accepted, LimitReached, Accepted]
+    assert (shown(one).current, shown(two).current) == (MAX_STORED_COUNT, 3)
+    Run.objects.filter(dataset=one).update(failed=MAX_STORED_COUNT)
+    assert isinstance(refused(one, failures=[("a.jpg", "truncated")]), LimitReached)
