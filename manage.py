@@ -6,9 +6,10 @@ import sys
 
 from django.core.management import execute_from_command_line
 
-from progress_site.startup import one_line_errors
+from progress_site.startup import check_command, one_line_errors
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
     with one_line_errors():
+        check_command(sys.argv)
         execute_from_command_line(sys.argv)

@@ -8,23 +8,25 @@ import os
 import django
 from django.core.asgi import get_asgi_application
 
-from progress_site.startup import check_database, one_line_errors
+from progress_site.startup import check_services, limit_waiting, one_line_errors
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
 with one_line_errors():
     django.setup()  # before the imports below need the models
-    check_database()
+    limit_waiting()
+    check_services()
 http = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter
 
 from apps.live.origins import same_origins_only
 from apps.live.routing import sockets
+from progress_site.servers.health import SharedHealth
 from progress_site.servers.threads import RequestThreads
 
 application = ProtocolTypeRouter(
     {
-        "http": RequestThreads(http),
+        "http": SharedHealth(RequestThreads(http)),
         "websocket": same_origins_only(sockets),
     }
 )

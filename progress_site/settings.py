@@ -29,6 +29,8 @@ try:
     DATA_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
 except OSError as error:
     raise ImproperlyConfigured(f"The data folder DATA_DIR={DATA_DIR} cannot be made: {error.strerror}.") from error
+if not os.access(DATA_DIR, os.W_OK | os.X_OK):
+    raise ImproperlyConfigured(f"The data folder DATA_DIR={DATA_DIR} cannot be written to.")
 
 # What this program writes is for its own account alone: images and history may be private, and the key is secret.
 os.umask(0o077)
@@ -68,6 +70,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_tasks_db",
     "ninja",
+    "apps.accounts",
     "apps.datasets",
     "apps.progress",
     "apps.live",
@@ -95,6 +98,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "progress_site.unavailable.OutageMiddleware",
 ]
 
 ROOT_URLCONF = "progress_site.urls"

@@ -5,8 +5,11 @@ from django.urls import include, path
 from django.views import defaults
 
 from apps.api.errors import json_under
+from apps.pages.log_in import AdminLogInForm
+from progress_site.unavailable import or_unavailable
 
 admin.site.site_header = admin.site.site_title = "Dataset Progress"
+admin.site.login_form = AdminLogInForm
 admin.site.index_title = "Records"
 
 urlpatterns = [
@@ -16,4 +19,4 @@ urlpatterns = [
 ]
 # These answer what Django refuses before a view, such as an unknown Host header.
 handler400 = json_under("/api/", 400, defaults.bad_request)
-handler500 = json_under("/api/", 500, defaults.server_error)
+handler500 = or_unavailable(json_under("/api/", 500, defaults.server_error))

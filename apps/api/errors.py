@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, ValidationError
 
+from apps.core.outages import is_outage
 from apps.datasets.access.errors import AccessDenied, NotAllowed, UnknownDataset
 from apps.progress.errors import ProgressError, UnknownRun
 
@@ -37,6 +38,7 @@ CODES: Final = {
     422: "invalid",
     429: "too_many",
     500: "internal",
+    503: "unavailable",
 }
 
 # What the API refuses, apart from requests that cannot be read.
@@ -45,7 +47,7 @@ Refusal = AccessDenied | ProgressError
 
 # The refusals of an operation that writes, for OpenAPI.
 WRITE_REFUSALS: Final[dict[int, type[Error]]] = {
-    **dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 429), Error),
+    **dict.fromkeys((400, 401, 403, 404, 409, 413, 415, 429, 503), Error),
     422: InvalidError,
 }
 
@@ -109,6 +111,8 @@ def _on_refusal(request: HttpRequest, refusal: Any) -> HttpResponse:
 
 
 def _on_failure(request: HttpRequest, failure: Any) -> HttpResponse:
+    if is_outage(failure):
+        raise failure  # for the middleware, which calls the view again after a deadlock, and else answers 503
     logger.exception("%s %s failed", request.method, request.path, exc_info=failure)
     return error(500, "Something went wrong. The reason is in the server's log.")
 

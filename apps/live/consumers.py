@@ -5,21 +5,24 @@ Once a socket is open, everything goes through its `Watcher`, so no method here 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError
 from django.http import parse_cookie
 
+from apps.core.outages import is_outage
 from apps.datasets.access.identities import identity_of, visible_pks
 
 from . import limits, protocol, rendering
 from .hub import Hub, current_hub
-from .protocol import CLOSE_NOT_FOUND, CLOSE_TOO_LARGE, CLOSE_TOO_MANY
+from .protocol import CLOSE_NOT_FOUND, CLOSE_TOO_LARGE, CLOSE_TOO_MANY, CLOSE_UNAVAILABLE
 from .rendering import Form
 from .watcher import SLOT_GONE_ROW, Watcher
 
@@ -28,6 +31,13 @@ from .watcher import SLOT_GONE_ROW, Watcher
 _find_visible = database_sync_to_async(
     visible_pks, thread_sensitive=False, executor=ThreadPoolExecutor(2, thread_name_prefix="socket")
 )
+# How long a client waits for them before it is told that the server is busy.
+FIND_SECONDS: Final = 4.5
+BUSY: Final = "The server is busy, or its database does not answer. Try again in a moment."
+
+
+class Busy(Exception):
+    """The database does not answer, so nothing was subscribed to."""
 
 
 class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
@@ -63,7 +73,11 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         self.is_counted = True
         await self.accept()
         if is_allowed:
-            await self.on_open()
+            try:
+                await self.on_open()
+            except Busy:
+                self.send_error(BUSY)
+                self.watcher.close(CLOSE_UNAVAILABLE)
         else:
             self.send_error("Too many connections from this address.")
             self.watcher.close(CLOSE_TOO_MANY)
@@ -74,7 +88,10 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         elif len(bytes_data or (text_data or "").encode()) > limits.MAX_MESSAGE_BYTES:
             self.warn_or_close(f"A message may have {limits.MAX_MESSAGE_BYTES} bytes.", CLOSE_TOO_LARGE)
         else:
-            await self.on_message(text_data)
+            try:
+                await self.on_message(text_data)
+            except Busy:
+                self.on_busy()
 
     def warn_or_close(self, message: str, code: int) -> None:
         """Answer a message over a limit with an error; close the socket at the second one."""
@@ -84,8 +101,14 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         self.is_warned = True
 
     async def watch(self, dataset_ids: Collection[str]) -> list[str]:
-        """Watch datasets. Return the ids of those that do not exist or that this client may not see."""
-        found = await _find_visible(self.watcher.identity, dataset_ids)
+        """Watch datasets. Return the ids of those that do not exist or that this client may not see. Raises `Busy`."""
+        try:
+            async with asyncio.timeout(FIND_SECONDS):
+                found = await _find_visible(self.watcher.identity, dataset_ids)
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            if isinstance(error, TimeoutError) or is_outage(error):
+                raise Busy from error
+            raise
         for dataset_id, dataset_pk in found.items():
             self.watched[dataset_pk] = dataset_id
             self.hub.watch(dataset_pk, self.watcher)
@@ -105,6 +128,9 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     def on_dataset_dropped(self, dataset_pk: int) -> None:
         """React to a dataset that was deleted or may no longer be seen."""
         raise NotImplementedError
+
+    def on_busy(self) -> None:
+        """React to a message that was not obeyed, because the database does not answer."""
 
     def send_error(self, message: str) -> None:
         """Tell the client what went wrong. A page has the close code alone."""
@@ -186,6 +212,12 @@ class ApiConsumer(SocketConsumer):
         self.send_error(message)
         if self.only is not None:
             self.watcher.close(CLOSE_NOT_FOUND)
+
+    def on_busy(self) -> None:
+        """Tell the client to send it again. The socket of one dataset is closed, so that its client reconnects."""
+        self.send_error(BUSY)
+        if self.only is not None:
+            self.watcher.close(CLOSE_UNAVAILABLE)
 
     def send_error(self, message: str) -> None:
         self.watcher.send_reply(rendering.text_message(protocol.error_text(message)))

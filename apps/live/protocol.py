@@ -14,6 +14,7 @@ from typing import Any, Final
 CLOSE_NOT_FOUND: Final = 4404  # the dataset is unknown, or this client may not see it (any more)
 CLOSE_TOO_LARGE: Final = 4413  # a second message over the size limit
 CLOSE_TOO_MANY: Final = 4429  # a second message over the rate limit, or too many connections from one address
+CLOSE_UNAVAILABLE: Final = 4503  # the database does not answer: connect again later
 
 # Datasets that one error message names before it counts the rest.
 MAX_NAMED: Final = 10

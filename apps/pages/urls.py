@@ -8,6 +8,7 @@ from django.urls.converters import StringConverter
 
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
+from .log_in import LogInForm
 from .views import client, datasets, health, partials, samples, steering, tokens
 
 
@@ -18,6 +19,8 @@ class DatasetIdConverter(StringConverter):
 
 
 register_converter(DatasetIdConverter, "dataset_id")
+
+log_in = LoginView.as_view(authentication_form=LogInForm, redirect_authenticated_user=True)
 
 DATASET = "datasets/<dataset_id:dataset_id>/"
 SAMPLE = DATASET + "samples/<int:pk>/"
@@ -39,6 +42,10 @@ urlpatterns = [
     path("client/<str:name>", client.wheel, name="client-wheel"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="token-revoke"),
-    path("accounts/login/", LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    path(
+        "accounts/login/",
+        log_in,
+        name="login",
+    ),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
 ]

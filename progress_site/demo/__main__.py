@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from progress_site.startup import one_line_errors
+from progress_site.startup import check_services, one_line_errors
 
 from . import dataset, options, preparation
 from .processes import ChildProcesses
@@ -23,6 +23,7 @@ def main() -> None:
     os.environ.setdefault("ALLOWED_HOSTS", ",".join(options.host_names(host)))
     os.environ.setdefault("IMPORT_ROOTS", ",".join(options.import_roots(host, own_images)))
     preparation.load_settings()
+    check_services(migrated=False)
     dataset_id = dataset.choose_id(own_images)
     preparation.update_database()
     preparation.collect_static_files()

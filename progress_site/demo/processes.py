@@ -97,7 +97,7 @@ class ChildProcesses:
             if child.start_at is None:
                 with self._signals_deferred():
                     status = child.process.poll()
-                if status == MISCONFIGURED:
+                if status == MISCONFIGURED and not child.backoff:  # later, its database may be gone for a while
                     raise SystemExit(MISCONFIGURED)  # it has said why
                 if status is not None:
                     lasted = now - child.started_at > LONGEST_BACKOFF

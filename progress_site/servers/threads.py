@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final
@@ -17,46 +17,60 @@ from typing import Any, Final
 from asgiref.sync import ThreadSensitiveContext
 from django.db import connections
 
+from progress_site.unavailable import unavailable
+
+from .health import is_health
+from .places import Places
+
 # Idle threads that are kept.
 KEPT_THREADS: Final = 8
-# Requests that run at the same time, each with a thread and a database connection. Others wait for their turn.
-MAX_THREADS: Final = 32
-# A supervisor of the process asks for it, and must not wait behind the requests that keep the process busy.
-HEALTH_PATH: Final = "/health/"
 
 
 class RequestThreads:
-    """ASGI middleware that runs each HTTP request in the thread that became idle last, or else in a new one."""
+    """ASGI middleware that runs each HTTP request in the thread that became idle last, or else in a new one.
+
+    A request that finds no place is answered with 503.
+    """
 
     def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
         self._application = application
         self._idle: deque[Executor] = deque()
-        self._turns = asyncio.Semaphore(MAX_THREADS)
+        self._places = Places()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        turns = None if scope.get("path") == HEALTH_PATH else self._turns
-        if turns is not None:
-            await turns.acquire()
+        # `/health/` is asked by one request at a time, and must not wait behind those that keep the process busy.
+        places = [] if is_health(scope) else await self._places.take(scope)
+        if places is None:
+            await _refuse(scope, send)
+            return
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
         try:
             async with ThreadSensitiveContext(executor=thread):
                 await self._application(scope, receive, send)
         finally:
-            # The thread itself releases its turn: after a client has disconnected, the view may still be running.
+            # The thread itself releases the places: after a client has disconnected, the view may still be running.
             try:
-                thread.submit(self._release, thread, turns, asyncio.get_running_loop())
+                thread.submit(self._release, thread, places, asyncio.get_running_loop())
             except RuntimeError:  # the system could not start the thread
-                if turns is not None:
-                    turns.release()
+                for place in places:
+                    place.release()
                 raise
 
-    def _release(self, thread: Executor, turns: asyncio.Semaphore | None, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the next request begin, and keep this thread or end it. Runs in the thread, after the view."""
-        if turns is not None:
+    def _release(self, thread: Executor, places: Sequence[asyncio.Semaphore], loop: asyncio.AbstractEventLoop) -> None:
+        """Let the next requests begin, and keep this thread or end it. Runs in the thread, after the view."""
+        for place in places:
             with suppress(RuntimeError):  # the loop is closed, because the process is ending
-                loop.call_soon_threadsafe(turns.release)
+                loop.call_soon_threadsafe(place.release)
         if len(self._idle) < KEPT_THREADS:
             self._idle.append(thread)
         else:
             connections.close_all()
             thread.shutdown(wait=False)
+
+
+async def _refuse(scope: Any, send: Any) -> None:
+    response = unavailable(scope["path"], scope["method"])
+    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    headers.append((b"content-length", str(len(response.content)).encode()))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.content})

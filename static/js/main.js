@@ -1,6 +1,7 @@
 /** The script of every page: starts what the other modules do, and follows the page that htmx has put in its place. */
 
 import { announceStates } from "./announcements.js";
+import { askAgainWhenBusy } from "./busy.js";
 import { Connection } from "./connection.js";
 import { listenForCopies, showCopyButtons } from "./copy.js";
 import { byId } from "./dom.js";
@@ -34,6 +35,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
 keepOrder();
 keepTimesTrue();
 listenForCopies();
+askAgainWhenBusy();
 watchHeader(() => connection?.link.reportMissing());
 watchPresence({
   leave: () => connection?.stop(),

@@ -153,3 +153,24 @@ def test_relative_times_stay_true(visit: Callable[..., Page], server: Server, ru
     expect(made).to_have_text("just now")
     page.clock.run_for(130 * SECONDS)
     expect(made).to_have_text("2 minutes ago")
+
+
+def test_similar_images_that_a_busy_server_has_no_time_for_are_asked_for_again(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    sample = make_sample(run.dataset)
+    page = visit(f"{server.url}/datasets/cats/")
+    asked: list[str] = []
+
+    def busy(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) <= 2:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body="busy")
+        else:
+            route.continue_()
+
+    page.route(re.compile("similar"), busy)
+    page.goto(f"{server.url}/datasets/cats/samples/{sample.pk}/")
+    expect(page.locator("main")).to_contain_text("Busy, trying again…")
+    expect(page.locator("main")).to_contain_text("Shown once this sample has an embedding.")
+    assert len(asked) == 3

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -47,8 +47,10 @@ def test_server_that_is_killed_is_found_again(visit: Callable[..., Page], run: R
 
 def test_redis_may_die_under_a_page(visit: Callable[..., Page], run: Run, tmp_path: Path) -> None:
     port = programs.free_port()
-    with web_server(tmp_path / "log", env={"REDIS_URL": f"redis://127.0.0.1:{port}/0"}) as server:
+    with ExitStack() as stack:
         with programs.redis(port):
+            env = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
+            server = stack.enter_context(web_server(tmp_path / "log", env=env))
             page = visit(f"{server.url}/datasets/cats/")
             is_live(page)
             report_and_see(run, 10, page)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -116,7 +117,10 @@ def test_malformed_messages_are_ignored(rung_server: Server, run: Run, redis: pr
 def test_redis_may_die_and_come_back(django_db_setup: None, run: Run, tmp_path: Path) -> None:
     port = programs.free_port()
     env = {"REDIS_URL": f"redis://127.0.0.1:{port}/0"}
-    with web_server(tmp_path / "log", env=env) as server, open_socket(server, "cats") as socket:
+    with ExitStack() as stack:
+        with programs.redis(port):
+            server = stack.enter_context(web_server(tmp_path / "log", env=env))
+        socket = stack.enter_context(open_socket(server, "cats"))
         socket.subscribe()
         socket.update()
         shown = []

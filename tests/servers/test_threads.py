@@ -16,7 +16,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from websockets.asyncio.client import connect
 
-from progress_site.servers.threads import KEPT_THREADS, MAX_THREADS, RequestThreads
+from progress_site.servers.places import MAX_THREADS
+from progress_site.servers.threads import KEPT_THREADS, RequestThreads
 from tests.processes import Server, collect_static, environment, web_server
 from tests.repository import ROOT
 from tests.services import PostgreSQL, run_quietly, wait_until
@@ -78,7 +79,7 @@ async def test_more_requests_than_threads_wait_for_their_turn_and_health_does_no
     requests = [asyncio.create_task(application({"path": "/"}, None, None)) for _ in range(MAX_THREADS + 20)]
     for _ in range(MAX_THREADS):
         await views.begun.acquire()
-    health = asyncio.create_task(application({"path": "/health/"}, None, None))
+    health = asyncio.create_task(application({"path": "/health/", "method": "GET"}, None, None))
     await views.begun.acquire()
     assert len(views.threads) == MAX_THREADS + 1
     views.go_on.set()
@@ -153,7 +154,7 @@ def test_concurrent_sockets_share_a_few_connections(
 def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
     database: tuple[str, Callable[[], set[int]]], tmp_path: Path
 ) -> None:
-    """300 pages at once, as when a dataset that a whole company watches becomes ready."""
+    """100 pages at once, as when a dataset that a whole company watches becomes ready."""
     collect_static()
     url, connected = database
     most = 0
@@ -167,8 +168,8 @@ def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
 
     async def crowd(address: str) -> list[int]:
         async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
-            return await asyncio.gather(*(ask(client, address) for _ in range(300)))
+            return await asyncio.gather(*(ask(client, address) for _ in range(100)))
 
     with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server:
-        assert asyncio.run(crowd(f"{server.url}/")) == [200] * 300
+        assert asyncio.run(crowd(f"{server.url}/")) == [200] * 100
     assert 1 <= most <= MAX_THREADS + 4
