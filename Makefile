@@ -4,7 +4,7 @@
 # make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test quick js check bench bench-pipeline bench-live bench-ingest bench-client css docs lock shots clean
+.PHONY: demo test quick js check bench bench-pipeline bench-live bench-ingest bench-client bench-fairness css docs lock shots clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -32,7 +32,7 @@ js:
 check: $(VENV)/.test
 	@scripts/check
 
-bench: bench-pipeline bench-live bench-ingest bench-client
+bench: bench-pipeline bench-live bench-ingest bench-client bench-fairness
 
 bench-pipeline: $(VENV)/.test
 	@$(PYTHON) -m tests.bench.pipeline
@@ -47,6 +47,9 @@ bench-ingest: $(VENV)/.test
 
 bench-client: $(VENV)/.test
 	@$(PYTHON) -m tests.bench.client
+
+bench-fairness: $(VENV)/.test
+	@$(PYTHON) -m tests.bench.fairness
 
 # Build the stylesheets, which are committed. Needs Node 20 or newer.
 css:

@@ -190,7 +190,7 @@ CORS_ALLOWED_ORIGINS = ALLOWED_ORIGINS
 CORS_ALLOW_CREDENTIALS = True
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = (*default_headers, "if-none-match")
-CORS_EXPOSE_HEADERS = ("ETag",)
+CORS_EXPOSE_HEADERS = ("ETag", "Retry-After")
 
 SECURE_CSP = {
     "default-src": [CSP.NONE],
