@@ -251,6 +251,8 @@ IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [], validate=absolute_paths)
 EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")
 # Images of more pixels are refused before they are decoded.
 MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000, validate=bounds.Range(min=1))
+# After how many days samples whose files are gone are forgotten, with thumbnails and embeddings. 0: never.
+FORGET_MISSING_AFTER_DAYS = env.int("FORGET_MISSING_AFTER_DAYS", 0, validate=bounds.Range(min=0, max=36_500))
 # How many failed items of a run are listed. The others are counted by reason.
 MOST_FAILURES = env.int("MOST_FAILURES", 10_000, validate=bounds.Range(min=1))
 # How many processes of a worker index and embed. 0: one per core.

@@ -11,13 +11,13 @@ from ninja import Query, Status
 from apps.datasets.access.errors import UnknownDataset
 from apps.datasets.access.lookup import get_steerable, get_visible
 from apps.datasets.models import Dataset
-from apps.datasets.services import delete_dataset
+from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.transitions import State
 
 from .auth import READ_SECURITY, WRITE, caller_of
 from .routing import router
-from .schemas import DatasetId, DatasetOut, Datasets, Error, InvalidError, Limit
+from .schemas import DatasetDetail, DatasetId, DatasetOut, Datasets, Error, Forgotten, InvalidError, Limit
 
 TAGS = ["Datasets"]
 
@@ -52,17 +52,19 @@ def list_datasets(
 
 @router.get(
     "/datasets/{dataset_id}",
-    response={200: DatasetOut, 401: Error, 404: Error, 429: Error},
+    response={200: DatasetDetail, 401: Error, 404: Error, 429: Error},
     tags=TAGS,
     openapi_extra=READ_SECURITY,
     operation_id="get_dataset",
     summary="One dataset",
 )
-def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetOut:
+def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetDetail:
     """A dataset by its id. One that you may not see answers as one that does not exist."""
-    for dataset in _with_progress([get_visible(caller_of(request), dataset_id)]):
-        return dataset
-    raise UnknownDataset
+    dataset = get_visible(caller_of(request), dataset_id)
+    progress = progress_of_many([dataset.pk])
+    if dataset.pk not in progress:
+        raise UnknownDataset
+    return DatasetDetail.of(dataset, progress[dataset.pk])
 
 
 @router.delete(
@@ -80,6 +82,22 @@ def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
     """
     delete_dataset(get_steerable(caller_of(request), dataset_id))
     return Status(204, None)
+
+
+@router.delete(
+    "/datasets/{dataset_id}/missing",
+    auth=WRITE,
+    response={200: Forgotten, 401: Error, 403: Error, 404: Error, 409: Error, 429: Error},
+    tags=TAGS,
+    operation_id="forget_missing_samples",
+    summary="Forget missing samples",
+)
+def forget_missing(request: HttpRequest, dataset_id: DatasetId) -> Forgotten:
+    """Delete the samples whose files are gone, with their thumbnails and embeddings.
+
+    For its owner, staff, and the site's own tokens; members may report.
+    """
+    return Forgotten(forgotten=forget_missing_samples(get_steerable(caller_of(request), dataset_id)))
 
 
 def _with_progress(datasets: list[Dataset]) -> list[DatasetOut]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSc
 
 from apps.datasets.access.sharing import SharingChange
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
-from apps.datasets.models import Dataset
+from apps.datasets.models import Dataset, Sample
 from apps.progress.models import Run
 from apps.progress.reports import MAX_COUNT, Report
 from apps.progress.run_state import MAX_STAGES
@@ -212,6 +212,27 @@ class DatasetOut(BaseModel):
             dataset_id=dataset.dataset_id, name=dataset.name, visibility=dataset.visibility,
             created_at=dataset.created_at, progress=progress,
         )  # fmt: skip
+
+
+class DatasetDetail(DatasetOut):
+    """A dataset, how far it is, and how many samples it has."""
+
+    samples: int = Field(description="Samples whose files are there.")
+    missing: int = Field(description="Samples whose files are gone.")
+
+    @classmethod
+    def of(cls, dataset: Dataset, progress: DatasetProgress) -> Self:
+        return cls(
+            **vars(DatasetOut.of(dataset, progress)),
+            samples=Sample.objects.present().filter(dataset=dataset).count(),
+            missing=dataset.missing_samples().count(),
+        )
+
+
+class Forgotten(BaseModel):
+    """What was forgotten."""
+
+    forgotten: int = Field(description="The number of samples that were missing.")
 
 
 class SharingOut(BaseModel):

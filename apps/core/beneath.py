@@ -33,7 +33,7 @@ _NO_SYMLINKS: Final = 0x04
 _BENEATH: Final = 0x08
 
 # What says that a link was met which was not followed, or that may say so.
-_LINK_MET: Final = frozenset({errno.EXDEV, errno.ELOOP, errno.ENOTDIR, errno.EAGAIN})
+_LINK_MET: Final = frozenset({errno.EXDEV, errno.ELOOP, errno.EAGAIN})
 
 
 class OutsideFolder(ValueError):
@@ -145,18 +145,32 @@ def _walk(directory: int, parts: tuple[str, ...], flags: int) -> int:
     current = directory
     try:
         for part in parents:
-            following = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=current)
+            following = _open_part(current, part, _DIRECTORY)
             if current != directory:
                 os.close(current)
             current = following
-        descriptor = os.open(last, flags | os.O_NOFOLLOW, dir_fd=current)
+        return _open_part(current, last, flags)
     finally:
         if current != directory:
             os.close(current)
+
+
+def _open_part(directory: int, name: str, flags: int) -> int:
+    """Open an entry of a directory. Raises `OSError` with ELOOP for a link, as openat2 does."""
+    try:
+        descriptor = os.open(name, flags | os.O_NOFOLLOW, dir_fd=directory)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            raise _link_met(name) from None
+        raise
     if stat.S_ISLNK(os.fstat(descriptor).st_mode):  # O_PATH opens the link itself
         os.close(descriptor)
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), last)
+        raise _link_met(name)
     return descriptor
+
+
+def _link_met(name: str) -> OSError:
+    return OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
 
 
 class _How(ctypes.Structure):

@@ -103,7 +103,7 @@ class TokenAdmin(admin.ModelAdmin[Token]):
 
 @admin.register(Sample)
 class SampleAdmin(ReadOnlyAdmin):
-    list_display = ("path", "dataset", "format", "width", "height", "size", "seen_in_run")
+    list_display = ("path", "dataset", "format", "width", "height", "size", "seen_in_run", "missing_since")
     list_filter = ("format",)
     list_select_related = ("dataset",)
     search_fields = ("=sha256", "path", "=dataset__dataset_id")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -63,6 +64,8 @@ class Dataset(models.Model):
     )
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="shared_datasets")
     created_at = models.DateTimeField(auto_now_add=True)
+    # The samples that are missing since then or longer count as missing no longer. A worker deletes them.
+    missing_forgotten_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["dataset_id"]
@@ -79,6 +82,13 @@ class Dataset(models.Model):
     @property
     def title(self) -> str:
         return self.name or self.dataset_id
+
+    def missing_samples(self) -> SampleQuerySet:
+        """The samples whose files are gone, without those that are forgotten."""
+        missing = Sample.objects.missing().filter(dataset=self)
+        if self.missing_forgotten_at is not None:
+            missing = missing.filter(missing_since__gt=self.missing_forgotten_at)
+        return missing
 
 
 class ReservedPrefix(models.Model):
@@ -183,6 +193,15 @@ class EmbeddingBlock(models.Model):
         return f"{self.embedder}, {self.dimensions} dimensions"
 
 
+class SampleQuerySet(models.QuerySet["Sample"]):
+    def present(self) -> SampleQuerySet:
+        return self.filter(missing_since=None)
+
+    def missing(self) -> SampleQuerySet:
+        """Those whose files are gone. They keep their thumbnails and vectors, and come back with their files."""
+        return self.filter(missing_since__isnull=False)
+
+
 class Sample(models.Model):
     """One image that could be read. An image that could not be read is an `ItemFailure` of the run, not a sample."""
 
@@ -197,9 +216,12 @@ class Sample(models.Model):
     thumbnail_width = models.PositiveSmallIntegerField()
     thumbnail_height = models.PositiveSmallIntegerField()
     seen_in_run = models.PositiveBigIntegerField(help_text="The number of the last run that found this file.")
+    missing_since = models.DateTimeField(null=True, blank=True, help_text="When a run saw that its file is gone.")
     embedding_block = models.ForeignKey(
         EmbeddingBlock, null=True, blank=True, on_delete=models.SET_NULL, related_name="samples"
     )
+
+    objects: ClassVar[SampleQuerySet] = SampleQuerySet.as_manager()  # type: ignore[assignment]  # the stubs type it as a plain manager
 
     class Meta:
         constraints = [
@@ -207,7 +229,10 @@ class Sample(models.Model):
         ]
         indexes = [
             # The gallery lists a dataset by id, from a cursor.
-            models.Index(fields=["dataset", "id"], name="sample_gallery"),
+            models.Index(fields=["dataset", "id"], condition=Q(missing_since=None), name="sample_gallery"),
+            models.Index(
+                fields=["dataset", "missing_since"], condition=Q(missing_since__isnull=False), name="sample_missing"
+            ),
             # A thumbnail is kept while any sample of the dataset has its content.
             models.Index(fields=["dataset", "sha256"], name="sample_content"),
         ]

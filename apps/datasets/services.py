@@ -12,6 +12,7 @@ from typing import Final
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from .models import Dataset, EmbeddingBlock, Sample, Token
@@ -69,6 +70,21 @@ def delete_dataset(dataset: Dataset) -> None:
         Sample.objects.filter(dataset=dataset).delete()
         EmbeddingBlock.objects.filter(dataset=dataset).only("pk").delete()
         dataset.delete()
+
+
+def forget_missing_samples(dataset: Dataset) -> int:
+    """Forget the samples whose files are gone, with thumbnails and vectors. A worker deletes them. Returns how many."""
+    count = dataset.missing_samples().count()
+    if count:
+        Dataset.objects.filter(pk=dataset.pk).update(missing_forgotten_at=Now())
+    return count
+
+
+def finish_forgetting(dataset: Dataset) -> None:
+    """Note that all samples are deleted which were forgotten when ``dataset`` was loaded."""
+    # Not `=`: SQLite's own clock writes fewer digits than Django asks for.
+    forgotten = Dataset.objects.filter(pk=dataset.pk, missing_forgotten_at__lte=dataset.missing_forgotten_at)
+    forgotten.update(missing_forgotten_at=None)
 
 
 def discard_datasets(dataset_ids: Collection[str]) -> None:

@@ -1,4 +1,4 @@
-"""The gallery: a dataset's samples in order of id, and the place of one sample in it."""
+"""The gallery: a dataset's present samples in order of id, and the place of one sample in it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Place:
 
 def gallery_page(dataset: Dataset, params: QueryDict) -> CursorPage[Sample]:
     """Return the page of the gallery that the query parameters ask for."""
-    return requested_page(Sample.objects.filter(dataset=dataset), PAGE_SIZE, params)
+    return requested_page(Sample.objects.present().filter(dataset=dataset), PAGE_SIZE, params)
 
 
 def place_of(sample: Sample) -> Place:
     """Return the place of a sample in the gallery. Two queries."""
-    samples = Sample.objects.filter(dataset=sample.dataset_id)
+    samples = Sample.objects.present().filter(dataset=sample.dataset_id)
     half = PAGE_SIZE // 2
     before = list(samples.filter(pk__lt=sample.pk).order_by("-pk")[: half + 1])
     return Place(

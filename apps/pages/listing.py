@@ -149,7 +149,8 @@ def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page
     datasets = list(page.object_list)
     progress = progress_of_many(dataset.pk for dataset in datasets)
     idle = [pk for pk, one in progress.items() if one.state not in UNFINISHED or one.run is None]
-    counts = dict(Sample.objects.filter(dataset__in=idle).values_list("dataset_id").annotate(Count("pk")))
+    present = Sample.objects.present().filter(dataset__in=idle)
+    counts = dict(present.values_list("dataset_id").annotate(Count("pk")))
     rows = tuple(
         Row(dataset, progress[dataset.pk], counts.get(dataset.pk, 0) if dataset.pk in idle else None)
         for dataset in datasets

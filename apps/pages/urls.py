@@ -35,6 +35,7 @@ urlpatterns = [
     path(DATASET + "process/", steering.process, name="dataset-process"),
     path(DATASET + "control/", steering.control, name="dataset-control"),
     path(DATASET + "sharing/", steering.sharing, name="dataset-sharing"),
+    path(DATASET + "missing/forget/", steering.forget_missing, name="dataset-forget-missing"),
     path(DATASET + "delete/", steering.delete, name="dataset-delete"),
     path(SAMPLE, samples.detail, name="sample"),
     path(SAMPLE + "thumbnail/", samples.thumbnail, name="sample-thumbnail"),

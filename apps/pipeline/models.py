@@ -18,6 +18,8 @@ class Source(models.Model):
 
     dataset = models.OneToOneField(Dataset, primary_key=True, on_delete=models.CASCADE, related_name="source")
     folder = models.CharField(max_length=4096, help_text="An absolute path on the machines where the workers run.")
+    # As in `Job`, of the last run that kept no sample because of them.
+    mounts = models.JSONField(null=True, editable=False)
 
     from_browser = models.BooleanField(default=False, help_text="Whether it was chosen on a page of this site.")
 
@@ -42,6 +44,11 @@ class Job(models.Model):
     lease_token = models.CharField(max_length=32, blank=True, help_text="Empty: no worker holds it.")
     lease_until = models.DateTimeField(null=True, blank=True)
     planned = models.PositiveIntegerField(default=0, help_text="The number of files that the scan found.")
+    mounts = models.JSONField(
+        default=list, help_text="Where the folder's file system is mounted, and the mount points below the folder."
+    )
+    gone = models.PositiveIntegerField(default=0, help_text="The number of files that are gone since the last run.")
+    forget_missing = models.BooleanField(default=False, help_text="Forget missing samples at the end of the run.")
     attempts = models.PositiveSmallIntegerField(default=0, help_text="Attempts in a row that ended without progress.")
     task_id = models.CharField(max_length=36, blank=True, help_text="The task that will process it, or did last.")
 

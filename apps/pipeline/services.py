@@ -20,7 +20,7 @@ from .stages import STAGES
 
 
 class OtherFolder(Exception):
-    """The dataset is read from another folder. Its samples would be deleted."""
+    """The dataset is read from another folder. Its samples would be missing."""
 
 
 class NoSource(Exception):
@@ -44,11 +44,14 @@ def create_dataset(caller: Caller, dataset_id: str, *, name: str, folder: str, v
     return dataset
 
 
-def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bool = False) -> Run:
+def process_folder(
+    folder: Path, *, dataset_id: str, name: str = "", replace: bool = False, forget_missing: bool = False
+) -> Run:
     """Queue a run over ``folder``, a real path, for a dataset that is created if it does not exist. For commands.
 
-    With ``replace``, a dataset of another folder is read from this one from now on, and loses its samples. Raises
-    `OtherFolder` without it, `ValidationError` for a malformed id or name, and `RunUnfinished`.
+    With ``replace``, a dataset of another folder is read from this one from now on. Raises `OtherFolder` without it,
+    `ValidationError` for a malformed id or name, and `RunUnfinished`. ``forget_missing``: at the end of the run, forget
+    the samples whose files are gone.
     """
     with transaction.atomic():
         dataset = Dataset.objects.filter(dataset_id=dataset_id).first()
@@ -58,8 +61,11 @@ def process_folder(folder: Path, *, dataset_id: str, name: str = "", replace: bo
             datasets.rename_dataset(dataset, name)
         if not replace:
             check_folder(dataset_id, folder)
-        Source.objects.update_or_create(dataset=dataset, defaults={"folder": str(folder), "from_browser": False})
-        return queue_run(dataset)
+        defaults: dict[str, object] = {"folder": str(folder), "from_browser": False}
+        if replace:
+            defaults["mounts"] = None
+        Source.objects.update_or_create(dataset=dataset, defaults=defaults)
+        return queue_run(dataset, forget_missing=forget_missing)
 
 
 def check_folder(dataset_id: str, folder: Path) -> None:
@@ -73,8 +79,11 @@ def has_source(dataset: Dataset) -> bool:
     return Source.objects.filter(dataset=dataset).exists()
 
 
-def queue_run(dataset: Dataset) -> Run:
-    """Begin a run and queue it for the workers. Raises `NoSource`, `FolderRefused`, `RunUnfinished`."""
+def queue_run(dataset: Dataset, *, forget_missing: bool = False) -> Run:
+    """Begin a run and queue it for the workers. Raises `NoSource`, `FolderRefused`, `RunUnfinished`.
+
+    ``forget_missing``: at the end of the run, forget the samples whose files are gone.
+    """
     source = Source.objects.filter(dataset=dataset).first()
     if source is None:
         raise NoSource(f"{dataset} has no folder to process.")
@@ -82,5 +91,5 @@ def queue_run(dataset: Dataset) -> Run:
         source_folder(source)  # of other folders, the worker on its own machine says whether they can be read
     with transaction.atomic():
         run = progress.begin_run(dataset, STAGES)
-        enqueue(Job.objects.create(run=run))
+        enqueue(Job.objects.create(run=run, forget_missing=forget_missing))
     return run

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
-from apps.datasets.models import Dataset
+from apps.datasets.models import Dataset, Sample
 from apps.pipeline.images.media import thumbnail_folder
 from apps.progress.models import Run
 
@@ -111,7 +112,7 @@ def test_datasets_are_listed_and_searched(pipeline: Pipeline) -> None:
     assert ids("limit=4&after=d3") == ["d4", "never"]
     assert first["datasets"][1]["progress"]["current"] == 2
     assert pipeline.get("datasets?limit=0").status_code == 422
-    assert pipeline.get("datasets/d1").json() == first["datasets"][1]
+    assert pipeline.get("datasets/d1").json() == first["datasets"][1] | {"samples": 0, "missing": 0}
 
 
 def test_a_list_takes_as_many_queries_for_many(pipeline: Pipeline, django_assert_max_num_queries: Any) -> None:
@@ -119,6 +120,24 @@ def test_a_list_takes_as_many_queries_for_many(pipeline: Pipeline, django_assert
         pipeline.report(f"d{number}", current=1)
     with django_assert_max_num_queries(3):  # the token, the datasets, their progress
         assert len(pipeline.get("datasets").json()["datasets"]) == 30
+
+
+def test_missing_samples_are_counted_and_forgotten(pipeline: Pipeline) -> None:
+    dataset = Dataset.objects.create(dataset_id="cats")
+    fields = {
+        "size": 1, "mtime_ns": 1, "sha256": "0" * 64, "format": "JPEG", "width": 1, "height": 1, "thumbnail_width": 1,
+        "thumbnail_height": 1, "seen_in_run": 1,
+    }  # fmt: skip
+    for path, missing_since in (("a.jpg", None), ("b.jpg", timezone.now()), ("c.jpg", timezone.now())):
+        Sample.objects.create(dataset=dataset, path=path, missing_since=missing_since, **fields)
+    told = pipeline.get("datasets/cats").json()
+    assert (told["dataset_id"], told["samples"], told["missing"]) == ("cats", 1, 2)
+    response = pipeline.send("DELETE", "datasets/cats/missing")
+    assert (response.status_code, response.json()) == (200, {"forgotten": 2})
+    told = pipeline.get("datasets/cats").json()
+    assert (told["samples"], told["missing"]) == (1, 0)
+    assert pipeline.send("DELETE", "datasets/cats/missing").json() == {"forgotten": 0}
+    assert pipeline.send("DELETE", "datasets/dogs/missing").status_code == 404
 
 
 def test_a_dataset_is_deleted_with_all_that_is_its_own(

@@ -182,6 +182,7 @@ def test_what_a_caller_may_write(server: Server, people: dict[str, dict[str, str
         "control": lambda client, dataset_id: client.post(
             f"/api/datasets/{dataset_id}/control", json={"action": "pause"}
         ),
+        "forget missing samples": lambda client, dataset_id: client.delete(f"/api/datasets/{dataset_id}/missing"),
         "delete": lambda client, dataset_id: client.delete(f"/api/datasets/{dataset_id}"),
     }
     with httpx.Client(base_url=server.url, headers=people[who], timeout=60) as client:

@@ -180,11 +180,11 @@ def test_the_page_costs_the_same_however_much_there_is(
     client: Client, public: Dataset, run_in: RunIn, samples_in: SamplesIn, django_assert_num_queries: Any
 ) -> None:
     run = run_in(public, "indexing")
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         client.get(public.get_absolute_url())
     samples_in(public, 200)
     services.record_failures(run.pk, "index", [(f"{i}.jpg", "truncated") for i in range(200)])
-    with django_assert_num_queries(8):
+    with django_assert_num_queries(9):
         client.get(public.get_absolute_url())
 
 

@@ -13,6 +13,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 from PIL import Image
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
@@ -147,3 +148,16 @@ def test_a_link_that_leads_out_is_not_followed(as_user: AsUser, owner: User, sam
     original.unlink()
     original.symlink_to(secret)
     assert as_user(owner).get(address(sample, "sample-original")).status_code == 404
+
+
+def test_missing_samples_are_left_out(as_user: AsUser, owner: User, private: Dataset, samples_in: SamplesIn) -> None:
+    first, gone, last = samples_in(private, 3)
+    Sample.objects.filter(pk=gone.pk).update(missing_since=timezone.now())
+    client = as_user(owner)
+    gallery = client.get(private.get_absolute_url()).text
+    assert f'id="sample-{last.pk}"' in gallery
+    assert f'id="sample-{gone.pk}"' not in gallery
+    assert "2 samples<" in gallery
+    assert "2 samples" in client.get("/").text
+    assert f'href="{address(last)}" rel="next"' in re.sub(r"\s+", " ", client.get(address(first)).text)
+    assert "The file no longer exists." in client.get(address(gone)).text

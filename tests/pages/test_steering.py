@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.datasets.models import Dataset, ReservedPrefix, Sample
 from apps.pipeline.models import Source
@@ -19,7 +20,7 @@ from apps.progress.models import Run
 RunIn = Callable[..., Run]
 SamplesIn = Callable[..., list[Sample]]
 AsUser = Callable[[User | None], Client]
-VERBS = ["dataset-process", "dataset-control", "dataset-sharing", "dataset-delete"]
+VERBS = ["dataset-process", "dataset-control", "dataset-sharing", "dataset-forget-missing", "dataset-delete"]
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def test_who_may_steer(
     assert Run.objects.get().control == "run"
 
 
-@pytest.mark.parametrize("verb", ["dataset-process", "dataset-control"])
+@pytest.mark.parametrize("verb", ["dataset-process", "dataset-control", "dataset-forget-missing"])
 def test_steering_is_never_a_get(as_user: AsUser, public: Dataset, owner: User, verb: str) -> None:
     assert as_user(owner).get(reverse(verb, args=[public.dataset_id])).status_code == 405
 
@@ -96,6 +97,23 @@ def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: Ru
     assert "Run 1 queued." in client.post(address, follow=True).text
     assert "already in progress" in client.post(address, follow=True).text
     assert Run.objects.get().state == "pending"
+
+
+def test_forget_what_is_missing(
+    as_user: AsUser, public: Dataset, owner: User, stranger: User, samples_in: SamplesIn
+) -> None:
+    samples = samples_in(public, 3)
+    page = public.get_absolute_url()
+    assert "Forget them" not in as_user(owner).get(page).text
+    Sample.objects.filter(pk__in=[samples[0].pk, samples[1].pk]).update(missing_since=timezone.now())
+    assert "2 files are gone." in as_user(stranger).get(page).text
+    assert "Forget them" not in as_user(stranger).get(page).text
+    assert 'id="forget-missing"' in as_user(owner).get(page).text
+    response = as_user(owner).post(reverse("dataset-forget-missing", args=[public.dataset_id]), follow=True)
+    assert response.redirect_chain == [(page, 302)]
+    assert "Forgot 2 missing samples." in response.text
+    assert "are gone" not in response.text
+    assert "1 sample<" in response.text
 
 
 def test_delete_says_first_what_goes(

@@ -64,7 +64,8 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "failures": requested_page(ItemFailure.objects.filter(run=latest), FAILURES_SIZE, request.GET, "failures_"),
         "unlisted": list(UnlistedFailures.objects.filter(run=latest)) if _has_unlisted(latest) else [],
         "samples": gallery_page(dataset, request.GET),
-        "sample_count": Sample.objects.filter(dataset=dataset).count(),
+        "sample_count": Sample.objects.present().filter(dataset=dataset).count(),
+        "missing_count": dataset.missing_samples().count(),
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
         "snippets": [] if runs else snippets(address_of(request), dataset_id),
     }

@@ -1,4 +1,4 @@
-"""What the owner of a dataset, or staff, may do to it: process, pause, resume, cancel, share and delete.
+"""What the owner of a dataset, or staff, may do to it: process, steer, share, forget what is missing, and delete.
 
 Each redirects to the dataset's page with a message. A run that ended in the meantime is a message too, not an error.
 """
@@ -17,9 +17,10 @@ from apps.datasets.access.errors import QuotaReached
 from apps.datasets.access.rules import Caller
 from apps.datasets.access.sharing import SharingChange, share, sharing_of
 from apps.datasets.models import Dataset, Sample
-from apps.datasets.services import delete_dataset
+from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.pages.access import steering
 from apps.pages.forms import SharingForm
+from apps.pages.words import plural
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import NoSource, queue_run
 from apps.progress.errors import NoRun, RunFinished, RunUnfinished
@@ -65,6 +66,15 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         messages.success(request, message)
     else:
         messages.warning(request, "Nothing to do. The run has ended, or this was already requested.")
+    return redirect(dataset)
+
+
+@require_POST
+@steering
+def forget_missing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Forget the samples whose files are gone."""
+    count = forget_missing_samples(dataset)
+    messages.success(request, f"Forgot {plural(count, 'missing samples')}.")
     return redirect(dataset)
 
 

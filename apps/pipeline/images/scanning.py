@@ -53,8 +53,17 @@ class Unreadable(NamedTuple):
     is_directory: bool = False
 
 
-def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[FoundFile | Unreadable]:
-    """Yield the image files below `root`, recursively, always in the same order for the same tree.
+class MountPoint(NamedTuple):
+    """A directory that is on another file system than the one above it."""
+
+    path: str
+
+
+Entry = FoundFile | Unreadable | MountPoint
+
+
+def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[Entry]:
+    """Yield the image files and mount points below `root`, recursively, always in the same order for the same tree.
 
     The files of a directory come before its subdirectories, each sorted by name. Memory holds only the names of one
     directory and of the siblings of its parents.
@@ -72,11 +81,12 @@ def scan(root: Path, meanwhile: Callable[[], None] = lambda: None) -> Iterator[F
         yield from _scan(folder, meanwhile)
 
 
-def _scan(folder: Folder, meanwhile: Callable[[], None]) -> Iterator[FoundFile | Unreadable]:
+def _scan(folder: Folder, meanwhile: Callable[[], None]) -> Iterator[Entry]:
     # A stack instead of recursion: a tree may be deeper than Python can recurse.
-    waiting = [""]
+    # Each directory is with the device of the one above it.
+    waiting: list[tuple[str, int | None]] = [("", None)]
     while waiting:
-        directory = waiting.pop()
+        directory, device_above = waiting.pop()
         meanwhile()
         if not _is_text(directory):
             yield Unreadable(_repaired(directory[:-1]), _BAD_NAME, is_directory=True)
@@ -85,18 +95,21 @@ def _scan(folder: Folder, meanwhile: Callable[[], None]) -> Iterator[FoundFile |
             try:
                 descriptor = stack.enter_context(folder.directory(directory[:-1]))
                 files, subdirectories = _list(descriptor)
+                device = os.fstat(descriptor).st_dev
             except OSError as error:
                 if not directory:
                     raise
                 if error.errno not in _GONE:
-                    yield Unreadable(directory[:-1], _reason(error), is_directory=True)
+                    yield Unreadable(directory[:-1], reason_of(error), is_directory=True)
                 continue
+            if device_above not in (None, device):
+                yield MountPoint(directory[:-1])
             for name in files:
                 meanwhile()
                 found = _examine(folder, descriptor, directory + name, name)
                 if found is not None:
                     yield found
-        waiting.extend(f"{directory}{name}/" for name in reversed(subdirectories))
+        waiting.extend((f"{directory}{name}/", device) for name in reversed(subdirectories))
 
 
 def looks_like_image(head: bytes) -> bool:
@@ -106,6 +119,21 @@ def looks_like_image(head: bytes) -> bool:
     if head.startswith(b"BM"):
         return int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES
     return head.startswith(b"RIFF") and head[8:12] == b"WEBP"
+
+
+def reason_of(error: OSError) -> str:
+    """Return why something cannot be read, as people are shown it."""
+    if error.errno == errno.ELOOP:
+        return "a link that is not followed"
+    return "permission denied" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()
+
+
+def mount_point(path: Path) -> Path:
+    """Return the directory at or above a real path on which its file system is mounted."""
+    device = path.stat().st_dev
+    while path.parent != path and path.parent.stat().st_dev == device:
+        path = path.parent
+    return path
 
 
 def _list(directory: int) -> tuple[list[str], list[str]]:
@@ -143,7 +171,7 @@ def _examine(folder: Folder, directory: int, relative: str, name: str) -> FoundF
         if not stat.S_ISREG(status.st_mode) or not (named_like_image or looks_like_image(_head(folder, relative))):
             return None
     except OSError as error:
-        return None if error.errno in _GONE else Unreadable(_repaired(relative), _reason(error))
+        return None if error.errno in _GONE else Unreadable(_repaired(relative), reason_of(error))
     if not _is_text(relative):
         return Unreadable(_repaired(relative), _BAD_NAME)
     return FoundFile(relative, status.st_size, status.st_mtime_ns)
@@ -164,7 +192,3 @@ def _is_text(path: str) -> bool:
 
 def _repaired(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _reason(error: OSError) -> str:
-    return "permission denied" if isinstance(error, PermissionError) else (error.strerror or str(error)).lower()

@@ -26,8 +26,8 @@ _one_at_a_time = Lock()
 def similar_to(sample: Sample, limit: int = 12) -> list[Similar]:
     """Return the ``limit`` samples of the dataset nearest to ``sample`` by cosine, nearest first, without ``sample``.
 
-    Returns nothing if the sample has no vector yet. Only vectors of the same embedder are compared. A process runs one
-    search at a time.
+    Missing samples are left out. Returns nothing if the sample has no vector yet. Only vectors of the same embedder are
+    compared. A process runs one search at a time.
     """
     own = sample.embedding_block
     if own is None:
@@ -45,13 +45,16 @@ def _nearest(sample: Sample, own: EmbeddingBlock, limit: int) -> list[Similar]:
     # Blocks may hold rows that a later run has replaced. Keep enough for `limit` to remain without those.
     keep = 4 * limit + 64
     best: list[tuple[float, int, int]] = []
+    missing_pks = Sample.objects.missing().filter(dataset=sample.dataset_id).values_list("pk", flat=True)
+    missing = np.fromiter(missing_pks, dtype=np.int64)
     for block in blocks.iterator(chunk_size=64):
         ids, vectors = _read(block)
         scores = vectors @ vector
+        scores[np.isin(ids, missing)] = -np.inf
         top = np.argpartition(-scores, min(keep, len(scores)) - 1)[:keep]
         best = nlargest(keep, [*best, *((float(scores[i]), int(ids[i]), block.pk) for i in top)])
     wanted = [(score, pk, block_pk) for score, pk, block_pk in best if pk != sample.pk]
-    samples = Sample.objects.in_bulk([pk for _, pk, _ in wanted])
+    samples = Sample.objects.present().in_bulk([pk for _, pk, _ in wanted])
     found = [
         Similar(samples[pk], score)
         for score, pk, block_pk in wanted

@@ -69,9 +69,9 @@ def count_items(job: Job, phase: str) -> tuple[int, int]:
 
 
 def check_plan(job: Job) -> None:
-    """Raise `PlanBroken` unless all files that the scan found are indexed: before anything is deleted."""
+    """Raise `PlanBroken` unless all files that the scan found are indexed: before samples become missing."""
     _, done = count_items(job, Job.Phase.INDEX)
     if done != job.planned:
         raise PlanBroken(
-            f"Only {done:,} of the {job.planned:,} files that were found are indexed. Nothing was deleted."
+            f"Only {done:,} of the {job.planned:,} files that were found are indexed. No sample was marked as missing."
         )

@@ -1,4 +1,4 @@
-"""Delete what a dataset no longer needs: missing samples, unused thumbnails, chunks of runs that have ended."""
+"""Delete what a dataset no longer needs: forgotten samples, unused thumbnails, chunks of runs that have ended."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
 
+from apps.datasets import services as datasets
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 from apps.pipeline.images.media import thumbnail_folder, thumbnail_root
 from apps.pipeline.images.thumbnails import thumbnail_path
@@ -25,14 +30,30 @@ from .lease import Lease
 ROWS_PER_DELETE = 500
 
 
-def delete_missing_samples(job: Job, lease: Lease) -> None:
-    """Delete the samples whose files the run did not find, with their thumbnails."""
-    # Older than this run, and not merely of another: a run that came later may have found them.
-    missing = Sample.objects.filter(dataset=job.run.dataset_id, seen_in_run__lt=job.run.number)
-    while rows := list(missing.values_list("pk", "sha256")[:ROWS_PER_DELETE]):
-        with _moved_aside() as move_aside, lease.transaction():
-            missing.filter(pk__in=[pk for pk, _ in rows]).delete()
-            move_aside(_unused_thumbnails(job.run.dataset_id, {sha256 for _, sha256 in rows}))
+def delete_forgotten_samples() -> None:
+    """Delete the missing samples that were forgotten, or are missing for ``FORGET_MISSING_AFTER_DAYS``.
+
+    A dataset with an unfinished run is left alone: that run may find their files.
+    """
+    for dataset in Dataset.objects.filter(missing_forgotten_at__isnull=False):
+        with suppress(_RunBegan):
+            _delete_samples(dataset.pk, missing_since__lte=dataset.missing_forgotten_at)
+            datasets.finish_forgetting(dataset)
+    if settings.FORGET_MISSING_AFTER_DAYS:
+        before = timezone.now() - timedelta(days=settings.FORGET_MISSING_AFTER_DAYS)
+        old = Sample.objects.missing().filter(dataset=OuterRef("pk"), missing_since__lt=before)
+        for dataset_pk in list(Dataset.objects.filter(Exists(old)).values_list("pk", flat=True)):
+            with suppress(_RunBegan):
+                _delete_samples(dataset_pk, missing_since__lt=before)
+
+
+def _delete_samples(dataset_pk: int, **missing: datetime | None) -> None:
+    """Delete the missing samples of a dataset that is at rest, with their thumbnails. Raises `_RunBegan`."""
+    samples = Sample.objects.missing().filter(dataset=dataset_pk, **missing)
+    while rows := list(samples.values_list("pk", "sha256")[:ROWS_PER_DELETE]):
+        with _moved_aside() as move_aside, _at_rest(dataset_pk):
+            samples.filter(pk__in=[pk for pk, _ in rows]).delete()
+            move_aside(_unused_thumbnails(dataset_pk, {sha256 for _, sha256 in rows}))
 
 
 def delete_replaced_thumbnails(job: Job, confirmed: Callable[[], AbstractContextManager[object]]) -> None:
@@ -63,9 +84,9 @@ def delete_orphaned_thumbnails() -> None:
     root = thumbnail_root()
     # The folders first: one that is there belongs to a dataset that is committed, or that is gone for good.
     folders = list(root.iterdir()) if root.is_dir() else []
-    datasets = {str(pk) for pk in Dataset.objects.values_list("pk", flat=True)}
+    known = {str(pk) for pk in Dataset.objects.values_list("pk", flat=True)}
     for folder in folders:
-        if folder.name not in datasets:
+        if folder.name not in known:
             shutil.rmtree(folder, ignore_errors=True)
 
 

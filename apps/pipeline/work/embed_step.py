@@ -35,10 +35,11 @@ SAMPLES_PER_QUERY: Final = 1024
 def plan_embedding(job: Job, lease: Lease) -> None:
     """Cut the samples without a vector of the current embedder into chunks, and move the job on to its embed phase.
 
-    A planning that was interrupted starts over.
+    Missing samples are left out. A planning that was interrupted starts over.
     """
     samples = (
-        Sample.objects.filter(dataset=job.run.dataset_id)
+        Sample.objects.present()
+        .filter(dataset=job.run.dataset_id)
         .exclude(embedding_block__embedder=load_embedder(settings.EMBEDDER).name)
         .order_by("pk")
         .values_list("pk", "sha256")
@@ -78,8 +79,8 @@ class EmbedStep(Step[NDArray[np.float32]]):
         self._failed: dict[int, dict[int, str]] = {}
 
     def count(self) -> tuple[int, int]:
-        """Count all samples of the dataset: those that have their vectors from earlier runs are done."""
-        samples = Sample.objects.filter(dataset=self.run.dataset_id).count()
+        """Count all present samples of the dataset: those that have their vectors from earlier runs are done."""
+        samples = Sample.objects.present().filter(dataset=self.run.dataset_id).count()
         total, done = super().count()
         return samples, samples - (total - done)
 

@@ -68,7 +68,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         indexed = [item for item in result if isinstance(item, Indexed)]
         rejected = [(item.path, item.reason) for item in result if isinstance(item, Rejected)]
         unchanged = [earlier[path].pk for path in set(earlier) - {item.path for item in result}]
-        Sample.objects.filter(pk__in=unchanged).update(seen_in_run=self.run.number)
+        Sample.objects.filter(pk__in=unchanged).update(seen_in_run=self.run.number, missing_since=None)
         self.skipped += len(unchanged)
         Sample.objects.bulk_create(
             [self._sample(item) for item in indexed],
@@ -95,6 +95,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
             thumbnail_width=item.thumbnail_width,
             thumbnail_height=item.thumbnail_height,
             seen_in_run=self.run.number,
+            missing_since=None,
             embedding_block=None,
         )
 

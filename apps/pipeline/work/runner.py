@@ -19,8 +19,10 @@ from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, connection
 
+from apps.core.beneath import OutsideFolder
 from apps.core.outages import is_outage
 from apps.core.text import one_line
+from apps.datasets import services as datasets
 from apps.datasets.models import Sample
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.models import Chunk, Job, Source
@@ -30,15 +32,11 @@ from apps.progress.models import ItemFailure, Run
 
 from .attempts import count_attempt
 from .chunks import check_plan, pending_chunks
-from .cleanup import (
-    delete_missing_samples,
-    delete_orphaned_thumbnails,
-    delete_replaced_blocks,
-    delete_replaced_thumbnails,
-)
+from .cleanup import delete_orphaned_thumbnails, delete_replaced_blocks, delete_replaced_thumbnails
 from .embed_step import EmbedStep, plan_embedding
 from .index_step import IndexStep
 from .lease import Lease, LeaseLost, hold
+from .missing_step import mark_missing_samples
 from .pool import Pool
 from .scan_step import ScanStep
 from .step import Step, StopRequested
@@ -89,7 +87,7 @@ class Runner:
                 return Outcome.SUPERSEDED
             except Error as error:
                 if not is_outage(error):
-                    return self._count_attempt(lease, error)
+                    raise
                 connection.close()
                 logger.warning("run %s is interrupted by its database: %s", self.run_pk, one_line(error))
                 return Outcome.INTERRUPTED
@@ -97,8 +95,15 @@ class Runner:
     def _attempt(self, lease: Lease) -> Outcome:
         try:
             self._run_phases(lease)
-        except (LeaseLost, RunFinished, ObjectDoesNotExist, Error):
+        except (LeaseLost, RunFinished, ObjectDoesNotExist):
             raise
+        except Error as error:
+            if is_outage(error):
+                raise
+            logger.exception("an attempt at run %s ended", self.run_pk)
+            with lease.transaction():
+                is_last = count_attempt(self.run_pk, _error_message(error), _error_note(error))
+            return Outcome.ERROR if is_last else Outcome.RELEASED
         except _ReleaseRequested:
             return Outcome.RELEASED
         except _CancelRequested:
@@ -117,12 +122,6 @@ class Runner:
             return Outcome.ERROR
         return Outcome.READY
 
-    def _count_attempt(self, lease: Lease, error: Error) -> Outcome:
-        logger.error("an attempt at run %s ended", self.run_pk, exc_info=error)
-        with lease.transaction():
-            is_last = count_attempt(self.run_pk, _error_message(error), _error_note(error))
-        return Outcome.ERROR if is_last else Outcome.RELEASED
-
     def _run_phases(self, lease: Lease) -> None:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
@@ -133,7 +132,7 @@ class Runner:
             if job.phase == Job.Phase.INDEX:
                 self._run_step(IndexStep(job, source, lease), pool)
                 check_plan(job)
-                delete_missing_samples(job, lease)
+                mark_missing_samples(job, source, lease, partial(self._look, lease))
                 delete_replaced_thumbnails(job, lease.transaction)
                 plan_embedding(job, lease)
             self._run_step(EmbedStep(job, lease), pool)
@@ -183,14 +182,16 @@ class Runner:
     def _finish(self, job: Job, lease: Lease) -> None:
         delete_replaced_blocks(job, lease)
         with lease.transaction():
-            progress.finish(self.run_pk, message=_closing_message(job.run))
+            progress.finish(self.run_pk, message=_closing_message(job))
+            if job.forget_missing:
+                datasets.forget_missing_samples(job.run.dataset)
             Chunk.objects.filter(job=job).delete()
 
 
 def _error_message(error: Exception) -> str:
     """What everyone who sees the dataset is told: no path and no text of an exception, which are the server's."""
     match error:
-        case FolderRefused():
+        case FolderRefused() | OutsideFolder():
             reason = "Its folder cannot be read."
         case OSError(strerror=str(strerror)):
             reason = f"{strerror}."
@@ -200,12 +201,15 @@ def _error_message(error: Exception) -> str:
 
 
 def _error_note(error: Exception) -> str:
-    return str(error) if isinstance(error, OSError | FolderRefused) else f"{type(error).__name__}: {error}"
+    is_plain = isinstance(error, OSError | FolderRefused | OutsideFolder)
+    return str(error) if is_plain else f"{type(error).__name__}: {error}"
 
 
-def _closing_message(run: Run) -> str:
-    """What to say about a dataset without samples; empty for any other."""
-    if Sample.objects.filter(dataset=run.dataset_id).exists():
+def _closing_message(job: Job) -> str:
+    """What to say about missing samples, and about a dataset without samples; empty for any other."""
+    if job.gone:
+        return f"{job.gone:,} {'file is' if job.gone == 1 else 'files are'} gone since the last run."
+    if Sample.objects.present().filter(dataset=job.run.dataset_id).exists():
         return ""
-    has_failures = ItemFailure.objects.filter(run=run).exists()
+    has_failures = ItemFailure.objects.filter(run=job.run).exists()
     return "None of its images could be read." if has_failures else "No image was found in its folder."

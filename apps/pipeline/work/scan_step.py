@@ -5,13 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from django.db.models import QuerySet
-from django.db.models.functions import Left
-from django.db.models.lookups import Exact
-
 from apps.datasets.models import Sample
 from apps.pipeline.images.folders import FolderRefused, source_folder
-from apps.pipeline.images.scanning import FoundFile, Unreadable, scan
+from apps.pipeline.images.scanning import Entry, FoundFile, MountPoint, Unreadable, mount_point, scan
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.stages import INDEX
 from apps.progress import services as progress
@@ -52,6 +48,7 @@ class ScanStep:
             Chunk.objects.filter(job=self.job).delete()
             # Those of an attempt that was interrupted are met again.
             progress.take_back_failures(self.job.run_id, INDEX)
+        self.job.mounts = [str(mount_point(root))]
         files = self._usable_files(scan(root, self._report_often))
         for chunks in new_chunks(self.job, Job.Phase.INDEX, cut_files(files)):
             with self.lease.transaction():
@@ -60,12 +57,15 @@ class ScanStep:
         self._refuse_emptied_folder()
         with self.lease.transaction():
             self.job.planned = self.found
-            self.job.save(update_fields=["planned"])
+            self.job.save(update_fields=["planned", "mounts"])
             self.job.enter_phase(Job.Phase.INDEX)
 
-    def _usable_files(self, entries: Iterator[FoundFile | Unreadable]) -> Iterator[FoundFile]:
-        """Yield the files that can be indexed, and record the other entries as failures."""
+    def _usable_files(self, entries: Iterator[Entry]) -> Iterator[FoundFile]:
+        """Yield the files that can be indexed, note mount points, and record the other entries as failures."""
         for entry in entries:
+            if isinstance(entry, MountPoint):
+                self.job.mounts.append(entry.path)
+                continue
             if isinstance(entry, FoundFile) and len(entry.path.encode()) <= LONGEST_PATH:
                 self.found += 1
                 yield entry
@@ -85,7 +85,8 @@ class ScanStep:
             self.reported_at = time.monotonic()
 
     def _refuse_emptied_folder(self) -> None:
-        if not self.found and (before := self._samples().count()):
+        present = Sample.objects.present().filter(dataset=self.job.run.dataset_id)
+        if not self.found and (before := present.count()):
             raise FolderRefused(
                 f"No image was found in {self.source.folder}, where there were {before:,}."
                 " Nothing was changed: is it mounted?"
@@ -95,15 +96,4 @@ class ScanStep:
         with self.lease.transaction():
             failures = [(entry.path, entry.reason) for entry in self.unreadable]
             progress.record_failures(self.job.run_id, INDEX, failures)
-            for entry in self.unreadable:
-                if entry.is_directory:
-                    self._keep_samples_in(f"{entry.path}/")
         self.unreadable.clear()
-
-    def _keep_samples_in(self, folder: str) -> None:
-        """Keep the samples of a folder that could not be read: mark them as found by this run."""
-        inside = Exact(Left("path", len(folder)), folder)
-        self._samples().filter(inside).update(seen_in_run=self.job.run.number)
-
-    def _samples(self) -> QuerySet[Sample]:
-        return Sample.objects.filter(dataset=self.job.run.dataset_id)

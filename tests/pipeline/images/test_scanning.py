@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from apps.core.beneath import Folder
-from apps.pipeline.images.scanning import FoundFile, Unreadable, looks_like_image, scan
+from apps.pipeline.images.scanning import FoundFile, MountPoint, Unreadable, looks_like_image, mount_point, scan
 
 from .indexing import hanging_is_failing
 
@@ -260,3 +260,10 @@ def test_a_root_that_cannot_be_listed_raises(tmp_path: Path) -> None:
         list(scan(tmp_path / "missing"))
     with pytest.raises(NotADirectoryError):
         list(scan(put(tmp_path / "file")))
+
+
+def test_mount_points_are_told() -> None:
+    told = {item.path for item in scan(Path("/dev")) if isinstance(item, MountPoint)}
+    assert told == {path.name for path in Path("/dev").iterdir() if path.is_mount() and path.is_dir()}
+    assert told
+    assert mount_point(Path("/proc/self").resolve()) == Path("/proc")

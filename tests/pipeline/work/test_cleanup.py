@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
-from apps.datasets.services import delete_dataset
+from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.pipeline.images.media import thumbnail_file, thumbnail_folder
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.services import process_folder
-from apps.pipeline.work.cleanup import delete_leftover_chunks
+from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
 from apps.progress.models import ItemFailure, Run, Transition
@@ -35,19 +35,26 @@ def test_renumbered_files_keep_their_thumbnails(folder: Path) -> None:
     assert outcome is Outcome.READY
     shown = progress_of(run.dataset_id)
     assert (shown.current, shown.total, shown.failed) == (299, 299, 0)
-    assert all(thumbnail_file(sample).exists() for sample in Sample.objects.all())
+    assert all(thumbnail_file(sample).exists() for sample in Sample.objects.present())
     assert sum(path.is_file() for path in thumbnail_folder(run.dataset_id).rglob("*")) == 299
-    assert not Sample.objects.filter(embedding_block=None).exists()
+    assert not Sample.objects.present().filter(embedding_block=None).exists()
 
 
-def test_copies_share_a_thumbnail_until_the_last_is_gone(folder: Path) -> None:
+def test_copies_share_a_thumbnail_until_the_last_is_forgotten(folder: Path) -> None:
     [image] = make_images(folder, 1)
+    make_images(folder / "others", 1, seed=1)
     copy = folder / "copy.jpg"
     copy.write_bytes(image.read_bytes())
     process(folder)
-    copy.unlink()
-    process(folder)
-    assert thumbnail_file(Sample.objects.get()).exists()
+    thumbnail = thumbnail_file(Sample.objects.get(path="copy.jpg"))
+    for file in (copy, image):
+        file.unlink()
+        run, _ = process(folder)
+        assert thumbnail.exists()
+        forget_missing_samples(run.dataset)
+        delete_forgotten_samples()
+        assert thumbnail.exists() == (file is copy)
+    assert Sample.objects.count() == 1
 
 
 def test_deleting_a_dataset_under_a_run_stops_it_and_leaves_nothing(

@@ -32,20 +32,21 @@ def test_second_run_reads_only_what_changed(folder: Path) -> None:
     make_images(folder / "changed", 1, seed=9)[0].rename(images[1])
     make_images(folder / "new", 2, seed=10)
     thumbnail_file(before["000002.jpg"]).unlink()
-    dropped = [thumbnail_file(before[path]) for path in ("000000.jpg", "000001.jpg")]
+    gone, replaced = (thumbnail_file(before[path]) for path in ("000000.jpg", "000001.jpg"))
 
     run, outcome = process(folder)
 
     assert outcome is Outcome.READY
     shown = progress_of(run.dataset_id)
     assert (shown.run, shown.skipped, shown.current, shown.total) == (2, 37, 41, 41)
-    after = {sample.path: sample for sample in Sample.objects.all()}
+    after = {sample.path: sample for sample in Sample.objects.present()}
     assert set(after) == set(before) - {"000000.jpg"} | {"new/000000.jpg", "new/000001.jpg"}
     assert after["000001.jpg"].sha256 != before["000001.jpg"].sha256
     assert after["000001.jpg"].pk == before["000001.jpg"].pk
     assert after["000003.jpg"].embedding_block_id == before["000003.jpg"].embedding_block_id
     assert after["000001.jpg"].embedding_block_id != before["000001.jpg"].embedding_block_id
-    assert not any(path.exists() for path in dropped)
+    assert gone.exists()
+    assert not replaced.exists()
     assert all(thumbnail_file(sample).exists() for sample in after.values())
     assert not any(found.sample.path == "000000.jpg" for found in similar_to(after["000003.jpg"], 40))
     assert len({found.sample.pk for found in similar_to(after["000003.jpg"], 50)}) == 40

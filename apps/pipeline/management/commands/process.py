@@ -37,16 +37,25 @@ class Command(BaseCommand):
             "--replace", action="store_true", help="read the dataset from this folder, even if it was read from another"
         )
         parser.add_argument(
+            "--forget-missing",
+            action="store_true",
+            help="at the end of the run, forget the samples whose files are gone, with thumbnails and embeddings",
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="show a progress bar until the end; exit 0 on ready, 1 on error"
         )
 
-    def handle(self, *, path: str, dataset: str, name: str, replace: bool, wait: bool, **options: Any) -> None:
+    def handle(
+        self, *, path: str, dataset: str, name: str, replace: bool, forget_missing: bool, wait: bool, **options: Any
+    ) -> None:
         try:
-            run = process_folder(readable_folder(path), dataset_id=dataset, name=name, replace=replace)
+            run = process_folder(
+                readable_folder(path), dataset_id=dataset, name=name, replace=replace, forget_missing=forget_missing
+            )
         except FolderRefused as error:
             raise CommandError(printable(str(error)), returncode=2) from None
         except OtherFolder as error:
-            hint = "Pass --replace to read it from there from now on; samples that are not there are deleted."
+            hint = "Pass --replace to read it from there from now on; samples that are not there will be missing."
             raise CommandError(printable(f"{error} {hint}"), returncode=2) from None
         except ValidationError as error:
             raise CommandError(printable(" ".join(error.messages)), returncode=2) from None
@@ -101,4 +110,4 @@ def _summary(progress: DatasetProgress) -> str:
     summary = f"{progress.total:,} {'sample' if progress.total == 1 else 'samples'}"
     if progress.failed:
         summary += f", {progress.failed:,} {'file' if progress.failed == 1 else 'files'} failed"
-    return summary
+    return f"{summary}. {progress.message}" if progress.message else summary

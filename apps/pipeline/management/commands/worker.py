@@ -21,7 +21,7 @@ from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
 from apps.pipeline.queue import sweep
-from apps.pipeline.work.cleanup import delete_leftover_chunks
+from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.runner import stopping
 
@@ -125,6 +125,7 @@ def _sweep() -> None:
     try:
         sweep()
         delete_leftover_chunks()
+        delete_forgotten_samples()
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))

@@ -1,0 +1,57 @@
+"""The samples that a run did not find: those whose files are gone become missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from django.db.models.functions import Now
+
+from apps.core.beneath import Folder
+from apps.datasets.models import Sample
+from apps.pipeline.images.absence import Absence
+from apps.pipeline.models import Job, Source
+from apps.pipeline.stages import INDEX
+from apps.progress import services as progress
+
+from .lease import Lease
+
+SAMPLES_AT_ONCE: Final = 500
+
+
+def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[[], None]) -> None:
+    """Mark the samples whose files are gone as missing. Each file is looked for once more.
+
+    What keeps the other samples that were not found is a failure of the run. ``look`` is called between transactions,
+    and may raise to stop.
+    """
+    # Older than this run, and not merely of another: a run that came later may have found them.
+    unseen = Sample.objects.present().filter(dataset=job.run.dataset_id, seen_in_run__lt=job.run.number)
+    keeps_remounted = False
+    last = 0
+    with Folder(source.folder) as folder:
+        absence = Absence(folder, _remounted(source, job))
+        while rows := list(unseen.filter(pk__gt=last).order_by("pk").values_list("pk", "path")[:SAMPLES_AT_ONCE]):
+            sights = {pk: absence.look(path) for pk, path in rows}
+            kept = {sight.directory: sight.reason for sight in sights.values() if sight.reason}
+            with lease.transaction():
+                gone = unseen.filter(pk__in=[pk for pk, sight in sights.items() if sight.is_gone])
+                job.gone += gone.update(missing_since=Now())
+                job.save(update_fields=["gone"])
+                if kept:
+                    failures = [(directory or ".", reason) for directory, reason in kept.items()]
+                    progress.record_failures(job.run_id, INDEX, failures)
+            present = [path for pk, path in rows if not sights[pk].is_gone]
+            keeps_remounted |= any(absence.remounted_above(path) is not None for path in present)
+            last = rows[-1][0]
+            look()
+    if not keeps_remounted:
+        with lease.transaction():
+            Source.objects.filter(pk=source.pk).update(mounts=job.mounts)
+
+
+def _remounted(source: Source, job: Job) -> list[str]:
+    """Return the directories that were a mount point and are none now, or the other way round; "" for the folder."""
+    if source.mounts is None:
+        return []
+    return sorted("" if path.startswith("/") else path for path in set(source.mounts) ^ set(job.mounts))
