@@ -244,8 +244,8 @@ LOGGING: dict[str, Any] = {
 
 # --- This product ---------------------------------------------------------------------------------------------------
 
-# The folders under which datasets may be created in the browser, separated by commas. Empty: nowhere. The command
-# line may use any folder.
+# The folders under which datasets may be created in the browser, separated by commas; for workers too. Empty: nowhere.
+# The command line may use any folder.
 IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [], validate=absolute_paths)
 # The class that computes embeddings, as a dotted path: [embedders](pipeline.md#embedders).
 EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")

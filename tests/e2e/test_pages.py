@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Page, expect
+from pytest_django import Settings
 
 from apps.datasets.models import Dataset, Sample
 from apps.pipeline.services import process_folder
@@ -138,8 +139,9 @@ def test_pages_work_without_javascript(open_page: Callable[..., Page], everythin
 
 
 def test_dataset_is_made_of_a_folder_in_the_browser_by_keyboard(
-    open_page: Callable[..., Page], import_root: Path, sessionid: str
+    open_page: Callable[..., Page], import_root: Path, sessionid: str, settings: Settings
 ) -> None:
+    settings.IMPORT_ROOTS = [str(import_root)]  # of the worker, which is this process
     make_images(import_root / "photos", 3)
     page = open_page("/", sessionid=sessionid)
     page.get_by_role("link", name="New dataset").first.focus()
