@@ -24,7 +24,7 @@ TAGS = ["Datasets"]
 
 @router.get(
     "/datasets",
-    response={200: Datasets, 401: Error, 422: InvalidError, 429: Error},
+    response={200: Datasets, 401: Error, 422: InvalidError, 429: Error, 503: Error},
     tags=TAGS,
     openapi_extra=READ_SECURITY,
     operation_id="list_datasets",
@@ -52,7 +52,7 @@ def list_datasets(
 
 @router.get(
     "/datasets/{dataset_id}",
-    response={200: DatasetDetail, 401: Error, 404: Error, 429: Error},
+    response={200: DatasetDetail, 401: Error, 404: Error, 429: Error, 503: Error},
     tags=TAGS,
     openapi_extra=READ_SECURITY,
     operation_id="get_dataset",
@@ -70,7 +70,7 @@ def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetDetail:
 @router.delete(
     "/datasets/{dataset_id}",
     auth=WRITE,
-    response={204: None, 401: Error, 403: Error, 404: Error, 409: Error, 429: Error},
+    response={204: None, 401: Error, 403: Error, 404: Error, 409: Error, 429: Error, 503: Error},
     tags=TAGS,
     operation_id="delete_dataset",
     summary="Delete a dataset",
@@ -87,7 +87,7 @@ def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
 @router.delete(
     "/datasets/{dataset_id}/missing",
     auth=WRITE,
-    response={200: Forgotten, 401: Error, 403: Error, 404: Error, 409: Error, 429: Error},
+    response={200: Forgotten, 401: Error, 403: Error, 404: Error, 409: Error, 429: Error, 503: Error},
     tags=TAGS,
     operation_id="forget_missing_samples",
     summary="Forget missing samples",

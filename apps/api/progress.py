@@ -49,7 +49,7 @@ def etag_of(facts: Facts, now: datetime) -> str:
 
 @router.get(
     "/datasets/{dataset_id}/progress",
-    response={200: DatasetProgress, 304: None, 401: Error, 404: Error, 412: Error, 429: Error},
+    response={200: DatasetProgress, 304: None, 401: Error, 404: Error, 412: Error, 429: Error, 503: Error},
     tags=["Progress"],
     operation_id="get_dataset_progress",
     summary="How far a dataset is",

@@ -51,7 +51,7 @@ def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) 
 
 @router.get(
     "/datasets/{dataset_id}/runs",
-    response={200: Runs, 401: Error, 404: Error, 422: InvalidError, 429: Error},
+    response={200: Runs, 401: Error, 404: Error, 422: InvalidError, 429: Error, 503: Error},
     tags=TAGS,
     openapi_extra=READ_SECURITY,
     operation_id="list_runs",
@@ -75,7 +75,7 @@ def list_runs(
 
 @router.get(
     "/datasets/{dataset_id}/runs/{run}",
-    response={200: RunOut, 401: Error, 404: Error, 422: InvalidError, 429: Error},
+    response={200: RunOut, 401: Error, 404: Error, 422: InvalidError, 429: Error, 503: Error},
     tags=TAGS,
     openapi_extra=READ_SECURITY,
     operation_id="get_run",

@@ -20,7 +20,7 @@ TAGS = ["Datasets"]
 
 @router.get(
     "/datasets/{dataset_id}/sharing",
-    response={200: SharingOut, 401: Error, 403: Error, 404: Error, 429: Error},
+    response={200: SharingOut, 401: Error, 403: Error, 404: Error, 429: Error, 503: Error},
     tags=TAGS,
     operation_id="get_sharing",
     summary="Who sees a dataset",

@@ -20,6 +20,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
+from apps.core.outages import is_outage
 from apps.datasets.access.identities import newest_visible, revoked_datasets
 from apps.progress.selectors import newest_dataset_pk, versions_of
 from apps.progress.services import renew_epochs
@@ -148,8 +149,12 @@ class Hub:
                 await self._flush()
             if is_check_due:
                 self._last_check_at = time.monotonic()
-        except Exception:
-            logger.exception("the hub could not read the database and tries again in %g s", RETRY_SECONDS)
+        except Exception as error:
+            # An outage is no fault of the program: its line is enough.
+            logger.error(
+                "the hub could not read the database and tries again in %g s: %s", RETRY_SECONDS, error,
+                exc_info=not is_outage(error),
+            )  # fmt: skip
             self._next_check_at = 0.0
             await asyncio.sleep(RETRY_SECONDS)
             return
@@ -224,8 +229,11 @@ class Hub:
             watching = self.subscriptions.dataset_pks_by_identity()
             try:
                 revoked = await _read(self._access_reader, revoked_datasets, watching)
-            except Exception:
-                logger.exception("the access of watchers could not be checked; the next check tries again")
+            except Exception as error:
+                logger.error(
+                    "the access of watchers could not be checked; the next check tries again: %s", error,
+                    exc_info=not is_outage(error),
+                )  # fmt: skip
                 continue
             for identity, dataset_pks in revoked.items():
                 for dataset_pk, watcher in self.subscriptions.of_identity(identity, dataset_pks):

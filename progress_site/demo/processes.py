@@ -91,7 +91,7 @@ class ChildProcesses:
             time.sleep(0.5)
 
     def _check(self) -> None:
-        """Start processes again whose time has come. Raises `SystemExit` if one says that its settings are wrong."""
+        """Start processes again whose time has come. Raises `SystemExit` if one says at first that it cannot begin."""
         now = time.monotonic()
         for name, child in self._children.items():
             if child.start_at is None:

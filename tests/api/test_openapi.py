@@ -39,7 +39,7 @@ def test_every_operation_is_described_in_words(described: Any) -> None:
 
 def test_the_answers_are_those_that_come(described: Any) -> None:
     answers = described["paths"][PATH]["get"]["responses"]
-    assert set(answers) == {"200", "304", "401", "404", "412", "429"}
+    assert set(answers) == {"200", "304", "401", "404", "412", "429", "503"}
     schema = answers["200"]["content"]["application/json"]["schema"]
     assert schema == {"$ref": "#/components/schemas/DatasetProgress"}
     assert "ETag" in answers["200"]["headers"]
