@@ -88,7 +88,7 @@ def test_similar_images_with_their_score(as_user: AsUser, owner: User, sample: S
         sample_ids=np.array([s.pk for s in samples], dtype="<i8").tobytes(), vectors=vectors.tobytes(),
     )  # fmt: skip
     Sample.objects.update(embedding_block=block)
-    assert 'hx-get="?similar" hx-trigger="load"' in as_user(owner).get(address(sample)).text
+    assert 'hx-get="?similar" hx-trigger="load, again"' in as_user(owner).get(address(sample)).text
     partial = as_user(owner).get(f"{address(sample)}?similar", headers={"HX-Request": "true"}).text
     html = as_user(owner).get(f"{address(sample)}?similar").text.split("Similar images")[1]
     assert partial.strip() in html
