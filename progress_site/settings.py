@@ -99,6 +99,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "progress_site.unavailable.OutageMiddleware",
+    "apps.pages.middleware.DeletedMeanwhile",
 ]
 
 ROOT_URLCONF = "progress_site.urls"

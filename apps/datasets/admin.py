@@ -13,7 +13,12 @@ from .services import revoke_tokens, save_new_token
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
-    """Show records that only services write."""
+    """Show records that only services write, without those of deleted datasets."""
+
+    dataset_lookup: ClassVar[str]  # from a record to its dataset
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(**{f"{self.dataset_lookup}__deleted_at": None})
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -103,6 +108,7 @@ class TokenAdmin(admin.ModelAdmin[Token]):
 
 @admin.register(Sample)
 class SampleAdmin(ReadOnlyAdmin):
+    dataset_lookup = "dataset"
     list_display = ("path", "dataset", "format", "width", "height", "size", "seen_in_run", "missing_since")
     list_filter = ("format",)
     list_select_related = ("dataset",)
@@ -113,6 +119,7 @@ class SampleAdmin(ReadOnlyAdmin):
 
 @admin.register(EmbeddingBlock)
 class EmbeddingBlockAdmin(ReadOnlyAdmin):
+    dataset_lookup = "dataset"
     list_display = ("id", "dataset", "embedder", "dimensions")
     list_filter = ("embedder",)
     list_select_related = ("dataset",)

@@ -16,6 +16,13 @@ from .access.patterns import covers, parse_patterns
 from .dataset_ids import DATASET_ID_PATTERN
 
 
+class DatasetManager(models.Manager["Dataset"]):
+    """The datasets that there are for people and programs: without those that were deleted."""
+
+    def get_queryset(self) -> models.QuerySet[Dataset]:
+        return super().get_queryset().filter(deleted_at=None)
+
+
 class Dataset(models.Model):
     """A collection of samples.
 
@@ -42,7 +49,6 @@ class Dataset(models.Model):
     dataset_id = models.CharField(
         "ID",
         max_length=128,
-        unique=True,
         validators=[
             RegexValidator(
                 rf"\A{DATASET_ID_PATTERN}\Z",
@@ -66,10 +72,22 @@ class Dataset(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # The samples that are missing since then or longer count as missing no longer. A worker deletes them.
     missing_forgotten_at = models.DateTimeField(null=True, editable=False)
+    # From then on it is gone for everybody, and its id is free. A worker removes its rows and files.
+    deleted_at = models.DateTimeField(null=True, editable=False)
+
+    objects: ClassVar[DatasetManager] = DatasetManager()
+    with_deleted: ClassVar[models.Manager[Dataset]] = models.Manager()
 
     class Meta:
         ordering = ["dataset_id"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["dataset_id"],
+                condition=Q(deleted_at=None),
+                name="dataset_id_once",
+                violation_error_code="unique",  # so that forms show it at the field
+                violation_error_message="Dataset with this ID already exists.",
+            ),
             models.CheckConstraint(condition=Q(visibility__in=["public", "private"]), name="dataset_visibility_known"),
         ]
 

@@ -1,11 +1,9 @@
-"""Every write of datasets and tokens. The admin's forms alone save through Django's `ModelAdmin`.
-
-Progress and the pipeline keep rows for each dataset too. They follow its ``pre_delete`` and ``post_save`` signals.
-"""
+"""Every write of datasets and tokens. The admin's forms alone save through Django's `ModelAdmin`."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -14,6 +12,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
+
+from apps.core.sql import delete_some
 
 from .models import Dataset, EmbeddingBlock, Sample, Token
 from .tokens import set_secret
@@ -60,16 +60,29 @@ def share_dataset(
 
 
 def delete_dataset(dataset: Dataset) -> None:
-    """Delete a dataset with all its rows. The files in its folder stay.
+    """Delete a dataset: it is gone at once, and a worker removes its rows and thumbnails. The files in its folder stay.
 
     A worker or a reporter that is busy with it is told so at its next report.
     """
+    Dataset.objects.filter(pk=dataset.pk).update(deleted_at=timezone.now())
+
+
+@contextmanager
+def removing(dataset_pk: int) -> Iterator[bool]:
+    """A transaction that removes some rows of a deleted dataset. Yields False where another worker is at it."""
     with transaction.atomic():
-        # Django's cascade deletes from each table that nothing refers to in one statement, and loads the ids of the
-        # others. Samples go first, so that deleting the blocks need not detach them; `only` leaves the vectors unread.
-        Sample.objects.filter(dataset=dataset).delete()
-        EmbeddingBlock.objects.filter(dataset=dataset).only("pk").delete()
-        dataset.delete()
+        deleted = Dataset.with_deleted.filter(pk=dataset_pk, deleted_at__isnull=False)
+        yield bool(deleted.select_for_update(skip_locked=True, no_key=True).values_list("pk"))
+
+
+def remove_some(dataset_pk: int) -> int:
+    """Remove some of the samples and vectors of a deleted dataset. Returns how many; 0: there are none left."""
+    return delete_some(Sample.objects.filter(dataset=dataset_pk), EmbeddingBlock.objects.filter(dataset=dataset_pk))
+
+
+def remove_dataset(dataset_pk: int) -> None:
+    """Remove the row of a deleted dataset, and whatever still refers to it."""
+    Dataset.with_deleted.filter(pk=dataset_pk).delete()
 
 
 def forget_missing_samples(dataset: Dataset) -> int:

@@ -11,6 +11,7 @@ from .models import Chunk, Job, Source
 
 @admin.register(Source)
 class SourceAdmin(ReadOnlyAdmin):
+    dataset_lookup = "dataset"
     list_display = ("dataset", "folder")
     list_select_related = ("dataset",)
     search_fields = ("dataset__dataset_id", "dataset__name", "folder")
@@ -20,6 +21,7 @@ class SourceAdmin(ReadOnlyAdmin):
 class JobAdmin(ReadOnlyAdmin):
     """Shows which worker holds a run, and when its lease ends unless it is renewed."""
 
+    dataset_lookup = "run__dataset"
     list_display = ("run", "phase", "lease_token", "lease_until", "task_id")
     list_filter = ("phase",)
     list_select_related = ("run__dataset",)
@@ -28,6 +30,7 @@ class JobAdmin(ReadOnlyAdmin):
 
 @admin.register(Chunk)
 class ChunkAdmin(ReadOnlyAdmin):
+    dataset_lookup = "job__run__dataset"
     list_display = ("__str__", "phase", "position", "size", "done")
     list_filter = ("phase", "done")
     list_select_related = ("job__run__dataset",)

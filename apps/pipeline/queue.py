@@ -44,7 +44,7 @@ def sweep() -> int:
     """
     release_late()
     dropped = (
-        Job.objects.filter(_NOT_HELD, run__state__in=UNFINISHED)
+        Job.objects.filter(_NOT_HELD, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
         .exclude(run__control=Run.Control.PAUSE)
         .values_list("pk", "task_id", "lease_token")
     )

@@ -70,7 +70,7 @@ def process_folder(
 
 def check_folder(dataset_id: str, folder: Path) -> None:
     """Raise `OtherFolder` if the dataset exists and is read from another folder."""
-    source = Source.objects.filter(dataset__dataset_id=dataset_id).first()
+    source = Source.objects.filter(dataset__in=Dataset.objects.filter(dataset_id=dataset_id)).first()
     if source is not None and source.folder != str(folder):
         raise OtherFolder(f"{dataset_id} reads from {source.folder}, not from {folder}.")
 

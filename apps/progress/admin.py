@@ -44,8 +44,9 @@ class DatasetList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        rows = list(self.result_list)
-        progress = selectors.progress_of_many(row.pk for row in rows)
+        progress = selectors.progress_of_many(row.pk for row in self.result_list)
+        # One may have been deleted between the two queries.
+        rows = [row for row in self.result_list if row.pk in progress]
         for row in rows:
             row.progress = progress[row.pk]
         self.result_list = rows
@@ -89,6 +90,7 @@ class StageInline(admin.TabularInline[Stage, Run]):
 class RunAdmin(WithBar, ReadOnlyAdmin):
     """All runs. The actions of the list pause, resume and cancel them."""
 
+    dataset_lookup = "dataset"
     list_display = ("__str__", "bar", "control", "failed", "skipped", "created_at", "finished_at")
     list_filter = ("state", "control", "cancelled", "created_at")
     list_select_related = ("dataset",)
@@ -142,6 +144,7 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
 
 @admin.register(Stage)
 class StageAdmin(ReadOnlyAdmin):
+    dataset_lookup = "run__dataset"
     list_display = ("__str__", "state", "counts_as", "current", "total", "unit", "started_at", "finished_at")
     list_filter = ("state", "counts_as")
     list_select_related = ("run__dataset",)
@@ -151,6 +154,7 @@ class StageAdmin(ReadOnlyAdmin):
 
 @admin.register(WorkerShare)
 class WorkerShareAdmin(ReadOnlyAdmin):
+    dataset_lookup = "stage__run__dataset"
     list_display = ("worker", "stage", "current", "total", "failed", "skipped")
     list_select_related = ("stage__run__dataset",)
     search_fields = ("worker", "=stage__run__dataset__dataset_id")
@@ -158,6 +162,7 @@ class WorkerShareAdmin(ReadOnlyAdmin):
 
 @admin.register(ItemFailure)
 class ItemFailureAdmin(ReadOnlyAdmin):
+    dataset_lookup = "run__dataset"
     list_display = ("item", "reason", "stage", "run", "at")
     list_filter = ("stage", "at")
     list_select_related = ("run__dataset",)
@@ -168,6 +173,7 @@ class ItemFailureAdmin(ReadOnlyAdmin):
 
 @admin.register(UnlistedFailures)
 class UnlistedFailuresAdmin(ReadOnlyAdmin):
+    dataset_lookup = "run__dataset"
     list_display = ("reason", "count", "stage", "run")
     list_select_related = ("run__dataset",)
     search_fields = ("reason", "run__dataset__dataset_id")
@@ -177,6 +183,7 @@ class UnlistedFailuresAdmin(ReadOnlyAdmin):
 class TransitionAdmin(ReadOnlyAdmin):
     """The history: who changed what, and when."""
 
+    dataset_lookup = "run__dataset"
     list_display = ("at", "run", "version", "stage", "old", "new", "note")
     list_filter = ("new", "at")
     list_select_related = ("run__dataset",)
@@ -187,6 +194,7 @@ class TransitionAdmin(ReadOnlyAdmin):
 
 @admin.register(Head)
 class HeadAdmin(ReadOnlyAdmin):
+    dataset_lookup = "dataset"
     list_display = ("dataset", "epoch", "version", "run")
     list_select_related = ("dataset", "run__dataset")
     search_fields = ("dataset__dataset_id", "dataset__name")

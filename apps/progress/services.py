@@ -221,3 +221,13 @@ def renew_epochs(found: Mapping[int, str] | None = None) -> bool:
     that find it, the first renews the epochs; the others get False.
     """
     return store.renew_epochs(found)
+
+
+def close_for_removal(dataset_pk: int) -> None:
+    """Let nobody report on a deleted dataset any more. Waits for those who do."""
+    store.remove_head(dataset_pk)
+
+
+def remove_some(dataset_pk: int) -> int:
+    """Remove some rows of a deleted dataset that is closed. Returns how many; 0: there are none left."""
+    return store.remove_some(dataset_pk)

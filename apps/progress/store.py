@@ -18,11 +18,12 @@ from django.db import transaction
 from django.db.models import Max, Model, Sum
 from django.utils import timezone
 
-from apps.core.sql import IDS_AT_ONCE, Update, rows_in, write_rows
+from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
+from apps.datasets.models import Dataset
 
 from .errors import RunFinished
 from .loaded_run import is_new
-from .models import Head, ItemFailure, Run, Stage, UnlistedFailures, WorkerShare, new_epoch
+from .models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
 from .run_state import RunState
 from .signals import Change, progress_changed
 from .transitions import StageState
@@ -50,7 +51,11 @@ def lock_heads(column: Literal["dataset_id", "run_id"], row_ids: Collection[int]
 
 
 def lock_or_create_head(dataset_pk: int) -> Head:
-    """Lock the head of a dataset, which is created where there is none."""
+    """Lock the head of a dataset, which is created where there is none. Raises `Dataset.DoesNotExist`.
+
+    The dataset's row is locked first, so that no head is created for a dataset that is being deleted.
+    """
+    Dataset.objects.select_for_update(no_key=True).only("pk").get(pk=dataset_pk)
     Head.objects.get_or_create(dataset_id=dataset_pk)
     return Head.objects.select_for_update().get(pk=dataset_pk)
 
@@ -216,6 +221,23 @@ def delete_unused_heads(dataset_pks: Collection[int]) -> None:
     """Delete those of the heads that were created for a run which was refused."""
     if dataset_pks:
         Head.objects.filter(pk__in=dataset_pks, run=None, version=0).delete()
+
+
+def remove_head(dataset_pk: int) -> None:
+    """Remove the head of a deleted dataset. Nobody reports on a dataset without a head."""
+    Head.objects.filter(pk=dataset_pk).delete()
+
+
+def remove_some(dataset_pk: int) -> int:
+    """Remove some rows of a deleted dataset. Returns how many; 0: there are none left."""
+    return delete_some(
+        ItemFailure.objects.filter(run__dataset=dataset_pk),
+        UnlistedFailures.objects.filter(run__dataset=dataset_pk),
+        Transition.objects.filter(run__dataset=dataset_pk),
+        WorkerShare.objects.filter(stage__run__dataset=dataset_pk),
+        Stage.objects.filter(run__dataset=dataset_pk),
+        Run.objects.filter(dataset=dataset_pk),
+    )
 
 
 def renew_epochs(found: Mapping[int, str] | None = None) -> bool:

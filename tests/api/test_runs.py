@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
-from pytest_django import DjangoCaptureOnCommitCallbacks, Settings
 
 from apps.datasets.models import Dataset, Sample
-from apps.pipeline.images.media import thumbnail_folder
 from apps.progress.models import Run
 
 from .conftest import Pipeline
@@ -140,21 +137,15 @@ def test_missing_samples_are_counted_and_forgotten(pipeline: Pipeline) -> None:
     assert pipeline.send("DELETE", "datasets/dogs/missing").status_code == 404
 
 
-def test_a_dataset_is_deleted_with_all_that_is_its_own(
-    pipeline: Pipeline,
-    tmp_path: Path,
-    settings: Settings,
-    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
-) -> None:
-    settings.MEDIA_ROOT = tmp_path
+def test_a_deleted_dataset_is_gone_and_may_be_made_again(pipeline: Pipeline) -> None:
     pipeline.report("cats", worker="w", current=1, failures=[{"item": "a"}])
-    folder = Path(thumbnail_folder(Dataset.objects.get().pk))
-    folder.mkdir(parents=True)
-    with django_capture_on_commit_callbacks(execute=True):
-        assert pipeline.send("DELETE", "datasets/cats").status_code == 204
-    assert not folder.exists()
-    assert not Dataset.objects.exists()
+    assert pipeline.send("DELETE", "datasets/cats").status_code == 204
+    for path in ("datasets/cats", "datasets/cats/progress", "datasets/cats/runs"):
+        assert pipeline.send("GET", path).status_code == 404
     assert pipeline.send("DELETE", "datasets/cats").status_code == 404
+    assert pipeline.send("GET", "datasets").json()["datasets"] == []
+    again = pipeline.report("cats", current=2).json()["progress"]
+    assert (again["run"], again["version"], again["failed"]) == (1, 1, 0)
 
 
 def test_a_command_makes_a_token(db: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,9 +122,11 @@ def _kept(dataset_id: str) -> Iterator[None]:
     """Delete the dataset that the block creates, after it: deleting is no part of a run."""
     from apps.datasets.models import Dataset
     from apps.datasets.services import delete_dataset
+    from apps.pipeline.work.removal import remove_deleted_datasets
 
     yield
     delete_dataset(Dataset.objects.get(dataset_id=dataset_id))
+    remove_deleted_datasets(threading.Event())
 
 
 def _seconds(work: Callable[[], None]) -> float:

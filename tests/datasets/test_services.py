@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Token
+from apps.datasets.access.errors import UnknownDataset
+from apps.datasets.access.identities import revoked_datasets, visible_pks
+from apps.datasets.access.lookup import find_writable, get_or_create_writable, get_visible
+from apps.datasets.access.rules import Caller
+from apps.datasets.models import Dataset, Token
 from apps.datasets.services import (
     create_dataset,
     delete_dataset,
@@ -45,13 +48,23 @@ def test_a_name_that_is_too_long_is_refused() -> None:
     assert Dataset.objects.get().name == "All cats"
 
 
-def test_deleting_a_dataset_loads_none_of_its_vectors() -> None:
-    dataset = create_dataset("cats")
-    EmbeddingBlock.objects.create(dataset=dataset, embedder="e", dimensions=1, sample_ids=b"", vectors=b"")
-    with CaptureQueriesContext(connection) as queries:
+def test_deleted_dataset_is_gone_at_once_in_one_query(django_assert_num_queries: Any) -> None:
+    dataset = create_dataset("cats", visibility="public")
+    caller = Caller(None, Token(datasets="*"))
+    with django_assert_num_queries(1):
         delete_dataset(dataset)
-    assert not EmbeddingBlock.objects.exists()
-    assert not [query for query in queries.captured_queries if '"vectors"' in query["sql"]]
+    for someone in (caller, Caller(AnonymousUser())):
+        with pytest.raises(UnknownDataset):
+            get_visible(someone, "cats")
+    assert find_writable(caller, ["cats"])[1] == {"cats"}  # it may be created
+    assert visible_pks("", ["cats"]) == {}
+    assert revoked_datasets({"": {dataset.pk}}) == {"": {dataset.pk}}
+    again = get_or_create_writable(caller, "cats")
+    assert again.pk != dataset.pk
+    deleted_at = Dataset.with_deleted.get(pk=dataset.pk).deleted_at
+    delete_dataset(dataset)
+    assert Dataset.with_deleted.get(pk=dataset.pk).deleted_at == deleted_at
+    assert Dataset.objects.get() == again
 
 
 def test_only_the_datasets_that_are_named_are_discarded(django_assert_num_queries: Any) -> None:

@@ -10,6 +10,7 @@ from django.test import Client
 from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
+from apps.datasets.services import delete_dataset
 from apps.live.rendering import GONE_ROW, KEEPALIVE, NEW_DATASET
 from apps.progress import services
 from tests.processes import Server
@@ -59,7 +60,7 @@ def test_row_that_is_gone_is_announced(server: Server, transactional_db: None, w
         for _ in range(2):
             assert 'id="row-' in next_message(socket)
         if way == "deleted":
-            dataset.delete()
+            delete_dataset(dataset)
         else:
             Dataset.objects.filter(pk=dataset.pk).update(visibility="private")
         assert next_message(socket) == GONE_ROW

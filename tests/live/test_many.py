@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from apps.datasets.models import Dataset
+from apps.datasets.services import delete_dataset
 from apps.live.limits import MAX_SUBSCRIPTIONS
 from apps.progress import services
 from tests.processes import Server
@@ -75,7 +76,7 @@ def test_deleted_dataset_is_an_error_and_the_others_go_on(many: Socket) -> None:
     cats, dogs = make("cats", "dogs")
     many.send({"type": "subscribe", "dataset_ids": ["cats", "dogs"]})
     updates(many, 2)
-    cats.delete()
+    delete_dataset(cats)
     assert "cats" in many.receive()["message"]
     services.begin_run(dogs)
     assert updates(many, 1) == {"dogs": 1}

@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from apps.datasets.models import Dataset
+from apps.datasets.services import delete_dataset
 from apps.progress import services
 from apps.progress.models import Head
 from apps.progress.selectors import progress_of
@@ -152,7 +153,7 @@ def test_private_dataset_is_refused_in_the_words_of_an_unknown_one(server: Serve
 def test_deleted_dataset_is_closed(socket: Socket, dataset: Dataset) -> None:
     socket.subscribe()
     socket.update()
-    dataset.delete()
+    delete_dataset(dataset)
     assert socket.receive()["type"] == "error"
     assert socket.close_code() == 4404
 

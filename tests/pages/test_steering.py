@@ -132,7 +132,7 @@ def test_delete_says_first_what_goes(
     assert response.redirect_chain == [("/", 302)]
     assert "Deleted Open &lt;one&gt;." in response.text
     assert not Dataset.objects.filter(pk=public.pk).exists()
-    assert not Sample.objects.exists()
+    assert client.get(f"/datasets/{public.dataset_id}/").status_code == 404
 
 
 def test_who_may_make_a_dataset(as_user: AsUser, stranger: User, owner: User, settings: Any) -> None:

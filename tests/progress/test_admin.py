@@ -9,26 +9,28 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Sample, Token
-from apps.datasets.services import issue_token
+from apps.datasets.models import Dataset, EmbeddingBlock, ReservedPrefix, Sample, Token
+from apps.datasets.services import delete_dataset, issue_token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
 from apps.progress import selectors, services
-from apps.progress.models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from apps.progress.models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare
 from apps.progress.reports import Report
 
 from .conftest import EMBED, INDEX
 
 READ_ONLY = [
-    Run, Stage, WorkerShare, ItemFailure, Transition, Head, Sample, EmbeddingBlock, Source, Job, Chunk,
+    Run, Stage, WorkerShare, ItemFailure, UnlistedFailures, Transition, Head, Sample, EmbeddingBlock, Source, Job,
+    Chunk,
 ]  # fmt: skip
-ALL = [Dataset, Token, *READ_ONLY]
+OF_DATASETS = [Dataset, *READ_ONLY]
+ALL = [ReservedPrefix, Token, *OF_DATASETS]
 
 
 def fill(first: int, last: int) -> None:
@@ -42,6 +44,8 @@ def fill(first: int, last: int) -> None:
         reporting.accept_reports([(dataset.pk, Report(worker="one", current=45))])
         issue_token(f"d{number}", user=owner)
         services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
+        UnlistedFailures.objects.create(run=run, stage="index", reason="truncated", count=3)
+        ReservedPrefix.objects.create(prefix=f"d{number}-", team=Group.objects.create(name=f"team-{number}"))
         block = EmbeddingBlock.objects.create(
             dataset=dataset, embedder="test", dimensions=4, sample_ids=b"\0" * 8, vectors=b"\0" * 16
         )
@@ -222,3 +226,13 @@ def test_staff_who_may_only_look_cannot_steer(client: Client, indexing: Run) -> 
     assert client.get(address(Run, "changelist")).status_code == 200
     act(client, "pause", indexing)
     assert not selectors.progress_of(indexing.dataset_id).paused
+
+
+@pytest.mark.parametrize("model", OF_DATASETS)
+def test_what_is_left_of_a_deleted_dataset_is_not_shown(admin_client: Client, rows: None, model: type[Any]) -> None:
+    records = {record.pk for record in model.objects.all()}
+    for dataset in Dataset.objects.filter(dataset_id="d0"):
+        delete_dataset(dataset)
+    assert admin_client.get(address(model, "changelist")).context["cl"].result_count == len(records) // 2
+    opened = [admin_client.get(address(model, "change", pk)).status_code for pk in records]
+    assert sorted(opened) == [200] * (len(records) // 2) + [302] * (len(records) // 2)

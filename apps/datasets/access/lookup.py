@@ -57,7 +57,10 @@ def find_writable(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[st
     However many ids there are: at most two queries where the caller may report on all, and nine else.
     """
     # Read once: with two reads, a dataset created in between would be both absent and existing.
-    existing = {dataset.dataset_id: dataset for dataset in rows_in(Dataset, "dataset_id", dataset_ids)}
+    existing = {
+        dataset.dataset_id: dataset
+        for dataset in rows_in(Dataset, "dataset_id", dataset_ids, where="deleted_at IS NULL")
+    }
     found: dict[str, Dataset | AccessDenied] = dict.fromkeys(dataset_ids, NotAllowed())
     found |= caller.writable(existing.values())
     covered = {dataset_id for dataset_id in dataset_ids if caller.may_report_on(dataset_id)}

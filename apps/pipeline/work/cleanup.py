@@ -84,7 +84,7 @@ def delete_orphaned_thumbnails() -> None:
     root = thumbnail_root()
     # The folders first: one that is there belongs to a dataset that is committed, or that is gone for good.
     folders = list(root.iterdir()) if root.is_dir() else []
-    known = {str(pk) for pk in Dataset.objects.values_list("pk", flat=True)}
+    known = {str(pk) for pk in Dataset.with_deleted.values_list("pk", flat=True)}
     for folder in folders:
         if folder.name not in known:
             shutil.rmtree(folder, ignore_errors=True)

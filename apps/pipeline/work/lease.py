@@ -47,7 +47,7 @@ class Lease:
     def acquire(self) -> bool:
         """Take the job if its run is unfinished and no other lease on it is in force. Returns whether it did."""
         free = Q(lease_token="") | Q(lease_until__lt=Now())
-        jobs = Job.objects.filter(free, pk=self.run_pk, run__state__in=UNFINISHED)
+        jobs = Job.objects.filter(free, pk=self.run_pk, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
         return bool(jobs.update(lease_token=self.token, lease_until=_new_end()))
 
     @contextmanager

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Sample
-from apps.datasets.services import delete_dataset, forget_missing_samples
+from apps.datasets.models import Sample
+from apps.datasets.services import forget_missing_samples
 from apps.pipeline.images.media import thumbnail_file, thumbnail_folder
-from apps.pipeline.models import Chunk, Job, Source
+from apps.pipeline.models import Chunk
 from apps.pipeline.services import process_folder
 from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
-from apps.progress.models import ItemFailure, Run, Transition
+from apps.progress.models import Run
 from apps.progress.selectors import progress_of
-from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
 from tests.pipeline.runs import process
 
@@ -55,25 +54,6 @@ def test_copies_share_a_thumbnail_until_the_last_is_forgotten(folder: Path) -> N
         delete_forgotten_samples()
         assert thumbnail.exists() == (file is copy)
     assert Sample.objects.count() == 1
-
-
-def test_deleting_a_dataset_under_a_run_stops_it_and_leaves_nothing(
-    folder: Path, on_change: Callable[..., None]
-) -> None:
-    make_images(folder, 200)
-    run = process_folder(folder, dataset_id="cats")
-    dataset = run.dataset
-    dataset_pk = dataset.pk
-
-    def delete(shown: DatasetProgress) -> None:
-        if shown.current == 32 and Dataset.objects.filter(pk=dataset_pk).exists():
-            delete_dataset(Dataset.objects.get(pk=dataset_pk))
-
-    on_change(delete)
-    assert Runner(run.pk).process() is Outcome.SUPERSEDED
-    for model in (Dataset, Run, Sample, EmbeddingBlock, Chunk, Job, Source, ItemFailure, Transition):
-        assert not model._default_manager.exists(), model
-    assert not thumbnail_folder(dataset_pk).exists()
 
 
 def test_what_a_cancelled_run_leaves_is_cleared_up(folder: Path, on_change: Callable[..., None]) -> None:

@@ -23,11 +23,13 @@ from apps.core.text import one_line
 from apps.pipeline.queue import sweep
 from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
+from apps.pipeline.work.removal import remove_deleted_datasets
 from apps.pipeline.work.runner import stopping
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
+REMOVE_SECONDS: Final = 2.0
 LONGEST_BACKOFF: Final = 30.0
 SECONDS_TO_STOP: Final = 4.0
 
@@ -78,6 +80,7 @@ class Command(BaseCommand):
         _stop_in_time()
         _sweep()
         threading.Thread(target=_sweep_often, name="sweeper", daemon=True).start()
+        threading.Thread(target=_remove_often, name="remover", daemon=True).start()
         logger.info("Starting worker %s", worker.worker_id)
         worker.run()
 
@@ -129,3 +132,13 @@ def _sweep() -> None:
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))
+
+
+def _remove_often() -> None:
+    """Remove what was deleted. In a thread of its own: it may take minutes, and runs of dead workers do not wait."""
+    while not stopping.wait(REMOVE_SECONDS):
+        try:
+            remove_deleted_datasets(stopping)
+        except (Error, OSError) as error:
+            logger.debug("could not remove what was deleted; the next attempt goes on: %s", one_line(error))
+        connection.close()
