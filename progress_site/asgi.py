@@ -8,9 +8,10 @@ import os
 import django
 from django.core.asgi import get_asgi_application
 
-from progress_site.startup import check_services, limit_waiting, one_line_errors
+from progress_site.startup import check_services, limit_waiting, one_line_errors, raise_open_files_limit
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
+raise_open_files_limit()
 with one_line_errors():
     django.setup()  # before the imports below need the models
     limit_waiting()
@@ -21,12 +22,13 @@ from channels.routing import ProtocolTypeRouter
 
 from apps.live.origins import same_origins_only
 from apps.live.routing import sockets
+from progress_site.servers.door import Door
 from progress_site.servers.health import SharedHealth
 from progress_site.servers.threads import RequestThreads
 
 application = ProtocolTypeRouter(
     {
-        "http": SharedHealth(RequestThreads(http)),
+        "http": Door(SharedHealth(RequestThreads(http))),
         "websocket": same_origins_only(sockets),
     }
 )

@@ -16,7 +16,8 @@ from django.utils.csp import CSP
 from environs import Env
 from environs import validate as bounds
 
-from progress_site.validators import absolute_paths, origins, redis_url, time_zone
+from progress_site.servers.door import MAX_BODY_BYTES
+from progress_site.validators import absolute_paths, location, origins, redis_url, time_zone
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -86,6 +87,7 @@ if DEBUG:
 TAILWIND_APP_NAME = "apps.theme"
 
 MIDDLEWARE = [
+    "progress_site.middleware.answers",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -205,6 +207,9 @@ SECURE_CSP = {
     "frame-ancestors": [CSP.NONE],
 }
 
+# Larger bodies are refused before they get here (`progress_site.servers.door`). None is written to a file.
+DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
 # --- Language, time, static files -----------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -270,8 +275,14 @@ SIGN_IN_REQUIRED = env.bool("SIGN_IN_REQUIRED", False)
 USERS_MAY_ADD_DATASETS = env.bool("USERS_MAY_ADD_DATASETS", True)
 # How many datasets one user may own; staff are not counted. 0: no limit.
 DATASETS_PER_USER = env.int("DATASETS_PER_USER", 0, validate=bounds.Range(min=0))
+# The internal location of nginx that serves files instead of this program, such as `/files/`:
+# [how](#behind-nginx). Empty: this program serves them.
+X_ACCEL_REDIRECT = env.str("X_ACCEL_REDIRECT", "", validate=location)
 # Requests per second that one token may make of one web process, with bursts of five times as many. 0: no limit.
 TOKEN_REQUESTS_A_SECOND = env.int("TOKEN_REQUESTS_A_SECOND", 100, validate=bounds.Range(min=0))
+# Reads per second that one address may make of one web process without a token and an account, with bursts of five
+# times as many: a request of the API, 20 rows that it asks for, or 20 datasets that a socket asks for. 0: no limit.
+READS_PER_ADDRESS = env.int("READS_PER_ADDRESS", 200, validate=bounds.Range(min=0))
 # WebSockets that one address may have open with one web process. 0: no limit.
 SOCKETS_PER_ADDRESS = env.int("SOCKETS_PER_ADDRESS", 4000, validate=bounds.Range(min=0))
 # How often a page without a WebSocket asks for its bar.

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any, Final, NoReturn
 
 from django.core.exceptions import ImproperlyConfigured
@@ -42,6 +43,13 @@ def one_line_errors() -> Iterator[None]:
         if reason is None:
             raise
         _exit(reason)
+
+
+def raise_open_files_limit() -> None:
+    """Let this process have as many open files and sockets as the system allows it."""
+    _, hard = getrlimit(RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # some systems call the limit infinite and refuse it
+        setrlimit(RLIMIT_NOFILE, (hard, hard))
 
 
 def check_services(*, migrated: bool = True) -> None:

@@ -43,3 +43,9 @@ def time_zone(value: str) -> None:
         ZoneInfo(value)
     except (OSError, ValueError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
         raise ValidationError(f"{value!r} is no time zone: write it as Europe/Berlin") from error
+
+
+def location(value: str) -> None:
+    """Accept the path of an address, or nothing."""
+    if value and not (value.startswith("/") and value.endswith("/")):
+        raise ValidationError(f"{value!r} is no location: write it as /files/")

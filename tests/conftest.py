@@ -18,6 +18,8 @@ hypothesis.load_profile("tests")
 
 # Static files under their own names: hashed names would need `collectstatic` before each run.
 settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+# All tests of this process have one address.
+settings.READS_PER_ADDRESS = 0
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 

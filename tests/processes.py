@@ -21,7 +21,8 @@ from .services import answers, free_port, running
 APPLICATION = "progress_site.asgi:application"
 # Arguments before the port. The application comes after it.
 DAPHNE = ("-m", "progress_site.servers.daphne", "-b", "127.0.0.1", "-p")
-UVICORN = ("-m", "uvicorn", "--ws", "progress_site.servers.uvicorn:Protocol", "--host", "127.0.0.1", "--port")
+UVICORN_OURS = ("--http", "progress_site.servers.uvicorn:Http", "--ws", "progress_site.servers.uvicorn:Protocol")
+UVICORN = ("-m", "uvicorn", *UVICORN_OURS, "--host", "127.0.0.1", "--port")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
-from ninja.errors import AuthenticationError, HttpError
+from ninja.errors import AuthenticationError, HttpError, Throttled
 from ninja.security import HttpBearer
 from ninja.throttling import BaseThrottle
 
+from apps.core.addresses import client_address, spend_reads
 from apps.core.throttle import Throttle
 from apps.datasets.access.rules import Caller, authenticate
 
@@ -20,13 +21,18 @@ from .errors import View, error
 
 # What a token may save up while it is not used, in seconds of its rate.
 BURST_SECONDS: Final = 5.0
+# What proxies authenticate their users by, in the header in which a token comes.
+PROXY_SCHEMES: Final = frozenset({"basic", "digest", "negotiate"})
 
 
 class Bearer(HttpBearer):
     """A token. One that is unknown, revoked or expired is refused, also where no token is needed."""
 
     def authenticate(self, request: HttpRequest, token: str) -> Caller | None:
-        return authenticate(token)
+        caller = authenticate(token)
+        if caller is None and (wait := _spend(request)):  # a guess is a read as well
+            raise Throttled(math.ceil(wait))
+        return caller
 
 
 class Writer(Bearer):
@@ -42,10 +48,11 @@ def session_caller(request: HttpRequest) -> Caller | None:
     """Return the caller of the session, who may be anonymous.
 
     None where there is an ``Authorization`` header, which is wrong by then, and for an anonymous caller with
-    ``SIGN_IN_REQUIRED``.
+    ``SIGN_IN_REQUIRED``. A header that a proxy in front asks for is not meant for this program.
     """
+    scheme = request.headers.get("Authorization", "").partition(" ")[0].lower()
     caller = Caller(request.user)
-    return None if "Authorization" in request.headers or not caller.may_read else caller
+    return caller if caller.may_read and (not scheme or scheme in PROXY_SCHEMES) else None
 
 
 def caller_of(request: HttpRequest) -> Caller:
@@ -56,8 +63,24 @@ def caller_of(request: HttpRequest) -> Caller:
     return caller
 
 
-class TokenThrottle(BaseThrottle):
-    """Allow each token ``TOKEN_REQUESTS_A_SECOND`` in this process; 0 allows any number."""
+def _spend(request: HttpRequest, *, rows: int = 0) -> float:
+    """Count a request, or the rows that it asks for, against its address. Returns the seconds to wait, 0.0 for none."""
+    address = client_address(request.META.get("REMOTE_ADDR", ""), request.headers.get("X-Forwarded-For", ""))
+    return spend_reads(address, requests=0 if rows else 1, rows=rows)
+
+
+def spend_rows(request: HttpRequest, rows: int) -> None:
+    """Count the rows that an anonymous caller asks for against its address. Raises `Throttled`."""
+    if _is_anonymous(caller_of(request)) and (wait := _spend(request, rows=rows)):
+        raise Throttled(math.ceil(wait))
+
+
+def _is_anonymous(caller: Caller) -> bool:
+    return caller.token is None and (caller.user is None or caller.user.is_anonymous)
+
+
+class RequestThrottle(BaseThrottle):
+    """Allow each token `TOKEN_REQUESTS_A_SECOND`, and each address `READS_PER_ADDRESS` without one, in this process."""
 
     def __init__(self) -> None:
         self._throttle = Throttle(BURST_SECONDS)
@@ -65,10 +88,12 @@ class TokenThrottle(BaseThrottle):
 
     def allow_request(self, request: HttpRequest) -> bool:
         rate: int = settings.TOKEN_REQUESTS_A_SECOND
-        token = caller_of(request).token
-        if token is None or not rate:
-            return True
-        wait = self._throttle.take(token.digest, rate)
+        caller = caller_of(request)
+        wait = 0.0
+        if caller.token is not None and rate:
+            wait = self._throttle.take(caller.token.digest, rate)
+        elif _is_anonymous(caller):
+            wait = _spend(request)
         self._refused.wait = math.ceil(wait)
         return wait == 0.0
 

@@ -15,7 +15,7 @@ from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.transitions import State
 
-from .auth import READ_SECURITY, WRITE, caller_of
+from .auth import READ_SECURITY, WRITE, caller_of, spend_rows
 from .routing import router
 from .schemas import DatasetDetail, DatasetId, DatasetOut, Datasets, Error, Forgotten, InvalidError, Limit
 
@@ -38,6 +38,7 @@ def list_datasets(
     limit: Limit = 50,
 ) -> Datasets:
     """Those that you may see, in the order of their ids; `next` is the `after` that asks for what follows."""
+    spend_rows(request, limit)
     datasets = caller_of(request).visible().order_by("dataset_id")
     # PostgreSQL refuses NUL, which is in no id and no name.
     if search := search.replace("\0", ""):

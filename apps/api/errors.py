@@ -16,7 +16,7 @@ from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
-from ninja.errors import HttpError, ValidationError
+from ninja.errors import HttpError, Throttled, ValidationError
 
 from apps.core.outages import is_outage
 from apps.datasets.access.errors import AccessDenied, NotAllowed, UnknownDataset
@@ -95,6 +95,8 @@ def _on_http_error(request: HttpRequest, refusal: Any) -> HttpResponse:
     response = error(refusal.status_code, str(refusal))
     if refusal.status_code == 401:
         response["WWW-Authenticate"] = "Bearer"
+    if isinstance(refusal, Throttled) and refusal.wait:
+        response["Retry-After"] = str(refusal.wait)
     return response
 
 

@@ -6,6 +6,6 @@ from typing import Final
 
 from ninja import Router
 
-from .auth import READ, TokenThrottle
+from .auth import READ, RequestThrottle
 
-router: Final = Router(auth=READ, throttle=[TokenThrottle()])
+router: Final = Router(auth=READ, throttle=[RequestThrottle()])

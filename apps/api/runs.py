@@ -14,7 +14,7 @@ from apps.datasets.access.sharing import SharingChange, share
 from apps.progress import services
 from apps.progress.models import Run
 
-from .auth import READ_SECURITY, WRITE, caller_of
+from .auth import READ_SECURITY, WRITE, caller_of, spend_rows
 from .errors import WRITE_REFUSALS
 from .routing import router
 from .schemas import DatasetId, Error, InvalidError, Limit, RunBody, RunNumber, RunOut, Runs
@@ -64,6 +64,7 @@ def list_runs(
     limit: Limit = 50,
 ) -> Runs:
     """The latest first; `next` of one answer is the `before` that asks for what follows."""
+    spend_rows(request, limit)
     dataset = get_visible(caller_of(request), dataset_id)
     runs = Run.objects.filter(dataset=dataset).order_by("-number").prefetch_related("stages")
     if before is not None:

@@ -12,7 +12,7 @@ _ROUNDING: Final = 1e-6
 
 
 class Throttle:
-    """A token bucket for each caller: it is full at first, a call takes one token, and it refills evenly.
+    """A token bucket for each caller: it is full at first, a call takes tokens, and it refills evenly.
 
     A bucket holds ``burst_seconds`` of the rate. All methods may be called from any thread. A bucket that is full again
     is forgotten at the next call after ``burst_seconds``, so the memory is bounded by how many call at one time.
@@ -25,16 +25,17 @@ class Throttle:
         self._full_at: dict[Hashable, float] = {}  # when a caller's bucket is full again, if nothing more is taken
         self._next_sweep = clock() + burst_seconds
 
-    def take(self, caller: Hashable, rate: float) -> float:
-        """Take a token from the caller's bucket, which refills with ``rate`` tokens a second.
+    def take(self, caller: Hashable, rate: float, cost: float = 1.0) -> float:
+        """Take ``cost`` tokens from the caller's bucket, which refills with ``rate`` tokens a second.
 
-        Returns 0.0, or where none is left, the seconds until there is one.
+        Returns 0.0, or where too few are left, the seconds until there are enough; then none is taken. What costs more
+        than a full bucket takes a full bucket.
         """
         with self._lock:
             now = self._clock()
             if now >= self._next_sweep:
                 self._sweep(now)
-            full_at = max(self._full_at.get(caller, now), now) + 1 / rate
+            full_at = max(self._full_at.get(caller, now), now) + min(cost / rate, self._burst_seconds)
             wait = full_at - now - self._burst_seconds
             if wait > _ROUNDING:
                 return wait

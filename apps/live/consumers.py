@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 from django.http import parse_cookie
 
+from apps.core.addresses import spend_reads
 from apps.core.outages import is_outage
 from apps.datasets.access.identities import identity_of, visible_pks
 
@@ -52,7 +53,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     watcher: Watcher
     address: str
     watched: dict[int, str]  # dataset ids by row id
-    sender: object  # stands for this connection where its messages are counted
+    sender: object  # stands for this connection where its messages are counted, and by the server its control frames
     is_counted = is_warned = False
 
     async def __call__(self, *scope_receive_send: Any) -> None:
@@ -68,7 +69,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         self.hub = current_hub()
         self.watcher = Watcher(self.form, self.base_send, self.on_dataset_dropped, _identity(self.scope))
         self.address = limits.address_of(self.scope)
-        self.sender = object()
+        self.sender = self.scope.get("sender", self)
         is_allowed = limits.add_connection(self.address)
         self.is_counted = True
         await self.accept()
@@ -99,6 +100,14 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         if self.is_warned:
             self.watcher.close(code)
         self.is_warned = True
+
+    def may_look_up(self, dataset_ids: Collection[str]) -> bool:
+        """Count the ids against the address. Where that has asked for too many, say so and close the socket."""
+        if not spend_reads(self.address, rows=len(dataset_ids)):
+            return True
+        self.send_error("Too many datasets were asked for from this address.")
+        self.watcher.close(CLOSE_TOO_MANY)
+        return False
 
     async def watch(self, dataset_ids: Collection[str]) -> list[str]:
         """Watch datasets. Return the ids of those that do not exist or that this client may not see. Raises `Busy`."""
@@ -142,7 +151,8 @@ class PageConsumer(SocketConsumer):
     form = Form.PANEL
 
     async def on_open(self) -> None:
-        if await self.watch([self.scope["url_route"]["kwargs"]["dataset_id"]]):
+        dataset_ids = [self.scope["url_route"]["kwargs"]["dataset_id"]]
+        if self.may_look_up(dataset_ids) and await self.watch(dataset_ids):
             self.watcher.close(CLOSE_NOT_FOUND)
 
     def on_dataset_dropped(self, dataset_pk: int) -> None:
@@ -160,8 +170,11 @@ class ListConsumer(SocketConsumer):
 
     async def on_open(self) -> None:
         query = parse_qs(self.scope["query_string"].decode("latin-1"))
+        dataset_ids = query.get("id", [])[: limits.MAX_SUBSCRIPTIONS]
+        if not self.may_look_up(dataset_ids):
+            return
         # The rows come first: where the database fails, the socket is not registered as a list.
-        if await self.watch(query.get("id", [])[: limits.MAX_SUBSCRIPTIONS]):
+        if await self.watch(dataset_ids):
             self.send_row_gone()
         self.hub.watch_list(self.watcher, query.get("newest", [""])[0])
 
@@ -200,7 +213,7 @@ class ApiConsumer(SocketConsumer):
         free = limits.MAX_SUBSCRIPTIONS - len(self.watched)
         if len(set(dataset_ids) - set(self.watched.values())) > free:
             self.send_error(f"A connection may watch {limits.MAX_SUBSCRIPTIONS} datasets.")
-        elif unknown := await self.watch(dataset_ids):
+        elif self.may_look_up(dataset_ids) and (unknown := await self.watch(dataset_ids)):
             self.send_unknown(protocol.unknown_datasets(unknown))
 
     def on_dataset_dropped(self, dataset_pk: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LoginView
 from django.urls import path, register_converter
 from django.urls.converters import StringConverter
 
@@ -10,6 +10,7 @@ from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
 from .views import client, datasets, health, partials, samples, steering, tokens
+from .views.sign_out import SignOutView
 
 
 class DatasetIdConverter(StringConverter):
@@ -48,5 +49,5 @@ urlpatterns = [
         log_in,
         name="login",
     ),
-    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("accounts/logout/", SignOutView.as_view(), name="logout"),
 ]

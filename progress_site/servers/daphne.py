@@ -20,13 +20,17 @@ from daphne.cli import CommandLineInterface
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import tcp
+from twisted.web.http import datetimeToString
 
-from apps.live.limits import MAX_FRAME_BYTES
+from apps.live.limits import MAX_FRAME_BYTES, may_send
 from apps.live.protocol import CLOSE_TOO_MANY
+from progress_site.servers import daphne_http
 
 CLOSE_TIMEOUT_SECONDS = 10
 # Messages of one client that the application has not read yet.
 MAX_QUEUED_MESSAGES = 256
+# What is parsed at once, so that nothing is parsed in vain once a client has sent too much.
+SLICE_BYTES = 4096
 
 
 class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
@@ -34,6 +38,12 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
 
     drained: asyncio.Event  # set while nothing is buffered
     is_plain_tcp = False
+    last_ping: float
+    is_flooding = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sender = object()  # stands for this connection where its messages and control frames are counted
 
     def onConnect(self, request: Any) -> Any:
         self.drained = asyncio.Event()
@@ -63,13 +73,44 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
         if hasattr(self, "drained"):
             self.drained.set()
 
+    def dataReceived(self, data: bytes) -> None:
+        for start in range(0, len(data), SLICE_BYTES):
+            if not self.is_flooding:
+                super().dataReceived(data[start : start + SLICE_BYTES])
+
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         if self.state != self.STATE_OPEN:
             return
         if self.application_queue.qsize() >= MAX_QUEUED_MESSAGES:
-            self.serverClose(code=CLOSE_TOO_MANY)
+            self._close_flooding()
         else:
+            last_ping = self.last_ping
             super().onMessage(payload, isBinary)
+            self.last_ping = last_ping  # Daphne would not ping a client that sends
+
+    def onPing(self, payload: bytes) -> None:
+        self._count_control_frame()
+        super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        self._count_control_frame()
+
+    def _count_control_frame(self) -> None:
+        if self.state == self.STATE_OPEN and not may_send(self.sender):
+            self._close_flooding()
+
+    def _close_flooding(self) -> None:
+        """Close, and read nothing more; the time limit of the close ends the connection."""
+        self.serverClose(code=CLOSE_TOO_MANY)
+        self.is_flooding = True
+
+    def _sendAutoPing(self) -> None:
+        if not self.autoPingPending:  # else the time limit of the last one would never be lifted
+            super()._sendAutoPing()
+
+    def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
+        headers = [("Date", datetimeToString().decode()), ("Content-Length", "0"), ("Connection", "close")]
+        super().sendHttpErrorResponse(code, reason, [*(responseHeaders or ()), *headers])
 
     def serverSend(self, content: Any, binary: bool = False) -> None:
         if binary or self.state != self.STATE_OPEN:
@@ -90,17 +131,23 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
 
 
 class _Factory(WebSocketFactory):  # type: ignore[misc]  # daphne has no types
-    """Gives a client more than the default second to answer a close, and limits the size of its messages.
+    """Limits the size of messages, and closes connections as RFC 6455 says: with a Close frame, and its code echoed.
 
-    At the timeout the connection is reset. A client that is far away or busy then loses the error message that came
-    before the close, because a reset discards what it has not read yet.
+    A client gets more than the default second to answer a close. At the timeout the connection is reset. A client that
+    is far away or busy then loses the error message that came before the close, because a reset discards what it has
+    not read yet.
     """
 
     protocol = _Protocol
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.setProtocolOptions(closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS)
+        self.setProtocolOptions(
+            closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS,
+            failByDrop=False,
+            echoCloseCodeReason=True,
+            autoPingRestartOnAnyTraffic=False,  # that a client sends does not say that it reads
+        )
 
     def setProtocolOptions(self, **options: Any) -> None:
         limits = {"maxFramePayloadSize": MAX_FRAME_BYTES, "maxMessagePayloadSize": MAX_FRAME_BYTES}
@@ -113,31 +160,18 @@ def _frame(text: str) -> PreparedMessage:
     return PreparedMessage(text.encode(), isBinary=False, applyMask=False, doNotCompress=False)
 
 
-class _Request(http_protocol.WebRequest):  # type: ignore[misc]  # daphne has no types
-    """Hides the content type from Twisted, so that only the application parses forms.
-
-    Twisted would parse each form as well, and answer one that it cannot parse with an empty response of its own.
-    """
-
-    content_type: list[bytes] | None = None
-
-    def requestReceived(self, *args: Any) -> None:
-        self.content_type = self.requestHeaders.getRawHeaders(b"content-type")
-        self.requestHeaders.removeHeader(b"content-type")
-        super().requestReceived(*args)
-
-    def process(self) -> None:
-        if self.content_type is not None:
-            self.requestHeaders.setRawHeaders(b"content-type", self.content_type)
-        super().process()
-
-
 class _Server(Server):  # type: ignore[misc]  # daphne has no types
     """Makes the application wait for a client that does not read what it is sent."""
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        if isinstance(protocol, _Protocol):
+            scope["sender"] = protocol.sender
+        return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         if not isinstance(protocol, _Protocol):
             await super().handle_reply(protocol, message)
+            await protocol.writable.wait()
             return
         if protocol.state == protocol.STATE_OPEN and (text := message.get("text")):
             protocol.serverSend(text)  # a shortcut for most messages
@@ -150,7 +184,8 @@ class _Server(Server):  # type: ignore[misc]  # daphne has no types
 def main() -> None:
     """Serve as the command line says."""
     server.WebSocketFactory = _Factory  # Daphne has no options for these
-    http_protocol.WebRequest = _Request
+    server.HTTPFactory = daphne_http.Factory
+    http_protocol.WebRequest = daphne_http.Request
     CommandLineInterface.server_class = _Server
     CommandLineInterface.entrypoint()
 

@@ -9,6 +9,7 @@ import { forgetHeaderFailures, pollHeaderNow, watchHeader } from "./header.js";
 import { continueMotion } from "./motion.js";
 import { keepOrder } from "./order.js";
 import { watchPresence } from "./presence.js";
+import { hideAfterSignOut } from "./sign_out.js";
 import { keepTimesTrue, refreshTimes } from "./times.js";
 
 /** @type {Connection | undefined} of the page that is shown, where it shows datasets */
@@ -32,6 +33,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
   connection?.view.catchUp();
 });
 
+hideAfterSignOut();
 keepOrder();
 keepTimesTrue();
 listenForCopies();

@@ -88,3 +88,16 @@ def test_threads_take_no_more_than_there_is() -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(take, range(8))) == 500
+
+
+def test_what_costs_more_takes_more(clock: Clock) -> None:
+    throttle = Throttle(2.0, clock=clock)
+    assert [throttle.take("ada", 5, cost=4) == 0.0 for _ in range(3)] == [True, True, False]
+    assert throttle.take("ada", 5, cost=2) == 0.0
+    assert throttle.take("ada", 5, cost=4) == pytest.approx(4 / 5, abs=1e-4)
+
+
+def test_what_costs_more_than_a_full_bucket_takes_a_full_bucket(clock: Clock) -> None:
+    throttle = Throttle(2.0, clock=clock)
+    assert throttle.take("ada", 5, cost=1000) == 0.0
+    assert throttle.take("ada", 5, cost=1000) == pytest.approx(2.0, abs=1e-4)

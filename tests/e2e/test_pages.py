@@ -170,3 +170,24 @@ def test_deleting_asks_first(open_page: Callable[..., Page], everything: Sample,
     page.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(re.compile(r"//[^/]+/$"))
     assert not Dataset.objects.filter(dataset_id="ready").exists()
+
+
+def test_back_button_shows_nothing_of_before_the_sign_out(
+    open_page: Callable[..., Page], session_of: Callable[[str], str]
+) -> None:
+    """The browser shows a page that it has kept as it was, and tells it so."""
+    came_back = "dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+    sessionid = session_of("olga")
+    kept = open_page("/", sessionid=sessionid)
+    expect(kept.get_by_text("olga")).to_be_visible()
+    kept.evaluate("window.isKept = true")
+    kept.evaluate(came_back)
+    assert kept.evaluate("window.isKept")  # it is shown at once while the user is signed in
+
+    other = kept.context.new_page()
+    other.goto("/")
+    other.get_by_role("button", name="Sign out").click()
+    expect(other.get_by_role("link", name="Sign in")).to_be_visible()
+    kept.evaluate(came_back)
+    expect(kept.get_by_role("link", name="Sign in")).to_be_visible()
+    expect(kept.get_by_text("olga")).to_have_count(0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
+from apps.live.checks import check_sockets_per_address
 from apps.live.limits import MAX_MESSAGE_BYTES, MESSAGES_A_SECOND, address_of
 from apps.live.protocol import CLOSE_TOO_LARGE, CLOSE_TOO_MANY
 from tests.processes import DAPHNE, UVICORN, Server, web_server
@@ -119,3 +122,36 @@ def _is_served(server: Server, **options: dict[str, str]) -> bool:
 )
 def test_an_address_of_ipv6_is_its_network(peer: str, address: str) -> None:
     assert address_of({"client": (peer, 5) if peer else None, "headers": []}) == address
+
+
+def test_what_sockets_look_up_is_limited_by_address(django_db_setup: None, dataset: Dataset, tmp_path: Path) -> None:
+    """100 ids are what an address may save up."""
+    with web_server(tmp_path / "log", env={"READS_PER_ADDRESS": "1"}) as server:
+        ids = "&".join(f"id={number}" for number in range(90))
+        with connect(f"{server.socket_url}/progress/live/?{ids}"), open_many(server) as many:
+            many.send({"type": "subscribe", "dataset_ids": [str(number) for number in range(60)]})
+            assert many.receive() == {
+                "type": "error", "message": "Too many datasets were asked for from this address.",
+            }  # fmt: skip
+            assert many.close_code() == CLOSE_TOO_MANY
+        with connect(f"{server.socket_url}/progress/live/?{ids}") as page:
+            with pytest.raises(ConnectionClosed):
+                page.recv(timeout=30)
+            assert page.close_code == CLOSE_TOO_MANY
+
+
+@pytest.mark.parametrize(("sockets", "warns"), [(100, False), (0, True), (1000, True), (5000, True)])
+def test_sockets_of_one_address_are_fewer_than_open_files(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, sockets: int, warns: bool
+) -> None:
+    monkeypatch.setattr("apps.live.checks.getrlimit", lambda which: (256, 1000))
+    settings.SOCKETS_PER_ADDRESS = sockets
+    assert [message.id for message in check_sockets_per_address()] == ["live.W001"] * warns
+
+
+def test_process_raises_its_limit_of_open_files(dataset: Dataset, tmp_path: Path) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = f"from resource import *; setrlimit(RLIMIT_NOFILE, (256, {most}));"
+    start = f"{limit} from progress_site.servers.daphne import main; main()"
+    with web_server(tmp_path / "log", program=("-c", start, *DAPHNE[2:])) as server:
+        assert psutil.Process(server.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (most, most)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -161,3 +162,23 @@ def test_missing_samples_are_left_out(as_user: AsUser, owner: User, private: Dat
     assert "2 samples" in client.get("/").text
     assert f'href="{address(last)}" rel="next"' in re.sub(r"\s+", " ", client.get(address(first)).text)
     assert "The file no longer exists." in client.get(address(gone)).text
+
+
+def test_the_proxy_sends_the_original(
+    as_user: AsUser, owner: User, stranger: User, sample: Sample, settings: Any, tmp_path: Path
+) -> None:
+    settings.X_ACCEL_REDIRECT = "/files/"
+    path = quote(str(tmp_path / "images" / sample.path))
+    response = as_user(owner).get(address(sample, "sample-original"))
+    assert (response.headers["X-Accel-Redirect"], response.content) == (f"/files{path}", b"")
+    assert response.headers["Content-Type"] == "image/jpeg"
+    assert "X-Accel-Redirect" not in as_user(stranger).get(address(sample, "sample-original")).headers
+
+
+def test_a_thumbnail_that_the_browser_has_is_not_sent_again(as_user: AsUser, owner: User, sample: Sample) -> None:
+    etag = as_user(owner).get(address(sample, "sample-thumbnail")).headers["ETag"]
+    again = as_user(owner).get(address(sample, "sample-thumbnail"), headers={"If-None-Match": etag})
+    assert (again.status_code, again.headers["ETag"], again.content) == (304, etag, b"")
+    assert again.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    part = as_user(owner).get(address(sample, "sample-thumbnail"), headers={"Range": "bytes=0-1"})
+    assert (part.status_code, part.content) == (206, b"\xff\xd8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_safe
@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from apps.core.beneath import OutsideFolder
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
+from apps.pages.files import file_response
 from apps.pages.gallery import place_of
 from apps.pipeline.images.media import open_original, open_thumbnail
 from apps.pipeline.images.similar import similar_to
@@ -59,41 +60,30 @@ def _has_original(sample: Sample) -> bool:
     return True
 
 
-def _bytes(content: bytes, content_type: str, cache: str) -> HttpResponse:
-    """Return a response with untrusted content, which the browser may neither guess the type of nor run.
-
-    It is not a `FileResponse`: under ASGI, Django reads one into memory as well, with a warning.
-    """
-    response = HttpResponse(content, content_type=content_type)
-    response.headers["Cache-Control"] = cache
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    return response
-
-
 @require_safe
-def thumbnail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
+def thumbnail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponseBase:
     """Serve the thumbnail. Its address holds the content's hash, so browsers may cache it for ever."""
     sample = _sample(request, dataset_id, pk)
     try:
-        with open_thumbnail(sample) as file:
-            content = file.read()
+        file = open_thumbnail(sample)
     except (OSError, OutsideFolder):
         raise Http404 from None
-    return _bytes(content, "image/jpeg", "private, max-age=31536000, immutable")
+    cache = "private, max-age=31536000, immutable"
+    return file_response(request, file, {"Content-Type": "image/jpeg", "Cache-Control": cache})
 
 
 @require_safe
-def original(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
+def original(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponseBase:
     """Serve the file itself: inline where browsers can show it, else as a download."""
     sample = _sample(request, dataset_id, pk)
     try:
-        with open_original(sample) as file:
-            content = file.read()
+        file = open_original(sample)
     except (OSError, OutsideFolder):
         raise Http404 from None
     is_shown = sample.format in SHOWN_TYPES
-    response = _bytes(content, SHOWN_TYPES.get(sample.format, "application/octet-stream"), "private, max-age=300")
     name = sample.path.rsplit("/", 1)[-1]
-    response.headers["Content-Disposition"] = content_disposition_header(not is_shown, name) or "inline"
-    return response
+    return file_response(request, file, {
+        "Content-Type": SHOWN_TYPES.get(sample.format, "application/octet-stream"),
+        "Cache-Control": "private, max-age=300",
+        "Content-Disposition": content_disposition_header(not is_shown, name) or "inline",
+    })  # fmt: skip
