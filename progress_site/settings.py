@@ -267,6 +267,15 @@ PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0, validate=bounds.Range(min=
 ITEM_SECONDS = env.float("ITEM_SECONDS", 300.0, validate=bounds.Range(min=0, min_inclusive=False))
 # After how many seconds without a sign of life a worker loses its run to another.
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
+# For how many days a finished run keeps its lists: failed items, history, workers. A dataset's latest run keeps them.
+# 0: for ever.
+KEEP_DETAILS_DAYS = env.int("KEEP_DETAILS_DAYS", 90, validate=bounds.Range(min=0, max=36_500))
+# For how many days a finished run is kept. A dataset's latest run is always kept. 0: for ever.
+KEEP_RUNS_DAYS = env.int("KEEP_RUNS_DAYS", 730, validate=bounds.Range(min=0, max=36_500))
+# For how many days the queue keeps what it has done. 0: for ever.
+KEEP_TASKS_DAYS = env.int("KEEP_TASKS_DAYS", 7, validate=bounds.Range(min=0, max=36_500))
+# For how many days a token is kept that was revoked or has expired. 0: for ever.
+KEEP_TOKENS_DAYS = env.int("KEEP_TOKENS_DAYS", 90, validate=bounds.Range(min=0, max=36_500))
 # Whether a dataset whose visibility was not chosen is public: seen by anyone who can reach this site.
 DATASETS_PUBLIC = env.bool("DATASETS_PUBLIC", True)
 # Whether all pages, the API, sockets and files are closed to those who are not signed in and have no token.

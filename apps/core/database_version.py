@@ -27,7 +27,7 @@ def check_migrations(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     if name in _checked:
         return
     for label, migration in MigrationRecorder(connection).applied_migrations():
-        if _is_unknown(label, migration):
+        if is_unknown(label, migration):
             connection.close()
             raise UnknownMigration(
                 f"The database {name} has the migration {label}.{migration}, which this version does not have. "
@@ -36,7 +36,7 @@ def check_migrations(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     _checked.add(name)
 
 
-def _is_unknown(label: str, migration: str) -> bool:
+def is_unknown(label: str, migration: str) -> bool:
     """Whether an app of ours has no such migration. Apps of others clean up after themselves."""
     config = next((config for config in apps.get_app_configs() if config.label == label), None)
     if config is None or not config.name.startswith("apps."):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -140,6 +140,11 @@ def save_new_token(token: Token) -> str:
 def revoke_tokens(tokens: QuerySet[Token]) -> int:
     """Revoke tokens. Returns how many of them were not revoked before."""
     return tokens.filter(revoked_at=None).update(revoked_at=timezone.now())
+
+
+def prune_tokens(before: datetime) -> int:
+    """Remove some tokens that were revoked or expired before then. Returns how many; 0: there are none left."""
+    return delete_some(Token.objects.filter(Q(revoked_at__lt=before) | Q(expires_at__lt=before)))
 
 
 def note_token_use(token: Token) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
@@ -231,3 +231,16 @@ def close_for_removal(dataset_pk: int) -> None:
 def remove_some(dataset_pk: int) -> int:
     """Remove some rows of a deleted dataset that is closed. Returns how many; 0: there are none left."""
     return store.remove_some(dataset_pk)
+
+
+def prune_details(before: datetime) -> int:
+    """Remove some of the failed items, history and workers of runs that finished before then and are not the latest.
+
+    Returns how many rows; 0: there are none left. The counts of the runs stay.
+    """
+    return store.prune_details(before)
+
+
+def prune_runs(before: datetime) -> int:
+    """Remove some runs that finished before then and are not the latest. Returns how many; 0: there are none left."""
+    return store.prune_runs(before)

@@ -15,7 +15,7 @@ from itertools import batched
 from typing import Final, Literal
 
 from django.db import transaction
-from django.db.models import Max, Model, Sum
+from django.db.models import Exists, Max, Model, OuterRef, QuerySet, Sum
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
@@ -26,7 +26,7 @@ from .loaded_run import is_new
 from .models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
 from .run_state import RunState
 from .signals import Change, progress_changed
-from .transitions import StageState
+from .transitions import FINISHED, StageState
 
 # The rows that one statement inserts.
 ROWS_AT_ONCE: Final = 100
@@ -238,6 +238,27 @@ def remove_some(dataset_pk: int) -> int:
         Stage.objects.filter(run__dataset=dataset_pk),
         Run.objects.filter(dataset=dataset_pk),
     )
+
+
+def prune_details(before: datetime) -> int:
+    """Remove some rows of the lists of runs that finished before then and are not the latest. Returns how many."""
+    old = _finished_runs(before).values("pk")
+    return delete_some(
+        ItemFailure.objects.filter(run__in=old),
+        UnlistedFailures.objects.filter(run__in=old),
+        Transition.objects.filter(run__in=old),
+        WorkerShare.objects.filter(stage__run__in=old),
+    )
+
+
+def prune_runs(before: datetime) -> int:
+    """Remove some runs that finished before then and are not the latest. Returns how many; 0: there are none left."""
+    return delete_some(_finished_runs(before))
+
+
+def _finished_runs(before: datetime) -> QuerySet[Run]:
+    is_latest = Exists(Head.objects.filter(run=OuterRef("pk")))
+    return Run.objects.filter(~is_latest, state__in=FINISHED, finished_at__lt=before)
 
 
 def renew_epochs(found: Mapping[int, str] | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""Remove deleted datasets: their rows, a few in each transaction, and then their thumbnails."""
+"""Remove deleted datasets and what is too old to be kept: a few rows in each transaction, then files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
 from typing import Final
+
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
 
 from apps.core.sql import delete_some
 from apps.datasets import services as datasets
@@ -14,6 +23,8 @@ from apps.datasets.models import Dataset
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
 from apps.progress import services as progress
+
+from .cleanup import delete_orphaned_thumbnails
 
 logger = logging.getLogger(__name__)
 
@@ -38,21 +49,47 @@ def _remove(dataset_pk: int, stop: threading.Event) -> bool:
         Job.objects.filter(run__dataset=dataset_pk).exclude(lease_token="").update(lease_token="", lease_until=None)
         progress.close_for_removal(dataset_pk)
     for remove_some in (_remove_some, progress.remove_some, datasets.remove_some):
-        count = 1
-        while count:
-            began = time.monotonic()
-            with datasets.removing(dataset_pk) as is_ours:
-                if not is_ours:
-                    return False
-                count = remove_some(dataset_pk)
-            if stop.wait(PAUSE * (time.monotonic() - began)):
-                return False
+        if not _in_steps(partial(_removed, dataset_pk, remove_some), stop):
+            return False
     with datasets.removing(dataset_pk) as is_ours:
         if not is_ours:
             return False
         datasets.remove_dataset(dataset_pk)
     shutil.rmtree(thumbnail_folder(dataset_pk), ignore_errors=True)
     return True
+
+
+def _removed(dataset_pk: int, remove_some: Callable[[int], int]) -> int:
+    with datasets.removing(dataset_pk) as is_ours:
+        return remove_some(dataset_pk) if is_ours else 0
+
+
+def _in_steps(remove_some: Callable[[], int], stop: threading.Event) -> bool:
+    """Call a function until it returns 0, with pauses for other writers. Returns False if ``stop`` was set before."""
+    count = 1
+    while count:
+        began = time.monotonic()
+        count = remove_some()
+        if stop.wait(PAUSE * (time.monotonic() - began)):
+            return False
+    return True
+
+
+def prune(stop: threading.Event) -> None:
+    """Remove what is older than the ``KEEP_…_DAYS`` of the settings, ended sessions, and thumbnails of no dataset."""
+    now = timezone.now()
+    finished_tasks = DBTaskResult.objects.finished()
+    for prune_some, days in (
+        (progress.prune_details, settings.KEEP_DETAILS_DAYS),
+        (progress.prune_runs, settings.KEEP_RUNS_DAYS),
+        (datasets.prune_tokens, settings.KEEP_TOKENS_DAYS),
+        (lambda before: delete_some(finished_tasks.filter(finished_at__lt=before)), settings.KEEP_TASKS_DAYS),
+        (lambda before: delete_some(Session.objects.filter(expire_date__lt=now)), 1),
+    ):
+        before = now - timedelta(days=days)
+        if days and not _in_steps(transaction.atomic(partial(prune_some, before)), stop):
+            return
+    delete_orphaned_thumbnails()
 
 
 def _remove_some(dataset_pk: int) -> int:

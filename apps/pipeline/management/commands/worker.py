@@ -23,13 +23,14 @@ from apps.core.text import one_line
 from apps.pipeline.queue import sweep
 from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
-from apps.pipeline.work.removal import remove_deleted_datasets
+from apps.pipeline.work.removal import prune, remove_deleted_datasets
 from apps.pipeline.work.runner import stopping
 
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
 REMOVE_SECONDS: Final = 2.0
+PRUNE_SECONDS: Final = 3600.0
 LONGEST_BACKOFF: Final = 30.0
 SECONDS_TO_STOP: Final = 4.0
 
@@ -135,10 +136,14 @@ def _sweep() -> None:
 
 
 def _remove_often() -> None:
-    """Remove what was deleted. In a thread of its own: it may take minutes, and runs of dead workers do not wait."""
+    """Remove what was deleted or is too old. In a thread of its own: it may take minutes, and dead runs do not wait."""
+    prune_at = 0.0  # of the monotonic clock
     while not stopping.wait(REMOVE_SECONDS):
         try:
             remove_deleted_datasets(stopping)
+            if time.monotonic() >= prune_at:
+                prune(stopping)
+                prune_at = time.monotonic() + PRUNE_SECONDS
         except (Error, OSError) as error:
             logger.debug("could not remove what was deleted; the next attempt goes on: %s", one_line(error))
         connection.close()
