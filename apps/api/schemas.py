@@ -259,7 +259,8 @@ class RunStage(BaseModel):
     unit: str
     state: str
     current: int
-    total: int
+    total: int = Field(description="Equals `current` once the stage is done.")
+    planned: int = Field(description="Of how many it should have been; 0: not known.")
     weight: float
 
 
@@ -291,7 +292,7 @@ class RunOut(BaseModel):
             stages=[
                 RunStage(
                     name=stage.name, label=stage.label, counts_as=stage.counts_as, unit=stage.unit, state=stage.state,
-                    current=stage.current, total=stage.total, weight=stage.weight,
+                    current=stage.current, total=stage.total, planned=stage.planned, weight=stage.weight,
                 )
                 for stage in sorted(run.stages.all(), key=lambda stage: stage.position)
             ],

@@ -206,10 +206,10 @@ def stage_label(stage: CurrentStage) -> str:
 def bar_of_stage(stage: StageProgress, *, animated: bool = True) -> Bar:
     """Return the small bar of one stage, in the colours of the state that it counts as, or of how it ended.
 
-    A stage that failed or was skipped keeps its length, which shows how far it came.
+    A stage that failed, was skipped or ended before all that was planned shows how far it came.
     """
     state = _INACTIVE_STAGE.get(stage.state, State(stage.counts_as))
     bar = make_bar(state, stage.current, stage.total, label=stage_label(stage), animated=animated)
-    if stage.state in (StageState.FAILED, StageState.SKIPPED) and stage.total:
-        return replace(bar, fill=percentage(stage.current, stage.total))
+    if stage.state in (StageState.DONE, StageState.FAILED, StageState.SKIPPED) and stage.planned:
+        return replace(bar, fill=percentage(stage.current, stage.planned))
     return bar

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from apps.progress.snapshot import DatasetProgress, StageProgress
+from apps.progress.transitions import StageState
 
 from . import words
 from .components import Bar, bar_of_stage, is_animated
@@ -51,8 +52,15 @@ def phase(progress: DatasetProgress) -> str:
     return f"{progress.epoch}-{progress.run or 0}-{progress.state}{'-paused' if progress.paused else ''}"
 
 
+def _count(stage: StageProgress) -> str:
+    if stage.state == StageState.DONE and stage.planned > stage.current:
+        return f"{stage.current:,} of {stage.planned:,}"
+    if stage.total:
+        return f"{stage.current:,} / {stage.total:,}"
+    return f"{stage.current:,}" if stage.current else "–"
+
+
 def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:
-    count = f"{stage.current:,}" if stage.current or stage.total else "–"
     time = "–"
     if stage.started_at is not None:
         time = words.clock(((stage.finished_at or now) - stage.started_at).total_seconds())
@@ -61,7 +69,7 @@ def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -
         stage=stage,
         bar=bar_of_stage(stage, animated=is_animated(progress)),
         word="Not started" if never_started else stage.state.capitalize(),
-        count=f"{count} / {stage.total:,}" if stage.total else count,
+        count=_count(stage),
         time=time,
     )
 

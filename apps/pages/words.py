@@ -105,6 +105,13 @@ def _failed(progress: DatasetProgress) -> str:
     return f"{plural(progress.failed, unit)} failed" if progress.failed else ""
 
 
+def _counted(progress: DatasetProgress) -> str:
+    """Return what a run that is ready has counted: ``10 files``; ``5 of 10 files`` where more was planned."""
+    if progress.stage is not None and progress.stage.planned > progress.current:
+        return f"{progress.current:,} of {plural(progress.stage.planned, progress.stage.unit)}"
+    return plural(progress.total, _unit(progress)) if progress.total else ""
+
+
 def _count(progress: DatasetProgress) -> str:
     if not progress.total:
         return ""
@@ -151,9 +158,9 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
             parts = ["Paused before it started" if progress.paused else "Queued, waiting for a worker"]
         case State.READY:
             seconds = run_seconds(progress)
-            unit = _unit(progress)
             parts = [
-                f"Ready, {plural(progress.total, unit)}" if progress.total else "Ready",
+                "Ready",
+                _counted(progress),
                 f"done in {duration(seconds)}" if seconds is not None else "",
             ]
         case State.ERROR:

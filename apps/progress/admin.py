@@ -74,7 +74,7 @@ class DatasetAdmin(WithBar, PlainDatasetAdmin):
 
 class StageInline(admin.TabularInline[Stage, Run]):
     model = Stage
-    fields = ("position", "name", "label", "counts_as", "state", "current", "total", "unit", "weight")
+    fields = ("position", "name", "label", "counts_as", "state", "current", "total", "planned", "unit", "weight")
     readonly_fields = fields
     can_delete = False
     extra = 0
@@ -145,7 +145,7 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
 @admin.register(Stage)
 class StageAdmin(ReadOnlyAdmin):
     dataset_lookup = "run__dataset"
-    list_display = ("__str__", "state", "counts_as", "current", "total", "unit", "started_at", "finished_at")
+    list_display = ("__str__", "state", "counts_as", "current", "total", "planned", "unit", "started_at", "finished_at")
     list_filter = ("state", "counts_as")
     list_select_related = ("run__dataset",)
     search_fields = ("name", "label", "run__dataset__dataset_id")

@@ -113,7 +113,8 @@ class Stage(models.Model):
     weight = models.FloatField(default=1.0, validators=[MinValueValidator(0.001)])
     state = models.CharField(max_length=7, choices=_choices(StageState), default=StageState.WAITING)
     current = models.PositiveBigIntegerField(default=0)
-    total = models.PositiveBigIntegerField(default=0, help_text="0: not known yet.")
+    total = models.PositiveBigIntegerField(default=0, help_text="As planned; once the stage is done, as counted.")
+    planned = models.PositiveBigIntegerField(default=0, help_text="How many there should be; 0: not known yet.")
     workers = models.PositiveIntegerField(default=0, help_text="How many workers report a share.")
     shared = models.PositiveBigIntegerField(default=0, help_text="The sum of the workers' shares; part of `current`.")
     shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
@@ -134,7 +135,11 @@ class Stage(models.Model):
                 condition=Q(state__in=["waiting", "active", "done", "failed", "skipped"]), name="stage_state_known"
             ),
             models.CheckConstraint(condition=Q(weight__gt=0), name="stage_weight_positive"),
-            models.CheckConstraint(condition=Q(total=0) | Q(current__lte=F("total")), name="stage_count_in_range"),
+            models.CheckConstraint(condition=Q(planned=0) | Q(current__lte=F("planned")), name="stage_count_in_range"),
+            models.CheckConstraint(
+                condition=Q(state="done", total=F("current")) | (~Q(state="done") & Q(total=F("planned"))),
+                name="stage_total_is_counted_when_done",
+            ),
             models.CheckConstraint(condition=Q(shared__lte=F("current")), name="stage_shares_are_counted"),
         ]
 

@@ -121,12 +121,18 @@ class RunState(LoadedRun):
     def active_stage(self) -> Stage | None:
         return next((stage for stage in self.stages if stage.state == StageState.ACTIVE), None)
 
-    def add_stage(self, name: str, counts_as: State, **values: Any) -> Stage:
-        """Add a waiting stage behind all others. ``values``: label, unit, total, weight. Raises `LimitReached`."""
+    def add_stage(self, name: str, counts_as: State, *, total: int = 0, **values: Any) -> Stage:
+        """Add a waiting stage of ``total`` items behind all others. Raises `LimitReached`.
+
+        ``values``: label, unit, weight.
+        """
         if len(self.stages) >= MAX_STAGES:
             raise LimitReached(f"A run may have {MAX_STAGES} stages.")
         position = self.stages[-1].position + 1 if self.stages else 0
-        stage = Stage(run=self.run, position=position, name=name, counts_as=counts_as.value, **values)
+        stage = Stage(
+            run=self.run, position=position, name=name, counts_as=counts_as.value,
+            total=total, planned=total, **values,
+        )  # fmt: skip
         self.stages.append(stage)
         return stage
 
@@ -146,7 +152,7 @@ class RunState(LoadedRun):
         return stage.state == StageState.DONE
 
     def move_stage(self, stage: Stage, new: StageState) -> None:
-        """Move a stage to another state. A stage that is done counts as full. Raises `IllegalTransition`."""
+        """Move a stage to another state. Of one that is done, the count is the total. Raises `IllegalTransition`."""
         old = StageState(stage.state)
         if old == new:
             return
@@ -157,7 +163,7 @@ class RunState(LoadedRun):
         else:
             stage.finished_at = self.now
         if new == StageState.DONE:
-            stage.total = stage.current = stage.total or stage.current
+            stage.total = stage.current
         self._record(stage.name, old, new)
 
     def _end_active_stage(self, state: StageState) -> None:
@@ -167,19 +173,23 @@ class RunState(LoadedRun):
     # --- Counts -------------------------------------------------------------------------------------------------------
 
     def set_counts(self, stage: Stage, current: int | None, total: int | None) -> None:
-        """Set a stage's count and total; None leaves one. A total below the count is raised to it."""
-        before = stage.current, stage.total
+        """Set a stage's count, and the total that is planned; None leaves one. A total below the count is raised to it.
+
+        The total of a stage that is done is its count, and stays so.
+        """
+        before = stage.current, stage.planned
         current = stage.current if current is None else max(current, stage.shared)
-        total = stage.total if total is None else total
-        if total:
-            total = max(total, current)
+        planned = stage.planned if total is None else total
+        if planned:
+            planned = max(planned, current)
         if current > stage.current:
             self.note_heartbeat(progressed=True)
-        if (current, total) == before:
+        if (current, planned) == before:
             return
         elapsed = self.now - (stage.started_at or self.now)
         stage.readings = estimates.with_reading(stage.readings, elapsed.total_seconds(), current)
-        stage.current, stage.total = current, total
+        stage.current, stage.planned = current, planned
+        stage.total = current if stage.state == StageState.DONE else planned
         self.raise_percent()
 
     def raise_percent(self) -> None:
@@ -229,18 +239,13 @@ class RunState(LoadedRun):
     def _raise_shared(self, stage: Stage, current: int, total: int) -> None:
         stage.shared += current
         stage.shared_total += total
-        if stage.state == StageState.ACTIVE:
-            self.set_counts(stage, stage.current + current, max(stage.total, stage.shared_total))
-        else:
-            # The stage is done, so count and total both become the largest of its total, the shares, and their totals.
-            whole = max(stage.total, stage.shared, stage.shared_total)
-            self.set_counts(stage, whole, whole)
+        self.set_counts(stage, stage.current + current, max(stage.planned, stage.shared_total))
 
     def check_sums(self) -> None:
         """Raise `LimitReached` if a count has become higher than the database can store."""
         counts = [self.run.failed, self.run.skipped]
         for stage in self.stages:
-            counts += stage.current, stage.total, stage.shared, stage.shared_total
+            counts += stage.current, stage.planned, stage.shared, stage.shared_total
         if max(counts) > MAX_STORED_COUNT:
             raise LimitReached(f"With this report, a count would be higher than {MAX_STORED_COUNT}.")
 

@@ -39,7 +39,10 @@ class CurrentStage(_Frozen):
     label: str
     counts_as: Literal["indexing", "embedding"]
     current: int = Field(ge=0)
-    total: int = Field(ge=0, description="0: not known yet.")
+    total: int = Field(ge=0, description="Of how many; 0: not known yet. Equals `current` once the stage is done.")
+    planned: int = Field(
+        ge=0, description="Of how many it should have been; stays when the stage is over. 0: not known."
+    )
     unit: str = Field(description="What is counted, in the plural.")
 
 
@@ -63,8 +66,8 @@ class DatasetProgress(_Frozen):
 
     dataset_id: str
     state: State
-    current: int = Field(ge=0, description="Items done in the stage under way; equals `total` when ready.")
-    total: int = Field(ge=0, description="0: not known yet.")
+    current: int = Field(ge=0, description="Items done in the stage under way.")
+    total: int = Field(ge=0, description="Of how many; 0: not known yet. Equals `current` when ready.")
     message: str
     error: str | None
     updated_at: Moment

@@ -45,6 +45,15 @@ def test_one_curl_is_a_complete_reporter(pipeline: Pipeline) -> None:
     assert dataset.owner is None
 
 
+def test_what_is_ready_keeps_its_count(pipeline: Pipeline) -> None:
+    pipeline.report("cats", state="indexing", current=4, total=10)
+    told = pipeline.report("cats", state="ready").json()["progress"]
+    assert (told["state"], told["current"], told["total"], told["percent"]) == ("ready", 4, 4, 100)
+    assert {name: told["stage"][name] for name in ("current", "total", "planned")} == {
+        "current": 4, "total": 4, "planned": 10,
+    }  # fmt: skip
+
+
 def test_a_dataset_that_a_token_makes_is_its_users_and_as_public_as_the_setting_says(
     token_of: Callable[..., str], settings: Settings
 ) -> None:

@@ -107,7 +107,7 @@ def test_counting_setting_saying_and_failing_items() -> None:
         assert (progress.current, progress.total) == (20, 40)
         run.fail_item("a.jpg", ValueError("truncated"))
         run.fail_item("b.jpg")
-    assert (shown().state, shown().failed, shown().current) == ("ready", 2, 40)
+    assert (shown().state, shown().failed, shown().current) == ("ready", 2, 20)
     assert set(ItemFailure.objects.values_list("item", "reason")) == {("a.jpg", "truncated"), ("b.jpg", "")}
 
 

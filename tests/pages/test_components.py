@@ -151,7 +151,9 @@ def test_html_in_a_message_is_text() -> None:
     html = render("dataset_progress state='error' message=text error=text", text="<script>alert(1)</script>")
     assert "<script>" not in html
     assert html.count("&lt;script&gt;") == 2
-    named = progress(stage=CurrentStage(name="s", label='"><b>', counts_as="indexing", current=1, total=2, unit="x"))
+    named = progress(
+        stage=CurrentStage(name="s", label='"><b>', counts_as="indexing", current=1, total=2, planned=2, unit="x")
+    )
     assert "<b>" not in render("dataset_progress progress", progress=named)
 
 
@@ -169,7 +171,9 @@ def test_classes_of_ones_own() -> None:
 
 
 def test_a_custom_stage_shows_its_label_in_the_colour_it_counts_as() -> None:
-    stage = CurrentStage(name="tile", label="Cutting tiles", counts_as="embedding", current=45, total=100, unit="t")
+    stage = CurrentStage(
+        name="tile", label="Cutting tiles", counts_as="embedding", current=45, total=100, planned=100, unit="t"
+    )
     shown = progress(state="embedding", stage=stage)
     for tag in ("dataset_progress", "dataset_progress_compact"):
         html = render(f"{tag} progress", progress=shown)

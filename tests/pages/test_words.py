@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from apps.pages import words
+from apps.pages.panel import panel_of
 from apps.progress.snapshot import CurrentStage, DatasetProgress, Eta, StageProgress
 
 from .test_components import progress
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
-EMBED = CurrentStage(name="embed", label="", counts_as="embedding", current=45, total=100, unit="samples")
+EMBED = CurrentStage(name="embed", label="", counts_as="embedding", current=45, total=100, planned=100, unit="samples")
 
 
 def stage(**changes: Any) -> StageProgress:
     fields: dict[str, Any] = {
-        "name": "index", "label": "", "counts_as": "indexing", "current": 100, "total": 100, "unit": "files",
+        "name": "index", "label": "", "counts_as": "indexing", "current": 100, "total": 100, "planned": 100,
+        "unit": "files",
         "state": "done", "started_at": NOW, "finished_at": NOW + timedelta(minutes=4), **changes,
     }  # fmt: skip
     return StageProgress(**fields)
@@ -57,6 +59,10 @@ def stage(**changes: Any) -> StageProgress:
             ),
             "Ready, 100 samples, done in 4 minutes, 1 file failed",
         ),
+        (
+            progress(state="ready", current=45, total=45, stage=EMBED.model_copy(update={"total": 45})),
+            "Ready, 45 of 100 samples",
+        ),
         (progress(state="ready", total=0, started_at=NOW, finished_at=NOW), "Ready"),  # of which no stage ever began
         (progress(state="error", stage=EMBED), "Failed while generating embeddings, after 45 of 100 samples"),
         (progress(state="error", cancelled=True, total=0), "Cancelled before it started"),
@@ -64,6 +70,23 @@ def stage(**changes: Any) -> StageProgress:
 )  # fmt: skip
 def test_one_line_for_every_state(shown: DatasetProgress, line: str) -> None:
     assert words.sentence(shown, silence="3 minutes") == line
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "fill"),
+    [
+        ({"current": 5, "total": 5, "planned": 10}, "5 of 10", 50),
+        ({"current": 10, "total": 10, "planned": 10}, "10 / 10", 100),
+        ({"current": 7, "total": 7, "planned": 0}, "7 / 7", 100),
+        ({"current": 5, "total": 10, "planned": 10, "state": "failed"}, "5 / 10", 50),
+        ({"current": 0, "total": 0, "planned": 0, "state": "waiting"}, "–", 0),
+    ],
+)
+def test_a_stage_that_ended_before_all_that_was_planned_is_not_full(
+    changes: dict[str, Any], count: str, fill: int
+) -> None:
+    [row] = panel_of(progress(stages=(stage(**changes),)), NOW).stages
+    assert (row.count, row.bar.fill) == (count, fill)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from apps.progress import services
-from apps.progress.models import ItemFailure, Run, Stage, WorkerShare
+from apps.progress.models import ItemFailure, Run, Stage, UnlistedFailures, WorkerShare
 
 # The constraint, and a row changed so that it is broken.
 BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
@@ -25,11 +25,14 @@ BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
     ("stage_state_known", Stage, {"state": "paused"}),
     ("stage_weight_positive", Stage, {"weight": 0}),
     ("stage_count_in_range", Stage, {"current": 101}),
+    ("stage_total_is_counted_when_done", Stage, {"total": 99}),
+    ("stage_total_is_counted_when_done", Stage, {"state": "done", "current": 60}),
     ("stage_shares_are_counted", Stage, {"shared": 1}),
 ]
 BROKEN_BY_INSERT = [
     "run_number_once", "run_one_unfinished", "stage_position_once", "stage_name_once", "stage_one_active",
     "failure_once_an_item", "run_idempotency_key_once", "share_once_a_worker",
+    "unlisted_once_a_reason",
 ]  # fmt: skip
 
 
@@ -47,7 +50,7 @@ def test_a_count_of_a_run_is_not_negative(indexing: Run, field: str) -> None:
         Run.objects.update(**{field: -1})
 
 
-@pytest.mark.parametrize("field", ["current", "total"])
+@pytest.mark.parametrize("field", ["current", "planned"])
 def test_a_count_of_a_stage_is_not_negative(indexing: Run, field: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Stage.objects.update(**{field: -1})
@@ -73,6 +76,9 @@ def _insert(name: str, run: Run) -> None:
         case "share_once_a_worker":
             for _ in range(2):
                 WorkerShare.objects.create(stage=run.stages.get(name="index"), worker="one")
+        case "unlisted_once_a_reason":
+            for _ in range(2):
+                UnlistedFailures.objects.create(run=run, stage="index", reason="truncated", count=1)
         case "failure_once_an_item":
             for _ in range(2):
                 ItemFailure.objects.create(run=run, stage="index", item="a.jpg", reason="", at=now)

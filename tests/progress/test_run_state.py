@@ -31,17 +31,18 @@ def run_state(*stages: dict[str, Any], now: datetime = T0, **run: Any) -> RunSta
     values = {"id": 1, "number": 1, "dataset_id": 7, "state": working, "created_at": T0, "updated_at": T0}
     row = loaded(Run, **(values | run))
     rows = [
-        loaded(Stage, id=position + 1, run=row, position=position, **stage) for position, stage in enumerate(stages)
+        loaded(Stage, id=position + 1, run=row, position=position, total=stage.get("planned", 0), **stage)
+        for position, stage in enumerate(stages)
     ]
     return RunState(loaded(Head, dataset_id=7, version=4, run=row), row, rows, now)
 
 
 def index(**values: Any) -> dict[str, Any]:
-    return {"name": "index", "state": "active", "total": 100, "started_at": T0, **values}
+    return {"name": "index", "state": "active", "planned": 100, "started_at": T0, **values}
 
 
 def embed(**values: Any) -> dict[str, Any]:
-    return {"name": "embed", "counts_as": "embedding", "total": 100, "weight": 3.0, **values}
+    return {"name": "embed", "counts_as": "embedding", "planned": 100, "weight": 3.0, **values}
 
 
 def stages_of(state: RunState) -> list[tuple[str, str, int, int]]:
@@ -68,10 +69,11 @@ def test_a_run_begins_pending_and_new() -> None:
     assert list(state.changed_rows()) == []  # it is inserted whole
 
 
-def test_finishing_fills_the_active_stage_and_skips_those_that_wait() -> None:
+def test_finishing_ends_the_active_stage_at_its_count_and_skips_those_that_wait() -> None:
     state = run_state(index(current=97), embed())
     state.finish()
-    assert stages_of(state) == [("index", "done", 100, 100), ("embed", "skipped", 0, 100)]
+    assert stages_of(state) == [("index", "done", 97, 97), ("embed", "skipped", 0, 100)]
+    assert [stage.planned for stage in state.stages] == [100, 100]
     assert (state.run.state, state.run.percent, state.run.finished_at) == ("ready", 100.0, T0)
 
 
@@ -103,7 +105,7 @@ def test_a_request_after_a_pause_counts_the_time_without_progress_from_now() -> 
 def test_starting_a_stage_ends_the_one_before_it_and_moves_the_run() -> None:
     state = run_state(index(current=40), embed())
     state.start_stage(state.stages[1])
-    assert stages_of(state) == [("index", "done", 100, 100), ("embed", "active", 0, 100)]
+    assert stages_of(state) == [("index", "done", 40, 40), ("embed", "active", 0, 100)]
     assert moves_of(state) == [
         ("index", "active", "done"), ("embed", "waiting", "active"), ("", "indexing", "embedding"),
     ]  # fmt: skip
@@ -119,7 +121,7 @@ def test_starting_a_stage_that_is_over_is_refused_before_anything_changes() -> N
 def test_a_waiting_stage_is_closed_if_a_later_one_is_active() -> None:
     state = run_state(index(state="waiting"), embed(state="active"), {"name": "sort"})
     assert state.close_if_passed(state.stages[0])
-    assert stages_of(state)[0] == ("index", "done", 100, 100)
+    assert stages_of(state)[0] == ("index", "done", 0, 0)
     assert not state.close_if_passed(state.stages[2])
     assert not state.close_if_passed(state.stages[1])
 
@@ -160,7 +162,7 @@ def test_a_count_that_grows_is_progress_and_one_that_stays_is_none() -> None:
 
 
 def test_a_share_grows_by_what_is_new_and_never_falls() -> None:
-    state = run_state(index(total=0))
+    state = run_state(index(planned=0))
     for worker, current in (("a", 10), ("b", 20), ("a", 10), ("a", 4)):
         state.raise_share(state.stages[0], worker, current=current, total=50, failed=current // 10, skipped=None)
     stage = state.stages[0]
@@ -171,9 +173,10 @@ def test_a_share_grows_by_what_is_new_and_never_falls() -> None:
 
 
 def test_a_late_share_makes_a_stage_that_is_done_larger() -> None:
-    state = run_state(index(state="done", current=10, total=10, shared=10, shared_total=10), embed(state="active"))
+    state = run_state(index(state="done", current=10, planned=10, shared=10, shared_total=10), embed(state="active"))
     state.raise_share(state.stages[0], "b", current=5, total=50, failed=0, skipped=0)
-    assert stages_of(state)[0] == ("index", "done", 60, 60)
+    assert stages_of(state)[0] == ("index", "done", 15, 15)
+    assert state.stages[0].planned == 60
 
 
 @pytest.mark.parametrize(
@@ -236,7 +239,7 @@ def test_changes_carry_what_was_loaded() -> None:
     state.move_stage(state.stages[0], StageState.DONE)
     [(row, fields, before)] = state.changed_rows()
     assert row is state.stages[0]
-    assert fields == {"state", "current", "finished_at"}
+    assert fields == {"state", "total", "finished_at"}
     assert before["state"] == "active"
 
 
@@ -257,7 +260,7 @@ def test_a_report_starts_the_stage_that_it_names_or_a_new_one() -> None:
     apply_report(state, Report(state=State.EMBEDDING, current=1))
     apply_report(state, Report(stage="Sort", current=2))
     assert stages_of(state) == [
-        ("index", "done", 100, 100), ("embed", "done", 100, 100), ("Sort", "active", 2, 0),
+        ("index", "done", 4, 4), ("embed", "done", 1, 1), ("Sort", "active", 2, 0),
     ]  # fmt: skip
     assert state.stages[2].label == "Sort"
 

@@ -85,8 +85,11 @@ def test_finish_makes_the_run_ready(indexing: Run) -> None:
     services.finish(indexing.pk, message="100 images")
     progress = seen(indexing)
     assert (progress.state, progress.percent, progress.message, progress.error) == ("ready", 100, "100 images", None)
-    assert progress.current == progress.total == 100
-    assert [s.state for s in progress.stages] == ["done", "skipped"]
+    assert progress.current == progress.total == 60
+    assert [(s.state, s.current, s.total, s.planned) for s in progress.stages] == [
+        ("done", 60, 60, 100),
+        ("skipped", 0, 100, 100),
+    ]
     assert progress.is_finished
     assert not progress.is_working
     indexing.refresh_from_db()

@@ -35,9 +35,9 @@ def test_start_stage_ends_the_one_before_it_as_done(indexing: Run) -> None:
     services.start_stage(indexing.pk, "embed")
     progress = seen(indexing)
     assert progress.state == "embedding"
-    assert [(s.name, s.state, s.current, s.total) for s in progress.stages] == [
-        ("index", "done", 100, 100),
-        ("embed", "active", 0, 100),
+    assert [(s.name, s.state, s.current, s.total, s.planned) for s in progress.stages] == [
+        ("index", "done", 97, 97, 100),
+        ("embed", "active", 0, 100, 100),
     ]
     assert progress.percent == 25
     assert history(indexing)[-3:] == [
@@ -51,7 +51,7 @@ def test_start_stage_of_a_stage_of_unknown_total_that_ends_takes_its_count_for_t
     services.report(run.pk, current=303)
     services.start_stage(run.pk, "embed")
     scan = seen(run).stages[0]
-    assert (scan.current, scan.total, scan.state) == (303, 303, "done")
+    assert (scan.current, scan.total, scan.planned, scan.state) == (303, 303, 0, "done")
 
 
 def test_start_stage_may_alternate_between_the_working_states(dataset: Dataset) -> None:

@@ -22,7 +22,9 @@ KEYS: dict[str, Any] = {
     "stage": (dict, type(None)), "stages": list, "rate": (float, int, type(None)), "eta_seconds": (dict, type(None)),
     "health": (str, type(None)), "paused": bool, "cancelled": bool, "failed": int, "skipped": int,
 }  # fmt: skip
-STAGE_KEYS: dict[str, Any] = {"name": str, "label": str, "counts_as": str, "current": int, "total": int, "unit": str}
+STAGE_KEYS: dict[str, Any] = {
+    "name": str, "label": str, "counts_as": str, "current": int, "total": int, "planned": int, "unit": str,
+}  # fmt: skip
 STAGES_KEYS: dict[str, Any] = {
     **STAGE_KEYS,
     "state": str,
@@ -37,7 +39,7 @@ def at(seconds: float) -> datetime:
 
 INDEX: dict[str, Any] = {
     "name": "index", "counts_as": "indexing", "unit": "images", "state": "active", "current": 40, "total": 100,
-    "started_at": T0, "readings": [(0.0, 0), (2.0, 20), (4.0, 40)],
+    "planned": 100, "started_at": T0, "readings": [(0.0, 0), (2.0, 20), (4.0, 40)],
 }  # fmt: skip
 EMBED: dict[str, Any] = {
     "name": "embed", "label": "CLIP", "counts_as": "embedding", "unit": "images", "weight": 3.0, "state": "waiting",
@@ -90,12 +92,15 @@ def test_a_working_run() -> None:
     assert shown(FACTS) == {
         "dataset_id": "cats", "state": "indexing", "current": 40, "total": 100, "message": "Indexing samples... 40/100",
         "error": None, "updated_at": "2026-03-01T12:00:04.123Z", "version": 9, "epoch": "e1", "run": 2, "percent": 10.0,
-        "stage": {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "unit": "images"},
+        "stage": {
+            "name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "planned": 100,
+            "unit": "images",
+        },
         "stages": [
-            {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "unit": "images",
-             "state": "active", "started_at": "2026-03-01T12:00:00.123Z", "finished_at": None},
-            {"name": "embed", "label": "CLIP", "counts_as": "embedding", "current": 0, "total": 0, "unit": "images",
-             "state": "waiting", "started_at": None, "finished_at": None},
+            {"name": "index", "label": "", "counts_as": "indexing", "current": 40, "total": 100, "planned": 100,
+             "unit": "images", "state": "active", "started_at": "2026-03-01T12:00:00.123Z", "finished_at": None},
+            {"name": "embed", "label": "CLIP", "counts_as": "embedding", "current": 0, "total": 0, "planned": 0,
+             "unit": "images", "state": "waiting", "started_at": None, "finished_at": None},
         ],
         "rate": 10.0, "eta_seconds": {"low": 32.4, "high": 39.6}, "health": "live", "paused": False, "cancelled": False,
         "failed": 1, "skipped": 2,
@@ -112,7 +117,7 @@ def test_a_dataset_that_never_ran_is_pending_0_of_0() -> None:
     }  # fmt: skip
 
 
-def test_a_finished_run_shows_its_last_stage_full_and_no_health_rate_or_time_left() -> None:
+def test_a_finished_run_shows_what_its_last_stage_counted_and_no_health_rate_or_time_left() -> None:
     progress = shown(READY, at(10_000))
     assert progress["state"] == "ready"
     assert progress["current"] == progress["total"] == progress["percent"] == 100

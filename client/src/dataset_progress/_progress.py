@@ -32,6 +32,12 @@ class Progress:
     details: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
+    def planned(self) -> int:
+        """Of how many items it should have been. Higher than ``total`` where the run ended before it had done all."""
+        stage = self.details.get("stage") or {}
+        return int(stage.get("planned", self.total))
+
+    @property
     def is_finished(self) -> bool:
         """Whether the dataset is ready or has failed."""
         return self.state in ("ready", "error")

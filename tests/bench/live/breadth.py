@@ -61,7 +61,7 @@ def _datasets(count: int) -> list[int]:
         for dataset in datasets
     )
     Stage.objects.bulk_create(
-        Stage(run=run, position=0, name="index", state="active", total=100, started_at=now) for run in runs
+        Stage(run=run, position=0, name="index", state="active", total=100, planned=100, started_at=now) for run in runs
     )
     Head.objects.bulk_create(
         Head(dataset=dataset, version=1, run=run) for dataset, run in zip(datasets, runs, strict=True)

@@ -21,10 +21,12 @@ PAYLOAD: dict[str, Any] = {
     "payload": {
         "dataset_id": "bench", "state": "indexing", "current": 45, "total": 100, "message": "", "error": None,
         "updated_at": "2026-11-23T08:00:00.000Z", "version": 1, "epoch": "e1", "run": 1, "percent": 45.0,
-        "stage": {"name": "index", "label": "", "counts_as": "indexing", "current": 45, "total": 100, "unit": "items"},
+        "stage": {"name": "index", "label": "", "counts_as": "indexing", "current": 45, "total": 100, "planned": 100,
+                  "unit": "items"},
         "stages": [
             {
-                "name": "index", "label": "", "counts_as": "indexing", "current": 45, "total": 100, "unit": "items",
+                "name": "index", "label": "", "counts_as": "indexing", "current": 45, "total": 100, "planned": 100,
+                "unit": "items",
                 "state": "active", "started_at": "2026-11-23T08:00:00.000Z", "finished_at": None,
             }
         ],

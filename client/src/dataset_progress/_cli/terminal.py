@@ -22,6 +22,8 @@ def line_of(progress: Progress) -> str:
     """Describe a progress in one line."""
     percent = f" {progress.percent:.0f}%" if progress.percent is not None else ""
     total = f"/{progress.total}" if progress.total else ""
+    if progress.state == "ready" and progress.planned > progress.current:
+        total = f" of {progress.planned}"
     text = progress.error or progress.message
     return printable(f"{progress.dataset_id}: {progress.state}{percent} ({progress.current}{total}) {text}".rstrip())
 
