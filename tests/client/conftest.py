@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from dataset_progress import Cancelled, Run
+from dataset_progress import Cancelled, Run, _exits, _sender_thread
 from dataset_progress._run import session_of
 
 from apps.datasets.models import Dataset
@@ -30,13 +30,21 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
         yield server
 
 
+@pytest.fixture(autouse=True)
+def _no_warning_yet() -> None:
+    """Let each test see the one warning of its process, and have all requests of a second."""
+    _sender_thread._lines.clear()
+
+
 @pytest.fixture
-def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The server's address. Sets it and a token in the environment."""
+def address(server: Server, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The server's address. Sets it and a token in the environment. Ends, with the test, what it has begun."""
     monkeypatch.setenv("DATASET_PROGRESS_URL", server.url)
     monkeypatch.setenv("DATASET_PROGRESS_TOKEN", issue_token("client")[1])
     monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", "60")  # a machine that stalls makes no promise false
-    return server.url
+    monkeypatch.setenv("DATASET_PROGRESS_LINGER", "0")
+    yield server.url
+    _exits._end_all()
 
 
 def shown(dataset_id: str = "cats") -> DatasetProgress:
@@ -88,6 +96,11 @@ def until(condition: Callable[[DatasetProgress], bool], dataset_id: str = "cats"
         what=f"{dataset_id} was not as expected",
     )
     return shown(dataset_id)
+
+
+def ended(dataset_id: str = "cats") -> DatasetProgress:
+    """Wait until a dataset is ready or has failed, for which no plain loop waits. Return its progress."""
+    return until(lambda progress: progress.is_finished, dataset_id)
 
 
 def program(code: str) -> subprocess.CompletedProcess[str]:

@@ -14,8 +14,6 @@ pytestmark = pytest.mark.usefixtures("address")
 @pytest.mark.parametrize(
     ("end", "error"),
     [
-        ("sys.exit('no disk')", "The loop was left after 4 of 10."),
-        ("break", "The loop was left after 4 of 10."),
         ("raise OSError('disk full')", "OSError: disk full"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
     ],
@@ -27,7 +25,7 @@ def test_a_program_that_ends_in_the_middle_of_its_loop(end: str, error: str) -> 
         "for item in track(range(10), dataset='cats'):\n"
         f"    if item == 4: {end}\n"
     )
-    assert (shown().state, shown().error) == ("error", error)
+    assert (shown().state, (shown().error or "").splitlines()[0]) == ("error", error)
 
 
 def test_a_program_that_dies_says_why() -> None:
@@ -40,7 +38,8 @@ for item in track(range(10), dataset="cats"):
     ended = program(code)
     assert ended.returncode == 1
     assert "ValueError: a bad item" in ended.stderr
-    assert (shown().state, shown().error, shown().current) == ("error", "ValueError: a bad item", 4)
+    assert (shown().state, shown().current) == ("error", 4)
+    assert (shown().error or "").startswith('ValueError: a bad item\n  File "<string>", line 5, in <module>')
 
 
 def test_a_run_that_nobody_closed_is_ready_if_it_is_through() -> None:
@@ -206,4 +205,5 @@ with Run("cats") as run:
     assert ended.returncode == 0, ended.stderr
     assert shown().state == "ready"
     assert (shown("dogs").state, shown("dogs").current) == ("error", 4)
-    assert "after 4 of 10" in (shown("dogs").error or "")
+    expected = "The program ended after 4 of 10." if end == "terminated" else "OSError: disk full"
+    assert (shown("dogs").error or "").startswith(expected)

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat.v4 import new_code_cell, new_notebook
 
-from .conftest import shown
+from .conftest import ended, shown, until
 
 SOURCES = Path(__file__).resolve().parent.parent.parent / "client/src"
 pytestmark = pytest.mark.usefixtures("address")
@@ -18,6 +18,12 @@ pytestmark = pytest.mark.usefixtures("address")
 def test_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(SOURCES))
     track = new_code_cell("from dataset_progress import track\nfor _ in track(range(30), dataset='cats'):\n    pass")
+    fail = new_code_cell("""
+def work():
+    for number in track(range(9), dataset='rows', linger=60):
+        if number == 5: raise ValueError('a bad row')
+work()
+""")
     wait = new_code_cell("""
 async def items():
     for number in range(40):
@@ -26,17 +32,19 @@ async for _ in track(items(), dataset='dogs', total=40):
     pass
 """)
     bar = new_code_cell(
-        "from dataset_progress.tqdm import tqdm\nfor n in tqdm(range(9), dataset='bars'):\n    assert n < 5"
+        "from dataset_progress.tqdm import tqdm\nfor n in tqdm(range(9), dataset='bars', linger=60):\n    assert n < 5"
     )
-    client = NotebookClient(new_notebook(cells=[track, track, wait, bar]), timeout=120, kernel_name="python3")
+    client = NotebookClient(new_notebook(cells=[track, track, wait, bar, fail]), timeout=120, kernel_name="python3")
     client.create_kernel_manager().shutdown_wait_time = 120  # for its last word
     with client.setup_kernel():
         client.execute_cell(track, 0)
-        assert (shown().state, shown().current, shown().run) == ("ready", 30, 1)  # while the kernel lives on
+        assert (ended().state, shown().current, shown().run) == ("ready", 30, 1)  # while the kernel lives on
         client.execute_cell(track, 1)
-        assert (shown().state, shown().run) == ("ready", 2)
+        assert until(lambda progress: progress.run == 2 and progress.is_finished).state == "ready"
         client.execute_cell(wait, 2)
-        assert (shown("dogs").state, shown("dogs").current) == ("ready", 40)
-        with pytest.raises(CellExecutionError):
-            client.execute_cell(bar, 3)
-    assert (shown("bars").state, shown("bars").current) == ("error", 5)
+        assert (ended("dogs").state, shown("dogs").current) == ("ready", 40)
+        for cell, dataset, error in ((bar, "bars", "AssertionError"), (fail, "rows", "ValueError: a bad row")):
+            with pytest.raises(CellExecutionError):
+                client.execute_cell(cell, 3)
+            assert (ended(dataset).state, shown(dataset).current) == ("error", 5)
+            assert (shown(dataset).error or "").startswith(error)

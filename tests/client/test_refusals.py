@@ -25,7 +25,7 @@ from apps.progress.models import ItemFailure
 from apps.progress.models import Run as RunRow
 from tests.services import wait_until
 
-from .conftest import shown, until, until_silent
+from .conftest import ended, shown, until, until_silent
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 TAKEN = {"status": 200, "run": 1, "version": 1, "control": "run"}
@@ -105,7 +105,7 @@ def test_a_token_is_not_written_to_the_log(caplog: pytest.LogCaptureFixture) -> 
 def test_a_line_end_behind_a_token_is_none_of_it(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASET_PROGRESS_TOKEN", os.environ["DATASET_PROGRESS_TOKEN"] + "\n")
     assert list(track(range(3), dataset="cats")) == [0, 1, 2]
-    assert shown().state == "ready"
+    assert ended().state == "ready"
 
 
 # --- A mock server ---------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ def held() -> Iterator[Callable[[Run], Callable[[], bool]]]:
 def test_a_server_that_is_gone_holds_nobody(
     held: Callable[[Run], Callable[[], bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sender_thread, "LINGER_SECONDS", 0.0)
+    monkeypatch.setattr(_sender_thread, "MAX_RETRY_SECONDS", 0.0)
     is_paused, later = threading.Event(), [0.0]
     server = MockServer(lambda update: {**TAKEN, "control": "pause" if is_paused.is_set() else "run"})
     run = server.run(flush_seconds=0, clock=lambda: time.monotonic() + later[0])

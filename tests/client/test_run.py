@@ -21,7 +21,7 @@ from apps.progress.models import ItemFailure, WorkerShare
 from apps.progress.models import Run as RunRow
 from tests.services import wait_until
 
-from .conftest import shown, stands, until
+from .conftest import ended, shown, stands, until
 from .work import count_to
 
 pytestmark = pytest.mark.usefixtures("address")
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("address")
 
 def test_two_lines() -> None:
     assert list(track(range(50), dataset="cats")) == list(range(50))
-    progress = shown()
+    progress = ended()
     assert (progress.state, progress.current, progress.total, progress.percent) == ("ready", 50, 50, 100.0)
     assert [stage.name for stage in progress.stages] == ["indexing"]
 
@@ -43,7 +43,7 @@ def test_the_loop_is_seen_while_it_goes_on() -> None:
 
 def test_what_is_iterated_over_needs_no_length() -> None:
     assert sum(track((n for n in range(10)), dataset="cats")) == 45
-    assert (shown().state, shown().current, shown().total) == ("ready", 10, 10)
+    assert (ended().state, shown().current, shown().total) == ("ready", 10, 10)
 
 
 def test_an_exception_of_the_iterable_fails_the_run_and_goes_on_its_way() -> None:
@@ -53,7 +53,10 @@ def test_an_exception_of_the_iterable_fails_the_run_and_goes_on_its_way() -> Non
 
     with pytest.raises(OSError, match="disk full"):
         list(track(items(), dataset="cats"))
-    assert (shown().state, shown().error) == ("error", "OSError: disk full")
+    error = ended().error or ""
+    assert error.startswith("OSError: disk full\n")
+    assert 'raise OSError("disk full")' in error
+    assert "dataset_progress" not in error
 
 
 def test_stages_with_weights() -> None:
@@ -76,7 +79,7 @@ def test_stages_with_weights() -> None:
 
 def test_a_block_that_raises_fails_the_run() -> None:
     def job() -> float:
-        with Run("cats") as run:
+        with Run("cats", traceback=False) as run:
             run.advance(3)
             return 1 / 0
 
@@ -123,7 +126,7 @@ def test_a_second_run_takes_the_place_of_one_that_died(caplog: pytest.LogCapture
     abandoned.advance()
     until(lambda progress: progress.current == 1)
     list(track(range(3), dataset="cats"))
-    assert (shown().run, shown().state, shown().current) == (2, "ready", 3)
+    assert (ended().run, shown().state, shown().current) == (2, "ready", 3)
     assert RunRow.objects.get(number=1).cancelled
     abandoned.advance()
     wait_until(lambda: "is over" in caplog.text, seconds=30, what="the first was not told")
@@ -250,7 +253,7 @@ def test_an_event_loop() -> None:
         return sum([item async for item in track(items(), dataset="cats", total=20)])
 
     assert asyncio.run(job()) == 190
-    assert (shown().state, shown().current, shown().total) == ("ready", 20, 20)
+    assert (ended().state, shown().current, shown().total) == ("ready", 20, 20)
 
 
 def test_a_run_says_who_sees_its_dataset() -> None:
@@ -261,5 +264,5 @@ def test_a_run_says_who_sees_its_dataset() -> None:
     dataset = Dataset.objects.get()
     assert sharing_of(dataset) == Sharing("private", "ada", ("ada", "bob"))
     assert list(track(range(2), dataset="dogs", visibility="secret")) == [0, 1]
+    assert shown().state == ended("dogs").state == "ready"
     assert Dataset.objects.get(dataset_id="dogs").visibility == "private"
-    assert shown().state == shown("dogs").state == "ready"

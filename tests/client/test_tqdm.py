@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import os
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable
@@ -15,8 +16,8 @@ import dataset_progress.tqdm.auto
 import optuna
 import pytest
 import tqdm as real
-from dataset_progress import _session
 from dataset_progress.tqdm import capture_tqdm, tqdm, trange
+from dataset_progress.tqdm._bars import stage_of
 from django.db import connection
 from tqdm import TqdmExperimentalWarning
 from tqdm.auto import tqdm as auto
@@ -24,7 +25,7 @@ from tqdm.auto import tqdm as auto
 from apps.progress import services
 from apps.progress.models import Run, WorkerShare
 
-from .conftest import cancelled_in, shown, stands, until
+from .conftest import cancelled_in, ended, shown, stands, until
 
 pytestmark = pytest.mark.usefixtures("address")
 
@@ -34,7 +35,7 @@ def test_it_shows_the_bar_and_reports() -> None:
     assert list(tqdm(range(40), desc="Reading", dataset="cats", file=screen)) == list(range(40))
     assert "Reading: 100%" in screen.getvalue()
     assert "40/40" in screen.getvalue()
-    progress = shown()
+    progress = ended()
     assert progress.stage is not None
     assert (progress.state, progress.stage.name, progress.current, progress.total) == ("ready", "Reading", 40, 40)
 
@@ -42,7 +43,7 @@ def test_it_shows_the_bar_and_reports() -> None:
 def test_trange_and_the_dataset_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATASET_PROGRESS_DATASET", "dogs")
     assert sum(trange(10, file=io.StringIO())) == 45
-    assert shown("dogs").state == "ready"
+    assert ended("dogs").state == "ready"
 
 
 def test_a_bar_that_is_updated_by_hand() -> None:
@@ -50,7 +51,8 @@ def test_a_bar_that_is_updated_by_hand() -> None:
         bar.update(4)
         bar.update()
         until(lambda progress: progress.current == 5)
-    assert (shown().state, shown().current) == ("ready", 10)
+    assert (ended().state, ended().message) == ("ready", "Stopped at 5 of 10.")
+    assert counted() == [("indexing", 5)]
 
 
 def test_an_exception_in_the_block() -> None:
@@ -61,7 +63,21 @@ def test_an_exception_in_the_block() -> None:
 
     with pytest.raises(ZeroDivisionError):
         job()
-    assert (shown().state, shown().error) == ("error", "ZeroDivisionError: division by zero")
+    assert ended().state == "error"
+    assert (shown().error or "").startswith("ZeroDivisionError: division by zero\n")
+
+
+def test_an_exception_in_the_loop_in_the_block() -> None:
+    def job() -> None:
+        with tqdm(range(10), dataset="cats", file=io.StringIO(), traceback=False, linger=60) as bar:
+            for item in bar:
+                if item == 4:
+                    until(lambda progress: progress.current == 4)
+                    raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        job()
+    assert (ended().state, shown().error, shown().current) == ("error", "OSError: disk full", 4)
 
 
 def test_without_a_dataset_it_is_tqdm_as_it_is() -> None:
@@ -87,7 +103,7 @@ def test_each_item_counts_once_and_at_once(disable: bool, interval: float) -> No
     for item in quiet(range(40), disable=disable, mininterval=interval):
         if item in (5, 30):
             until(lambda progress, item=item: progress.current == item)  # type: ignore[misc]  # mypy infers no type for a default of a lambda
-    assert (shown().state, counted()) == ("ready", [("indexing", 40)])
+    assert (ended().state, counted()) == ("ready", [("indexing", 40)])
 
 
 @pytest.mark.parametrize("disable", [False, True])
@@ -99,15 +115,24 @@ def test_what_is_counted_by_hand_counts_once(disable: bool) -> None:
         bar.n, bar.total = 15, 30
         bar.refresh()
         assert until(lambda progress: progress.current == 15).total == 30
+    ended()
     assert counted() == [("indexing", 15)]
 
 
-@pytest.mark.parametrize("how", ["an exception", "early"])
-def test_a_bar_that_is_closed_before_its_end_is_not_ready(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_session, "ABANDON_SECONDS", 0.1)
+def test_a_hidden_bar_has_the_number_that_tqdm_has() -> None:
+    bar, plain = quiet(total=3, disable=True), real.tqdm(total=3, disable=True)
+    for each in (bar, plain):
+        each.update(2)
+    assert bar.n == plain.n
+    bar.close()
+    ended()
+    assert counted() == [("indexing", 2)]
 
+
+@pytest.mark.parametrize("how", ["an exception", "early"])
+def test_a_bar_that_is_closed_before_its_end(how: str) -> None:
     def job() -> None:
-        bar = quiet(total=10)
+        bar = quiet(total=10, traceback=False)
         try:
             bar.update(4)
             if how == "an exception":
@@ -117,8 +142,63 @@ def test_a_bar_that_is_closed_before_its_end_is_not_ready(how: str, monkeypatch:
 
     with suppress(OSError):
         job()
-    error = until(lambda progress: progress.is_finished).error
-    assert error == ("OSError: disk full" if how == "an exception" else "The loop was left after 4 of 10.")
+    told = ("error", "OSError: disk full", "") if how == "an exception" else ("ready", None, "Stopped at 4 of 10.")
+    assert (ended().state, shown().error, shown().message) == told
+    assert counted() == [("indexing", 4)]
+
+
+@pytest.mark.parametrize(
+    ("total", "step", "times", "share"),
+    [(1.0, 0.1, 10, (100, 100)), (2.5, 0.25, 10, (250, 250)), (10.0, 1, 10, (10, 10)), (float("inf"), 1, 5, (5, 0))],
+)
+def test_fractions_are_counted_in_hundredths(total: float, step: float, times: int, share: tuple[int, int]) -> None:
+    with quiet(total=total) as bar:
+        for _ in range(times):
+            bar.update(step)
+    assert ended().state == "ready"
+    assert WorkerShare.objects.values_list("current", "total").get() == share
+
+
+def test_descriptions_that_differ_in_numbers_are_one_stage() -> None:
+    with tqdm(desc="all", total=1, file=io.StringIO()):
+        for epoch in range(5):
+            list(quiet(range(3), desc=f"Epoch {epoch}/5:", linger=60))
+        for number in range(80):
+            list(quiet(range(2), desc=f"file{number}", linger=0 if number == 79 else 60))
+    ended()
+    assert len(counted()) == 64
+    assert dict(counted())["Epoch"] == 15
+    assert sum(dict(counted()).values()) == 15 + 160
+
+
+@pytest.mark.parametrize(
+    ("desc", "stage"),
+    [("Epoch 3/70: ", "Epoch"), ("Epoch [3/70]", "Epoch"), ("resnet50", "resnet50"), ("12/70", "indexing"),
+     ("fold #2 (5%)", "fold"), ("v1.2 of 3", "v1.2 of"), ("Train loss=0.31", "Train loss")],
+)  # fmt: skip
+def test_the_stage_of_a_description(desc: str, stage: str) -> None:
+    with real.tqdm(desc=desc, file=io.StringIO()) as bar:
+        assert stage_of(bar).name == stage
+
+
+def test_a_postfix_is_the_message() -> None:
+    with quiet(total=10) as bar:
+        bar.set_postfix(loss=0.5)
+        assert until(lambda progress: progress.message != "").message == "loss=0.5"
+
+
+def test_options_of_a_run_are_options_of_a_bar(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = os.environ["DATASET_PROGRESS_TOKEN"]
+    monkeypatch.delenv("DATASET_PROGRESS_URL")
+    monkeypatch.delenv("DATASET_PROGRESS_TOKEN")
+    bar = quiet(
+        range(5), url=address, token=token, key="job", worker="part 1", obey=False, flush_seconds=5, linger=0,
+        traceback=False,
+    )  # fmt: skip
+    assert list(bar) == [0, 1, 2, 3, 4]
+    assert ended().state == "ready"
+    assert WorkerShare.objects.get().worker == "part 1"
+    assert Run.objects.get().idempotency_key == "job"
 
 
 def test_an_event_loop_counts_and_is_not_held_up() -> None:
@@ -148,7 +228,7 @@ def test_an_event_loop_counts_and_is_not_held_up() -> None:
         ticking.cancel()
 
     asyncio.run(job())
-    assert (shown().state, shown().current) == ("ready", 400)
+    assert (ended().state, shown().current) == ("ready", 400)
     assert turns > 100
 
 
@@ -158,6 +238,7 @@ def test_a_bar_that_is_used_again_goes_on_counting() -> None:
         bar.reset(5)
         bar.update(2)
         assert until(lambda progress: progress.current == 12).total == 15
+    ended()
     assert counted() == [("indexing", 12)]
 
 
@@ -181,15 +262,7 @@ def test_a_bar_within_a_bar_is_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("DATASET_PROGRESS_DATASET", "cats")
     for _ in tqdm(range(3), desc="epochs", file=io.StringIO()):
         assert list(tqdm(range(5), desc="batches", file=io.StringIO())) == [0, 1, 2, 3, 4]
-    assert (shown().run, counted()) == (1, [("epochs", 3)])
-
-
-def test_a_bar_that_is_left_fails_with_how_far_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_session, "ABANDON_SECONDS", 0.1)
-    for item in quiet(range(10)):
-        if item == 4:
-            break
-    assert until(lambda progress: progress.is_finished).error == "The loop was left after 4 of 10."
+    assert (ended().run, counted()) == (1, [("epochs", 3)])
 
 
 def in_loop(update: Callable[[], object]) -> None:
@@ -283,7 +356,7 @@ def test_captures_within_each_other() -> None:
             assert len(list(auto(range(5), desc="inner", file=io.StringIO()))) == 5
             assert len(list(tqdm(range(7), dataset="mice", file=io.StringIO()))) == 7
         outer.update(3)
-    assert [(shown(name).state, shown(name).current) for name in ("cats", "dogs", "mice")] == [
+    assert [(ended(name).state, shown(name).current) for name in ("cats", "dogs", "mice")] == [
         ("ready", 3),
         ("ready", 5),
         ("ready", 7),

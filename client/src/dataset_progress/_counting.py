@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from . import _values as values
 from ._exits import TerminationSafeLock
+from ._stages import MAX_STAGES
 
+# The stage of everything that comes after as many stages as a run may have.
+OTHER = "Other"
+# Fractions are counted in hundredths.
+FRACTION_SCALE = 100
 # Failed items that wait to be reported. Further ones are counted, but not listed.
 MAX_WAITING_FAILURES = 1000
 
@@ -16,20 +22,29 @@ MAX_WAITING_FAILURES = 1000
 class Counter(Protocol):
     """Something that counts, and is read from another thread."""
 
+    in_hand: int  # 1 for a loop, which has been given one item more than it has done; 0 for what is counted by hand
+
     @property
-    def done(self) -> int: ...
+    def done(self) -> float: ...
     @property
-    def total(self) -> int | None: ...
+    def total(self) -> float | None: ...
+    @property
+    def is_fractional(self) -> bool: ...
+    @property
+    def message(self) -> str: ...
 
 
 class LoopCounter:
     """The counter of one loop. Only that loop writes to it, so it needs no lock."""
 
-    __slots__ = ("done", "total")
+    __slots__ = ("done", "in_hand", "total")
+    is_fractional = False
+    message = ""
 
     def __init__(self, total: int | None = None) -> None:
         self.done = 0
         self.total = total
+        self.in_hand = 0
 
 
 class ThreadCounter(LoopCounter):
@@ -47,6 +62,8 @@ class Share:
     """What this process has done of one stage: ``base``, and what its counters have counted.
 
     ``owners``: the threads and tasks whose loop is being counted. ``failures``: (item, reason), not yet reported.
+    ``in_hand``: the items that loops were given last before they were left. They are done, unless an exception was why.
+    ``scale``: what the numbers of the counters are multiplied by; more than 1 once one of them was a fraction.
     """
 
     base: int = 0
@@ -55,15 +72,18 @@ class Share:
     owners: set[object] = field(default_factory=set)
     failed: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    in_hand: int = 0
+    scale: int = 1
+    message: str = ""
 
     @property
     def done(self) -> int:
-        return self.base + sum(values.count(counter.done) for counter in self.counters)
+        return self.base + sum(values.count(counter.done, self.scale) for counter in self.counters)
 
     @property
     def total(self) -> int | None:
         """The number of items; None if unknown."""
-        totals = [values.count(total) for counter in self.counters if (total := counter.total) is not None]
+        totals = [values.count(total, self.scale) for counter in self.counters if (total := counter.total) is not None]
         if self.base_total is None and not totals:
             return None
         return max(0, (self.base_total or 0) + sum(totals))
@@ -71,17 +91,33 @@ class Share:
     def set(self, done: int | None, total: int | None) -> None:
         """Set how much is done, and of how much, whatever the counters say."""
         if done is not None:
-            self.base += values.count(done) - self.done
-        if total is not None:
-            self.base_total = (self.base_total or 0) + values.count(total) - (self.total or 0)  # may be negative
+            self.base += values.count(done, self.scale) - self.done
+        if total is not None:  # the difference may be negative
+            self.base_total = (self.base_total or 0) + values.count(total, self.scale) - (self.total or 0)
+
+    def read(self) -> None:
+        """Take from the counters what is more than a number: whether they count fractions, and their message."""
+        if self.scale == 1 and any(counter.is_fractional for counter in self.counters):
+            self.scale = FRACTION_SCALE
+            self.base *= self.scale
+            self.base_total = self.base_total and self.base_total * self.scale
+        for counter in self.counters:
+            self.message = counter.message or self.message
+
+    def settle(self, *, is_done: bool) -> None:
+        """Count the items that were in hand, if they are done."""
+        if is_done:
+            self.base += self.in_hand * self.scale
+        self.in_hand = 0
 
     def retire(self, counter: Counter) -> None:
         """Remove a counter and keep what it has counted."""
         if counter in self.counters:
+            self.read()
             self.counters.remove(counter)
-            self.base += values.count(counter.done)
+            self.base += values.count(counter.done, self.scale)
             if counter.total is not None:
-                self.base_total = (self.base_total or 0) + values.count(counter.total)
+                self.base_total = (self.base_total or 0) + values.count(counter.total, self.scale)
 
     def retire_ended_threads(self) -> None:
         for counter in [each for each in self.counters if isinstance(each, ThreadCounter)]:
@@ -98,24 +134,27 @@ class Counts:
     """What this process has counted, by stage.
 
     ``stage``: the name of the stage under way. ``by_thread.counters``: the counters of this thread, by stage. All
-    methods may be called from any thread. ``lock`` is held by whoever reads or changes ``shares``.
+    methods may be called from any thread. ``lock`` is held by whoever reads or changes ``shares``. ``planned``: the
+    names of the stages that the run begins with.
     """
 
-    def __init__(self, stage: str) -> None:
-        self.stage = stage
+    def __init__(self, stage: str, planned: Iterable[str] = ()) -> None:
+        self._names = set(planned)
+        self.stage = self._admit(stage)
         self.reset()
 
     def reset(self) -> None:
         """Start at zero, as a forked process does, with a lock that nobody holds."""
         self.lock = TerminationSafeLock()
         self.message = ""
+        self.was_left = False  # whether the last loop was left before its end
         self.shares: dict[str, Share] = {}
         self.by_thread = threading.local()
 
     def begin_stage(self, stage: str, total: int | None) -> None:
         with self.lock:
-            self.stage = stage
-            self._share(stage).set(None, total)
+            self.stage = self._admit(stage)
+            self._share(self.stage).set(None, total)
 
     def set(self, done: int | None, total: int | None, message: str | None) -> None:
         with self.lock:
@@ -146,33 +185,69 @@ class Counts:
         Does nothing and returns False if ``owner`` is in another loop of that stage, which then counts for both.
         """
         with self.lock:
+            stage = self._admit(stage)
             share = self._share(stage)
             if owner in share.owners:
                 return False
+            self.settle(is_done=True)
+            self.was_left = False
             share.owners.add(owner)
             share.counters.append(counter)
             self.stage = stage
             return True
 
-    def remove(self, stage: str, counter: Counter, owner: object) -> None:
-        """Undo `add`, but keep what was counted. Repeating it is harmless."""
+    def remove(self, stage: str, counter: Counter, owner: object, *, was_left: bool = False) -> None:
+        """Undo `add`, but keep what was counted. Repeating it is harmless.
+
+        ``was_left``: whether the loop ended before its items did.
+        """
         with self.lock:
-            share = self._share(stage)
+            share = self._share(self._admit(stage))
             if counter in share.counters:
                 share.owners.discard(owner)
                 share.retire(counter)
+                if was_left:
+                    share.in_hand += counter.in_hand
+                    self.was_left = True
+
+    def leave_all(self) -> None:
+        """Treat the loops that are still open as left, as the end of the program does."""
+        with self.lock:
+            for share in self.shares.values():
+                share.in_hand += sum(counter.in_hand for counter in share.counters)
+            self.was_left = True
+
+    def settle(self, *, is_done: bool) -> None:
+        """Count the items that loops were given last before they were left, if they are done."""
+        with self.lock:
+            for share in self.shares.values():
+                share.settle(is_done=is_done)
+
+    def read_message(self) -> str:
+        """Return what the job has said last, else what the bar of the stage under way says."""
+        with self.lock:
+            share = self.shares.get(self.stage)
+            return self.message or ("" if share is None else share.message)
 
     def is_complete(self) -> bool:
         """Whether all items of the stage under way are done, as far as their number is known."""
         with self.lock:
             share = self._share(self.stage)
-            return share.total is None or share.done >= share.total
+            return share.total is None or share.done + share.in_hand * share.scale >= share.total
 
     def describe(self) -> str:
         """Say how much is done of the stage under way: ``4 of 10``."""
         with self.lock:
             share = self._share(self.stage)
-            return f"{share.done:,} of {share.total:,}" if share.total else f"{share.done:,}"
+            done, total = (f"{(number or 0) / share.scale:,.12g}" for number in (share.done, share.total))
+            return f"{done} of {total}" if share.total else done
+
+    def _admit(self, stage: str) -> str:
+        """Return ``stage``, or `OTHER` if the run has as many stages as it may have."""
+        if stage not in self._names and len(self._names) >= MAX_STAGES - 1:
+            return OTHER
+        self._names.add(stage)
+        return stage
 
     def _share(self, stage: str) -> Share:
         return self.shares.setdefault(stage, Share())

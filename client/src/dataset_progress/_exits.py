@@ -105,7 +105,7 @@ def end_with_worker_process() -> None:
         return
     _is_finalizing = True
     if (util := sys.modules.get("multiprocessing.util")) is not None:
-        util.Finalize(None, _end_all, exitpriority=100)
+        util.Finalize(None, _end_with_worker, exitpriority=100)
     if sys.platform != "win32" and threading.current_thread() is threading.main_thread():
         with suppress(ValueError, RuntimeError):  # in a subinterpreter; where no thread can be started
             if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -147,10 +147,15 @@ def _on_termination(number: int, frame: object) -> None:
     os.kill(os.getpid(), number)
 
 
+def _end_with_worker() -> None:
+    # The finalizers run in the ``finally`` clause of what the worker does.
+    _end_all(sys.exc_info()[1])
+
+
 @defer_termination()
-def _end_all(*, was_terminated: bool = False) -> None:
-    """End all open runs, then wait for their last reports together."""
-    error = last_error()
+def _end_all(error: BaseException | None = None, *, was_terminated: bool = False) -> None:
+    """End all open runs, by ``error`` or the one that ended the program, then wait for their last reports together."""
+    error = error or last_error()
     for each in endables:
         each.end_with_program(error, was_terminated=was_terminated)
     for each in endables:

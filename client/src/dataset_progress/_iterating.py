@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
+from ._callers import current_owner
 from ._control import POLL_SECONDS
 from ._counting import LoopCounter
 from ._session import Session
 
 T = TypeVar("T")
-
-
-def current_task() -> asyncio.Task[object] | None:
-    """Return the running task of asyncio, if any."""
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
-
-
-def current_owner() -> object:
-    """Identify who runs a loop: the running task, else the thread."""
-    return current_task() or threading.get_ident()
 
 
 def length(iterable: object) -> int | None:
@@ -41,6 +28,7 @@ def iterate(iterable: Iterable[T], session: Session, stage: str, counter: LoopCo
     Waits before an item while the run is paused. Raises `Cancelled` there when it is cancelled.
     """
     owner = current_owner()
+    counter.in_hand = 1
     is_outermost = session.count(stage, counter, owner)
     control, done = session.control, 0
     try:
@@ -50,6 +38,9 @@ def iterate(iterable: Iterable[T], session: Session, stage: str, counter: LoopCo
             yield item
             done += 1
             counter.done = done
+    except GeneratorExit:
+        session.counts.remove(stage, counter, owner, was_left=True)
+        raise
     finally:
         if is_outermost:
             session.counts.remove(stage, counter, owner)
@@ -58,6 +49,7 @@ def iterate(iterable: Iterable[T], session: Session, stage: str, counter: LoopCo
 def iterate_async(iterable: AsyncIterable[T], session: Session, stage: str, counter: LoopCounter) -> AsyncItems[T]:
     """`iterate` for asynchronous iterables; a pause does not block the event loop."""
     owner = current_owner()
+    counter.in_hand = 1
 
     async def items() -> AsyncGenerator[T, None]:
         is_outermost = session.count(stage, counter, owner)
@@ -73,7 +65,7 @@ def iterate_async(iterable: AsyncIterable[T], session: Session, stage: str, coun
             if is_outermost:
                 session.counts.remove(stage, counter, owner)
 
-    return AsyncItems(items(), on_drop=lambda: session.counts.remove(stage, counter, owner))
+    return AsyncItems(items(), on_drop=lambda: session.counts.remove(stage, counter, owner, was_left=True))
 
 
 class AsyncItems(AsyncIterator[T]):
@@ -92,5 +84,9 @@ class AsyncItems(AsyncIterator[T]):
     async def aclose(self) -> None:
         await self._items.aclose()
 
-    def __del__(self) -> None:
+    def drop(self) -> None:
+        """Call ``on_drop``."""
         self._on_drop()
+
+    def __del__(self) -> None:
+        self.drop()

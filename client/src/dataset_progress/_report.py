@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from . import _values as values
 from ._api import Api
 from ._control import Control
 from ._counting import Counts
-from ._errors import Refused
+from ._errors import Cancelled, Refused
 from ._sender_thread import RunOver
 from ._settings import RunSettings
 
@@ -23,8 +24,8 @@ MAX_FAILURE_CHARACTERS_A_REQUEST = 200_000
 class Report:
     """The report of one process on a run; the `Source` of its sender.
 
-    ``may_replace``: whether beginning the run cancels one that is open. ``is_end_refused``: whether the server refused
-    the end of the run.
+    ``is_end_refused``: whether the server refused the end of the run. ``is_stopped``: whether nothing is reported any
+    more. ``tick``: what `on_tick` calls.
     """
 
     def __init__(self, settings: RunSettings, counts: Counts, control: Control, worker: str | int | None) -> None:
@@ -36,12 +37,22 @@ class Report:
         self._ending: dict[str, Any] = {}
         self._acknowledged: dict[str, dict[str, Any]] = {}  # counts by stage
         self._acknowledged_message = ""
-        self.may_replace = True
         self.is_end_refused = False
+        self.is_stopped = False
+        self.tick: Callable[[], None] | None = None
 
-    def end(self, error: BaseException | str | None) -> None:
-        """Add the end of the run: ready, or failed with ``error``."""
-        self._ending = {"state": "ready"} if error is None else {"state": "error", "error": values.error_text(error)}
+    @property
+    def has_begun(self) -> bool:
+        """Whether the server has taken the run."""
+        return self._run is not None
+
+    def end(self, error: BaseException | str | None, *, message: str = "") -> None:
+        """Add the end of the run: ready with ``message``, or failed with ``error``."""
+        if error is None:
+            self._ending = {"state": "ready", **({"message": message} if message else {})}
+            return
+        has_traceback = self._settings.reports_traceback and not isinstance(error, Cancelled)
+        self._ending = {"state": "error", "error": values.error_text(error, with_traceback=has_traceback)}
 
     # --- Called by the sender ----------------------------------------------------------------------------------------
 
@@ -50,7 +61,7 @@ class Report:
         body = {
             "stages": self._settings.stages,
             "idempotency_key": self._settings.key,
-            "replace": self.may_replace,
+            "replace": True,
             **self._settings.sharing,
         }
         self._run = api.begin_run(self._settings.dataset_id, body)
@@ -63,14 +74,15 @@ class Report:
             for stage in [*stages, counts.stage]:
                 if (share := counts.shares.get(stage)) is None:
                     continue
+                share.read()
                 counted: dict[str, Any] = {"current": values.count(share.done), "failed": share.failed}
                 if share.total is not None:
                     counted["total"] = values.count(share.total)
                 failures = batch.take(share.failures)
                 if counted != self._acknowledged.get(stage) or failures:
                     updates.append(self._update(stage=stage, worker=self._worker, failures=failures, **counted))
-            if counts.message != self._acknowledged_message:
-                updates.append(self._update(message=counts.message))
+            if (message := counts.read_message()) != self._acknowledged_message:
+                updates.append(self._update(message=message))
             if is_last and self._ending and not batch.is_full:
                 updates.append(self._update(**self._ending))
         return updates
@@ -124,8 +136,15 @@ class Report:
         if progress.get("run") == self._run and progress.get("cancelled"):
             self._control.update("cancel")
 
+    def on_tick(self) -> None:
+        """Look whether the run is to end."""
+        if self.tick is not None:
+            self.tick()
+
     def on_stopped(self) -> None:
         """Let a paused job continue, because nothing can tell it to resume any more."""
+        self.is_stopped = True
+        self.tick = None
         self._control.end_pause()
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -137,7 +156,8 @@ class Report:
         with self._counts.lock:
             if "state" in update:
                 self._ending = {}
-            self._acknowledged_message = update.get("message", self._acknowledged_message)
+            elif "message" in update:
+                self._acknowledged_message = update["message"]
             if (stage := update.get("stage")) is not None:
                 self._acknowledged[stage] = {
                     field: update[field] for field in ("current", "failed", "total") if field in update

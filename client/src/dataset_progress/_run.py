@@ -42,6 +42,7 @@ class Run:
     ``obey``: whether `track` waits while the run is paused, and raises `Cancelled` when it is cancelled.
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
     ``flush_seconds``: how long leaving may take; default: ``DATASET_PROGRESS_FLUSH_SECONDS``, else 2.
+    ``traceback``: whether an error is reported with the last frames of its traceback.
     ``transport``: a transport of httpx. ``clock``: a function that returns monotonic seconds.
 
     Without an address it reports nowhere and costs nothing. Apart from pause and cancel (``obey``) it never raises
@@ -64,6 +65,7 @@ class Run:
         url: str | None = None,
         token: str | None = None,
         flush_seconds: float | None = None,
+        traceback: bool = True,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,6 +80,7 @@ class Run:
             url=url,
             token=token,
             flush_seconds=flush_seconds,
+            traceback=traceback,
         )
         stage = settings.first_stage
         self._use(Session(settings, stage=stage, finishes=finish, worker=worker, transport=transport, clock=clock))

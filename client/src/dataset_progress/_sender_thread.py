@@ -7,6 +7,7 @@ Nothing is queued, so there is nothing to catch up with after an outage.
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
 import time
@@ -25,7 +26,9 @@ HEARTBEAT_SECONDS = 10.0
 PAUSED_HEARTBEAT_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 30.0
 # How long to retry the last report after nobody waits for it any more, while the program goes on.
-LINGER_SECONDS = 600.0
+MAX_RETRY_SECONDS = 600.0
+# How long a run waits for the end of the run before it, which would be cancelled otherwise.
+MAX_PREDECESSOR_SECONDS = 60.0
 
 THREAD_NAME = "dataset-progress"
 
@@ -43,6 +46,9 @@ class Source(Protocol):
 
     def begin(self, api: Api) -> None:
         """Begin or find the run. Called again until it does not raise."""
+
+    def on_tick(self) -> None:
+        """Called again and again once the run has begun. May close the sender."""
 
     def updates(self, *, is_last: bool) -> list[dict[str, Any]]:
         """Return the updates that the server has not acknowledged. ``is_last``: with the end of the run."""
@@ -72,19 +78,22 @@ class Source(Protocol):
 class Sender:
     """Sends what ``source`` has to report, from a daemon thread, until it is closed.
 
-    Raises `RuntimeError` if no thread can be started.
+    ``predecessor``: a sender that is being closed, whose last report comes first. Raises `RuntimeError` if no thread
+    can be started.
     """
 
-    def __init__(self, source: Source, api: Api, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, source: Source, api: Api, clock: Callable[[], float] = time.monotonic, predecessor: Sender | None = None
+    ) -> None:
         self._source = source
         self._api = api
         self._clock = clock
+        self._predecessor = predecessor
+        self._line = _lines.setdefault(api.server.url, _Line())
         self._closing = threading.Event()
         self._deadline = 0.0
         self._not_before = 0.0  # when the server wants to be asked again
-        self._has_warned = False
         self._has_sent_all = False
-        self._request_times: deque[float] = deque(maxlen=REQUESTS_A_SECOND)
         logging.getLogger("httpx").addFilter(_is_from_another_thread)
         self._thread = threading.Thread(target=self._work, name=THREAD_NAME, daemon=True)
         self._thread.start()
@@ -93,6 +102,10 @@ class Sender:
         """Send the last report. `wait` returns after ``seconds`` at the latest."""
         self._deadline = self._clock() + seconds
         self._closing.set()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the thread to end, at most ``seconds``."""
+        self._thread.join(seconds)
 
     def wait(self) -> bool:
         """Wait for the last report to be acknowledged or the time to be over. Return whether it was acknowledged."""
@@ -105,6 +118,7 @@ class Sender:
         except RunOver as over:
             self._warn(over.refusal)
             with suppress(ProgressError):
+                self._line.wait_for_turn()
                 self._source.on_run_over(self._api)
         except ProgressError as error:
             self._warn(error)
@@ -120,15 +134,20 @@ class Sender:
 
         Raises `RunOver`, and `ProgressError` if the run can never be begun.
         """
+        if self._predecessor is not None:
+            self._predecessor.join(MAX_PREDECESSOR_SECONDS)
+            self._predecessor = None
         has_begun = False
         failures = 0
         last_answer = self._clock()
         while True:
+            if has_begun:
+                self._source.on_tick()
             is_last = self._closing.is_set()
             wait = INTERVAL_SECONDS
             try:
                 if not has_begun:
-                    self._wait_for_rate_limit()
+                    self._wait_for_turn()
                     self._source.begin(self._api)
                     has_begun = True
                 updates = self._source.updates(is_last=is_last)
@@ -155,12 +174,12 @@ class Sender:
                 self._closing.wait(wait)
             elif self._clock() >= self._deadline:
                 # Nobody waits any more, but the run stays open unless the server hears of its end.
-                if not has_begun or self._clock() >= self._deadline + LINGER_SECONDS:
+                if not has_begun or self._clock() >= self._deadline + MAX_RETRY_SECONDS:
                     return
                 time.sleep(wait)
 
     def _send(self, updates: list[dict[str, Any]]) -> None:
-        self._wait_for_rate_limit()
+        self._wait_for_turn()
         try:
             refusal = self._source.acknowledge(updates, self._api.report(updates))
         except Refused as refused:
@@ -171,21 +190,40 @@ class Sender:
         if refusal is not None:
             self._warn(refusal)
 
-    def _wait_for_rate_limit(self) -> None:
-        """Wait until another request makes no more than `REQUESTS_A_SECOND`, and the server wants to be asked again.
+    def _wait_for_turn(self) -> None:
+        """Wait until the server wants to be asked again, and another request is not one too many.
 
         Somebody who waits for the last report waits no longer than they said.
         """
         time.sleep(max(0.0, min(self._not_before, self._deadline) - self._clock()))
-        if len(self._request_times) == REQUESTS_A_SECOND:
-            time.sleep(max(0.0, self._request_times[0] + 1 - self._clock()))
-        self._request_times.append(self._clock())
+        self._line.wait_for_turn()
 
     def _warn(self, error: ProgressError) -> None:
-        """Log the first error, and no others."""
-        if not self._has_warned:
-            self._has_warned = True
+        """Log the first error of this server, and no others."""
+        if not self._line.has_warned:
+            self._line.has_warned = True
             logger.warning("progress is not reported: %s (the job goes on; further errors are not logged)", error)
+
+
+class _Line:
+    """What the senders of this process that report to one server share: the rate limit, and the one warning."""
+
+    def __init__(self) -> None:
+        self.has_warned = False
+        self._lock = threading.Lock()
+        self._turns: deque[float] = deque(maxlen=REQUESTS_A_SECOND)
+
+    def wait_for_turn(self) -> None:
+        """Wait until another request makes no more than `REQUESTS_A_SECOND`, in the order of the callers."""
+        with self._lock:
+            turn = time.monotonic()
+            if len(self._turns) == REQUESTS_A_SECOND:
+                turn = max(turn, self._turns[0] + 1)
+            self._turns.append(turn)
+        time.sleep(max(0.0, turn - time.monotonic()))
+
+
+_lines: dict[str, _Line] = {}  # by the server's address
 
 
 def _is_permanent(error: ProgressError) -> bool:
@@ -196,3 +234,7 @@ def _is_permanent(error: ProgressError) -> bool:
 def _is_from_another_thread(record: logging.LogRecord) -> bool:
     """A log filter that drops httpx's line for each request of a sender."""
     return record.threadName != THREAD_NAME
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lines.clear)

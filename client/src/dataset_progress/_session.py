@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,8 @@ from . import _exits, _inherit
 from ._api import Api, Server, logger
 from ._control import Control
 from ._counting import Counter, Counts
+from ._job_errors import JobErrors
+from ._registry import Registry
 from ._report import Report
 from ._sender_thread import INTERVAL_SECONDS, Sender
 from ._settings import RunSettings
@@ -20,14 +20,13 @@ from ._settings import RunSettings
 if TYPE_CHECKING:
     import httpx
 
-# After a loop was left early, wait this long for the program to end, which tells why.
-ABANDON_SECONDS = 5.0
-
 
 class Session:
     """Counts, reports and obeys on behalf of one process.
 
     ``finishes``: whether this process ends the run. ``is_shared``: whether other processes were given the run.
+
+    The run of plain loops ends by itself (`linger`): the thread of its sender ends it, so that no loop waits.
     """
 
     def __init__(
@@ -41,12 +40,13 @@ class Session:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
-        self.counts = Counts(stage)
+        self.counts = Counts(stage, (each["name"] for each in settings.stages))
         self._finishes = finishes
         self._transport = transport
         self._clock = clock
         self._open(worker)
         if self.is_enabled:
+            _sessions.add(self)
             _inherit.inheritables.add(self)
             _exits.endables.add(self)
 
@@ -56,8 +56,9 @@ class Session:
         self.is_closed = False
         self.is_shared = False
         self._sender: Sender | None = None
-        self._abandoned = ""
-        self._error_before = _exits.last_error()
+        self.job_errors = JobErrors()
+        self._lingers_until: float | None = None
+        self._lingering_error: BaseException | None = None
 
     @property
     def is_enabled(self) -> bool:
@@ -70,16 +71,29 @@ class Session:
         """Start the sender, unless it has been started or there is nothing to report to."""
         if self._sender is not None or self.is_closed or not self.is_enabled:
             return
+        predecessor = self._end_predecessor()
         with self.counts.lock:
             if self._sender is not None or self.is_closed:
                 return
             try:
-                self._sender = Sender(self.report, Api(self.settings.server, self._transport), self._clock)
+                api = Api(self.settings.server, self._transport)
+                self._sender = Sender(self.report, api, self._clock, predecessor)
             except Exception as error:  # no thread can be started, or none any more
                 self.settings = replace(self.settings, server=Server("", ""))
                 logger.warning("progress is not reported: %s (the job goes on)", error)
             else:
                 _exits.end_with_worker_process()
+
+    def _end_predecessor(self) -> Sender | None:
+        """End a run of the dataset that waits for further loops. Return the sender whose last report comes first."""
+        last: Sender | None = None
+        for other in _sessions:
+            is_same = (self.settings.dataset_id, self.settings.server) == (
+                other.settings.dataset_id, other.settings.server
+            )  # fmt: skip
+            if other is not self and is_same:
+                last = other.end_if_idle() or last
+        return last
 
     def count(self, stage: str, counter: Counter, owner: object) -> bool:
         """`Counts.add`, and report it."""
@@ -99,13 +113,7 @@ class Session:
     def _begin_to_close(self, error: BaseException | str | None) -> None:
         if self._finishes:
             self.start()
-        if isinstance(error, SystemExit) and not error.code:
-            error = None  # sys.exit(0) is no failure
-        with self.counts.lock:
-            is_first = not self.is_closed
-            self.is_closed = True
-            if is_first and self._finishes:
-                self.report.end(error)
+        is_first = self._end(error)
         if self._sender is None or not is_first:
             return
         seconds = self.settings.flush_seconds
@@ -115,26 +123,37 @@ class Session:
             seconds -= others
         self._sender.close(seconds)
 
-    def abandon(self) -> None:
-        """Handle a loop that was left early: by a ``break``, or by an exception, which it cannot know.
-
-        The run fails in `ABANDON_SECONDS`, unless the program ends first, which may tell why.
-        """
-        self._abandoned = f"The loop was left after {self.counts.describe()}."
-        self.report.may_replace = False
-        timer = threading.Timer(ABANDON_SECONDS, self.close, [self._abandoned])
-        timer.daemon = True
-        with suppress(RuntimeError):  # the program is ending
-            timer.start()
+    def _end(self, error: BaseException | str | None) -> bool:
+        """Stop counting, and settle how the run ends. Return whether it had not been ended before."""
+        if isinstance(error, SystemExit) and not error.code:
+            error = None  # sys.exit(0) is no failure
+        with self.counts.lock:
+            if self.is_closed:
+                return False
+            self.is_closed = True
+            self.counts.settle(is_done=error is None)
+            if not self._finishes:
+                return True
+            was_stopped = self.counts.was_left and not self.counts.is_complete()
+            self.report.end(error, message=f"Stopped at {self.counts.describe()}." if was_stopped else "")
+            return True
 
     def end_with_program(self, error: BaseException | None, *, was_terminated: bool) -> None:
         """End the run because the program ends, unless it is closed. Does not wait for the last report."""
-        if self._sender is None or self.is_closed:
+        if self._sender is None:
             return
-        if error is not None and error is not self._error_before:
+        if self.is_closed:
+            if self._lingers_until is not None:  # nobody has waited for its last report yet
+                self._sender.close(self.settings.flush_seconds)
+            return
+        is_idle = self._lingers_until is not None
+        if isinstance(error, SystemExit) and not error.code:
+            error = None  # sys.exit(0) is no failure
+        if error is not None and self.job_errors.explains_end_of_program(error):
             self._begin_to_close(error)
-        elif self._abandoned:
-            self._begin_to_close(self._abandoned)
+        elif is_idle or (not was_terminated and (self.counts.was_left or self.job_errors.is_watching)):
+            self.counts.leave_all()
+            self._begin_to_close(self._lingering_error)
         elif not was_terminated and self.counts.is_complete():
             self._begin_to_close(None)
         else:
@@ -144,6 +163,61 @@ class Session:
         """Wait for the last report, if the run is closed."""
         if self.is_closed and self._sender is not None:
             self._sender.wait()
+
+    # --- The run of plain loops --------------------------------------------------------------------------------------
+
+    def linger(self, seconds: float, error: BaseException | None = None) -> None:
+        """End the run in ``seconds``, unless another loop begins (`take_loop`); at once with ``error``.
+
+        A run that the server has not taken goes on in any case, so that no threads pile up while the server is down.
+        Never waits.
+        """
+        with self.counts.lock:
+            if self.is_closed:
+                return
+            self._lingers_until = self._clock() + (seconds if error is None else 0)
+            self._lingering_error = error
+            self.report.tick = self._on_tick
+            if error is not None and self.report.has_begun:
+                self._end_unattended(error)
+
+    def take_loop(self) -> bool:
+        """Return whether another loop can be counted in this run: whether it has not ended, here or at the server."""
+        with self.counts.lock:
+            is_over = self.report.is_stopped and self.report.has_begun
+            # Someone has cancelled the job between two loops. The second has to hear of it.
+            is_recently_cancelled = (
+                self.control.is_requested and self._lingers_until is not None and self._clock() < self._lingers_until
+            )
+            if self.is_closed or (is_over and not is_recently_cancelled):
+                return False
+            self._lingers_until = self._lingering_error = None
+            return True
+
+    def watch_loop(self) -> None:
+        """Look out for an exception that leaves the function or the task that calls this."""
+        self.job_errors.watch()
+        self.report.tick = self._on_tick
+
+    def end_if_idle(self) -> Sender | None:
+        """End the run now if it only waits for another loop. Return the sender if its last report is on its way."""
+        with self.counts.lock:
+            if self._lingers_until is not None:
+                self._end_unattended(self._lingering_error)
+            return None if self.report.is_stopped or not self.is_closed else self._sender
+
+    def _on_tick(self) -> None:
+        with self.counts.lock:
+            if (error := self.job_errors.find()) is not None:
+                self._lingers_until = self._clock()
+                self._end_unattended(error)
+            elif self._lingers_until is not None and self._clock() >= self._lingers_until:
+                self._end_unattended(self._lingering_error)
+
+    def _end_unattended(self, error: BaseException | None) -> None:
+        """End the run while nobody waits for its last report. A share of another process's run stays open."""
+        if self._finishes and self._end(error) and self._sender is not None:
+            self._sender.close(0)
 
     # --- Forks -------------------------------------------------------------------------------------------------------
 
@@ -157,3 +231,6 @@ class Session:
             self._finishes = False
             self.counts.reset()
             self._open()
+
+
+_sessions: Registry[Session] = Registry()

@@ -15,7 +15,8 @@ from ._api import Server, logger
 from ._stages import STATES, Stage, plan
 
 FLUSH_SECONDS = 2.0
-MAX_FLUSH_SECONDS = 86_400.0
+LINGER_SECONDS = 2.0
+MAX_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class RunSettings:
     sharing: dict[str, Any]
     obeys: bool
     flush_seconds: float
+    reports_traceback: bool
 
     @classmethod
     def resolve(
@@ -49,6 +51,7 @@ class RunSettings:
         url: str | None,
         token: str | None,
         flush_seconds: float | None,
+        traceback: bool,
     ) -> RunSettings:
         """Complete the arguments of `Run`."""
         return cls(
@@ -58,7 +61,8 @@ class RunSettings:
             key=values.identifier(secrets.token_hex(16) if key is None else key),
             sharing=_sharing(visibility, owner, members),
             obeys=obey,
-            flush_seconds=_flush_seconds(flush_seconds),
+            flush_seconds=_seconds("flush_seconds", flush_seconds, FLUSH_SECONDS),
+            reports_traceback=traceback,
         )
 
     @property
@@ -96,16 +100,21 @@ def _server(dataset_id: str, url: str | None, token: str | None) -> Server:
     return server
 
 
-def _flush_seconds(value: float | None) -> float:
-    given = os.environ.get("DATASET_PROGRESS_FLUSH_SECONDS", "") if value is None else value
+def linger_seconds(value: float | None) -> float:
+    """Return for how long a run waits for another loop: ``value``, else ``DATASET_PROGRESS_LINGER``, else 2."""
+    return _seconds("linger", value, LINGER_SECONDS)
+
+
+def _seconds(name: str, value: float | None, default: float) -> float:
+    given = os.environ.get(f"DATASET_PROGRESS_{name.upper()}", "") if value is None else value
     try:
-        seconds = float(given) if given != "" else FLUSH_SECONDS
+        seconds = float(given) if given != "" else default
         if math.isnan(seconds):
             raise ValueError
     except (TypeError, ValueError):
-        logger.warning("flush_seconds=%s is not a number; using %g", given, FLUSH_SECONDS)
-        return FLUSH_SECONDS
-    return min(max(seconds, 0.0), MAX_FLUSH_SECONDS)
+        logger.warning("%s=%s is not a number; using %g", name, given, default)
+        return default
+    return min(max(seconds, 0.0), MAX_SECONDS)
 
 
 @cache

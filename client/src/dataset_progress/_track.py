@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 from ._api import Server
-from ._iterating import AsyncItems, current_owner
+from ._callers import current_owner
+from ._iterating import AsyncItems
 from ._run import Run, entered_run, session_of
-from ._stages import STATES
+from ._settings import linger_seconds
+from ._stages import STATES, Stage
 
 __all__ = ["track"]
 
@@ -36,36 +37,37 @@ def track(
     total: int | None = None,
     **options: Any,
 ) -> Iterator[T] | AsyncIterator[T]:
-    """Iterate over ``iterable``, as a run of ``dataset`` with one stage.
+    """Iterate over ``iterable``, as a stage of the run of ``dataset``.
 
-    ``total``: the number of items; default: the iterable's length, if it has one. ``options``: those of `Run`.
+    ``total``: the number of items; default: the iterable's length, if it has one. ``options``: those of `Run`, and
+    ``linger``: for how many seconds the run waits for another loop, of which it would be the run too; default:
+    ``DATASET_PROGRESS_LINGER``, else 2.
 
-    The dataset is ready when the loop is through. If the loop is left early, the run fails: with the exception that the
-    program dies of, else a few seconds later with how far the loop was. Loops over one dataset in several threads or
-    tasks are one run. A loop inside such a loop is a part of what that one counts. Inside the ``with`` block of a `Run`
-    of the dataset, the loop is a stage of that run.
+    The run ends with the program, or once no other loop has begun for ``linger``. A loop that is left early ends it as
+    ready, with how far the loop was; an exception that leaves the program, a notebook's cell or a task is an error. All
+    loops of this process over one dataset are one run, also in several threads or tasks. A loop inside such a loop is a
+    part of what that one counts. Inside the ``with`` block of a `Run` of the dataset, the loop is a stage of that run.
 
-    May wait and raise `Cancelled` at an item, as `Run.track` does.
+    Never waits for the server. May wait and raise `Cancelled` at an item, as `Run.track` does.
     """
     if not Server.find(options.get("url")).url:
-        return Run(dataset, **options).track(iterable)
+        return _run_of(dataset, options).track(iterable)
     if isinstance(iterable, AsyncIterable):
-        loop = TrackedLoop(dataset, stage, options)
-        return AsyncItems(_iterate_async(iterable, loop, stage, total), on_drop=loop.leave)
+        return _iterate_async(iterable, TrackedLoop(dataset, Stage(stage), options), stage, total)
     return _iterate(iterable, dataset, stage, total, options)
 
 
 def _iterate(
     iterable: Iterable[T], dataset: str, stage: str, total: int | None, options: dict[str, Any]
 ) -> Iterator[T]:
-    loop = TrackedLoop(dataset, stage, options)
+    loop = TrackedLoop(dataset, Stage(stage), options)
     if loop.run is None:
         yield from iterable
         return
     try:
         yield from loop.run.track(iterable, stage=stage, total=total)
     except GeneratorExit:
-        loop.leave()
+        loop.end()
         raise
     except BaseException as error:
         loop.end(error)
@@ -73,92 +75,108 @@ def _iterate(
     loop.end()
 
 
-async def _iterate_async(
-    iterable: AsyncIterable[T], loop: TrackedLoop, stage: str, total: int | None
-) -> AsyncGenerator[T, None]:
+def _iterate_async(iterable: AsyncIterable[T], loop: TrackedLoop, stage: str, total: int | None) -> AsyncItems[T]:
     items = iterable if loop.run is None else loop.run.track(iterable, stage=stage, total=total)
+
+    def leave() -> None:
+        if isinstance(items, AsyncItems):
+            items.drop()
+        loop.end()
+
+    return AsyncItems(_until_end(items, loop), on_drop=leave)
+
+
+async def _until_end(items: AsyncIterable[T], loop: TrackedLoop) -> AsyncGenerator[T, None]:
     try:
         async for item in items:
             yield item
     except GeneratorExit:
-        loop.leave()
+        loop.end()
         raise
     except BaseException as error:
-        await asyncio.to_thread(loop.end, error)
+        loop.end(error)
         raise
-    await asyncio.to_thread(loop.end)
+    loop.end()
 
 
 class _LoopGroup:
-    """The loops over one dataset that run side by side in this process, in threads or tasks. They are one run.
+    """The loops over one dataset in this process, one after the other or side by side. They are one run.
 
-    It ends with the last of them, and fails if one of them failed or was left early. ``owns_run``: False if the loops
-    are stages of a `Run` of the caller.
+    ``owns_run``: False if the loops are stages of a `Run` of the caller. ``owners``: who runs the loops under way.
     """
 
-    def __init__(self, run: Run, *, owns_run: bool) -> None:
+    def __init__(self, run: Run, *, owns_run: bool, linger: float) -> None:
         self.run = run
         self.owns_run = owns_run
         self.owners: set[object] = set()
-        self.error: BaseException | None = None
-        self.was_left = False
+        self._linger = linger
+        self._error: BaseException | None = None
 
-    def end(self) -> None:
-        """End the run after the last loop."""
-        if not self.owns_run:
-            return
-        if self.was_left and self.error is None:
-            session_of(self.run).abandon()
-        else:
-            self.run.close(self.error)
+    def begin_loop(self, owner: object) -> None:
+        self.owners.add(owner)
+        if self.owns_run:
+            session_of(self.run).watch_loop()
+
+    def end_loop(self, owner: object, error: BaseException | None) -> None:
+        """End a loop. The last one lets the run end, with the first error of those beside it."""
+        self.owners.discard(owner)
+        self._error = self._error or error
+        if not self.owners and self.owns_run:
+            session_of(self.run).linger(self._linger, self._error)
+            self._error = None
 
 
 _lock = threading.RLock()  # reentrant, because the garbage collector may end a loop while its thread holds the lock
-_groups: dict[tuple[str, Server], _LoopGroup] = {}
+_groups: dict[object, _LoopGroup] = {}
 
 
 class TrackedLoop:
-    """One loop over a dataset. ``run``: the run it counts in; None inside another loop of its thread, or once ended."""
+    """One loop over a dataset. ``options``: those of `track`.
 
-    def __init__(self, dataset_id: str, stage: str, options: dict[str, Any]) -> None:
+    ``run``: the run it counts in; None inside another loop of its thread, or once ended.
+    """
+
+    def __init__(self, dataset_id: str, stage: Stage, options: dict[str, Any]) -> None:
         server = Server.find(options.get("url"), options.get("token"))
-        self._key = dataset_id, server
+        key = dataset_id, server, str(options.get("key")), str(options.get("worker"))
         self._owner = current_owner()
         self._group: _LoopGroup | None = None
+        self._has_ended = False
         with _lock:
-            group = _groups.get(self._key)
-            if group is None or session_of(group.run).is_closed:
-                around = entered_run(dataset_id, server)
-                run = around or Run(dataset_id, stages=[stage], **options)
-                group = _groups[self._key] = _LoopGroup(run, owns_run=around is None)
-            elif self._owner in group.owners:
+            group = _groups.get(key)
+            if group is not None and self._owner in group.owners and not session_of(group.run).is_closed:
                 return
-            group.owners.add(self._owner)
+            if group is None or not session_of(group.run).take_loop():
+                group = _groups[key] = _new_group(dataset_id, server, stage, options)
+            group.begin_loop(self._owner)
             self._group = group
 
     @property
     def run(self) -> Run | None:
-        return None if self._group is None else self._group.run
-
-    def leave(self) -> None:
-        """End the loop, which was left early. Does nothing if it has ended."""
-        if self._group is not None:
-            self._group.was_left = True
-            self.end()
+        return None if self._group is None or self._has_ended else self._group.run
 
     def end(self, error: BaseException | None = None) -> None:
-        """End the loop, with ``error`` if it failed. Ending it again does nothing."""
+        """End the loop, with ``error`` if it failed. Ending it again only adds an error that is known later."""
         with _lock:
-            group, self._group = self._group, None
-            if group is None:
+            if self._group is None or (self._has_ended and (error is None or self._group.owners)):
                 return
-            group.error = group.error or error
-            group.owners.discard(self._owner)
-            if group.owners:
-                return
-            if _groups.get(self._key) is group:
-                del _groups[self._key]
-        group.end()
+            self._has_ended = True
+            self._group.end_loop(self._owner, error)
+
+
+def _new_group(dataset_id: str, server: Server, stage: Stage, options: dict[str, Any]) -> _LoopGroup:
+    """Return a group of the `Run` around the loop, else of a new run; and forget groups whose run has ended."""
+    for key in [key for key, group in _groups.items() if session_of(group.run).is_closed]:
+        del _groups[key]
+    linger = linger_seconds(options.get("linger"))
+    if (around := entered_run(dataset_id, server)) is not None:
+        return _LoopGroup(around, owns_run=False, linger=linger)
+    return _LoopGroup(_run_of(dataset_id, options, [stage]), owns_run=True, linger=linger)
+
+
+def _run_of(dataset_id: str, options: dict[str, Any], stages: Sequence[Stage] = ()) -> Run:
+    """Return a new run with ``options``, which are those of `track`."""
+    return Run(dataset_id, stages=stages, **{name: value for name, value in options.items() if name != "linger"})
 
 
 def _after_fork_in_child() -> None:

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import re
+import traceback
 
 MAX_COUNT = 10**15
+MAX_TRACEBACK_FRAMES = 5
+MAX_TRACEBACK_CHARACTERS = 3000
+_PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 -- pathlib would be imported for this alone
 _DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")
 
@@ -22,13 +27,27 @@ def dataset_id(value: object) -> str:
     return value
 
 
-def count(value: object) -> int:
-    """Convert to an integer in 0..`MAX_COUNT`; 0 if that is not possible."""
+def count(value: object, scale: int = 1) -> int:
+    """Convert ``value`` times ``scale`` to an integer in 0..`MAX_COUNT`; 0 if that is not possible."""
     try:
-        number = int(value)  # type: ignore[call-overload]  # any object may be given, and int() may raise anything
+        # Any object may be given, and int() may raise anything.
+        number = int(value) if scale == 1 else round(value * scale)  # type: ignore[call-overload,operator]
     except Exception:  # not a number, infinite, or of a class whose __int__ raises
         return 0
     return min(max(int(number), 0), MAX_COUNT)
+
+
+def number(value: object) -> float | None:
+    """Convert to a finite number; None if that is not possible."""
+    if type(value) is int:
+        return value
+    try:
+        converted = float(value)  # type: ignore[arg-type]  # any object may be given, and float() may raise anything
+    except Exception:
+        return None
+    if not math.isfinite(converted):
+        return None
+    return int(value) if converted.is_integer() else converted  # type: ignore[call-overload]  # float() took it
 
 
 def weight(value: float) -> float:
@@ -82,12 +101,29 @@ def printable(value: str) -> str:
     return "".join(character if character.isprintable() else " " for character in value)
 
 
-def error_text(error: BaseException | str) -> str:
-    """Describe why a run failed: the class and message of an exception, or the text itself."""
+def error_text(error: BaseException | str, *, with_traceback: bool = False) -> str:
+    """Describe why a run failed: the class and message of an exception, or the text itself.
+
+    ``with_traceback``: add the last frames of the job, at most `MAX_TRACEBACK_FRAMES`.
+    """
     described = text(error, 10_000)
     if isinstance(error, str):
         return described or "Failed."
-    return f"{type(error).__name__}: {described}" if described else type(error).__name__
+    described = f"{type(error).__name__}: {described}" if described else type(error).__name__
+    return f"{described}\n{_frames(error)}".rstrip() if with_traceback else described
+
+
+def _frames(error: BaseException) -> str:
+    """Return the last frames of a traceback that are not of this package, as Python prints them."""
+    try:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_of_package(frame.filename)]
+        return text("".join(traceback.format_list(frames[-MAX_TRACEBACK_FRAMES:]))[-MAX_TRACEBACK_CHARACTERS:], 10_000)
+    except Exception:  # a source file that cannot be read, say
+        return ""
+
+
+def _is_of_package(filename: str) -> bool:
+    return filename.startswith(_PACKAGE)
 
 
 def _encodable(value: str) -> str:

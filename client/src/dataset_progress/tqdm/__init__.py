@@ -21,7 +21,7 @@ from dataset_progress._api import Server
 from dataset_progress._run import Run
 from dataset_progress._track import TrackedLoop
 
-from ._bars import BarFollower, stage_of
+from ._bars import BarFollower, is_short, stage_of
 from ._capture import capture_tqdm
 
 __all__ = ["capture_tqdm", "tqdm", "trange"]
@@ -30,8 +30,9 @@ __all__ = ["capture_tqdm", "tqdm", "trange"]
 class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the class it replaces; not generic at run time
     """A bar of `tqdm` that reports.
 
-    ``dataset``: the dataset to report on. ``run``: report as a stage of this run instead. All other arguments are those
-    of `tqdm`.
+    ``dataset``: the dataset to report on. ``run``: report as a stage of this run instead. ``key`` to ``traceback``: as
+    for `track`. All other arguments are those of `tqdm`. The description names the stage; without its numbers, so that
+    all epochs are one.
 
     Waits while the run is paused, and raises `Cancelled` when it is cancelled, at the next item or `update`. A bar
     inside the loop of another bar of the same dataset is shown but not reported: it is a part of what that one counts.
@@ -40,7 +41,20 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
     reports_itself = True
 
     def __init__(
-        self, iterable: Any = None, *args: Any, dataset: str | None = None, run: Run | None = None, **options: Any
+        self,
+        iterable: Any = None,
+        *args: Any,
+        dataset: str | None = None,
+        run: Run | None = None,
+        key: str | int | None = None,
+        worker: str | int | None = None,
+        url: str | None = None,
+        token: str | None = None,
+        obey: bool = True,
+        flush_seconds: float | None = None,
+        linger: float | None = None,
+        traceback: bool = True,
+        **options: Any,
     ) -> None:
         self._loop: TrackedLoop | None = None
         self._follower: BarFollower | None = None
@@ -48,11 +62,15 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         super().__init__(iterable, *args, **options)
         dataset = dataset or os.environ.get("DATASET_PROGRESS_DATASET", "")
         stage = stage_of(self, options.get("desc"))
-        if run is None and dataset and Server.find().url:
-            self._loop = TrackedLoop(dataset, stage, {})
+        if run is None and dataset and Server.find(url).url:
+            reporting = {
+                "key": key, "worker": worker, "url": url, "token": token, "obey": obey,
+                "flush_seconds": flush_seconds, "linger": linger, "traceback": traceback,
+            }  # fmt: skip
+            self._loop = TrackedLoop(dataset, stage, reporting)
             run = self._loop.run
         if run is not None:
-            self._follower = BarFollower(run, self, stage)
+            self._follower = BarFollower(run, self, stage.name)
 
     @property
     def run(self) -> Run | None:
@@ -68,7 +86,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         try:
             yield from self._follower.iterate(items, self)
         except GeneratorExit:
-            self._end(was_left=True)
+            self._end()
             raise
         except BaseException as error:
             self._end(error)
@@ -76,11 +94,12 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         self._end()
 
     def update(self, n: float | None = 1) -> bool | None:
-        if self.disable:
-            self.n += n or 0
         was_drawn: bool | None = super().update(n)
-        if self._follower is not None and not self._is_iterating:
-            self._follower.check_control()
+        if self._follower is not None:
+            if self.disable:
+                self._follower.count_by_hand(n)
+            if not self._is_iterating:
+                self._follower.check_control()
         return was_drawn
 
     def reset(self, total: float | None = None) -> None:
@@ -98,18 +117,18 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         error = sys.exc_info()[1]
         if isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):
             error = None  # the end of an iteration, not a failure
-        self._end(error, was_left=error is None and bool(self.total and self.n < self.total))
+        self._end(error)
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._end(error)
         super().__exit__(kind, error, traceback)
 
-    def _end(self, error: BaseException | None = None, *, was_left: bool = False) -> None:
+    def _end(self, error: BaseException | None = None) -> None:
         follower, self._follower = self._follower, None
         if follower is not None:
-            follower.stop()
+            follower.stop(was_left=is_short(self))
         if self._loop is not None:
-            self._loop.leave() if was_left else self._loop.end(error)
+            self._loop.end(error)
 
 
 def trange(*args: int, **options: Any) -> tqdm:

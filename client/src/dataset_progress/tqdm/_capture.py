@@ -12,7 +12,7 @@ from tqdm.std import tqdm as _std
 
 from dataset_progress._run import Run
 
-from ._bars import BarFollower, stage_of
+from ._bars import BarFollower, is_short, stage_of
 
 WRAPPED = ("__init__", "__iter__", "update", "reset", "close")
 # The attribute of a bar that holds what follows it.
@@ -32,7 +32,7 @@ class _Capture:
                 if not current.counter.is_over:
                     return
                 current.stop()
-            self._follower = BarFollower(self._run, bar, stage_of(bar, desc))
+            self._follower = BarFollower(self._run, bar, stage_of(bar, desc).name)
             setattr(bar, FOLLOWER, self._follower)
 
 
@@ -104,10 +104,10 @@ def _wrap() -> None:
                 follower.stop()
 
     def update(bar: Any, n: float | None = 1) -> bool | None:
-        if bar.disable and not _reports_itself(bar):
-            bar.n += n or 0
         was_drawn: bool | None = original_update(bar, n)
         if (follower := _follower_of(bar)) is not None:
+            if bar.disable:
+                follower.count_by_hand(n)
             follower.check_control()
         return was_drawn
 
@@ -120,7 +120,7 @@ def _wrap() -> None:
 
     def close(bar: Any) -> None:
         if (follower := _follower_of(bar)) is not None:
-            follower.stop()
+            follower.stop(was_left=is_short(bar))
         original_close(bar)
 
     for name, wrapped in zip(WRAPPED, (init, iterate, update, reset, close), strict=True):
