@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from dataset_progress import Refused, Unreachable
 from dataset_progress._cli.parser import new_parser
 
 from apps.progress import services
@@ -214,3 +215,8 @@ def test_every_argument_has_a_word_of_help() -> None:
     commands = next(action.choices for action in new_parser()._actions if isinstance(action.choices, dict))
     without = [action.dest for each in commands.values() for action in each._actions if not action.help]
     assert (set(commands), without) == ({"watch", "report", "pipe", "simulate"}, [])
+
+
+def test_an_error_has_nothing_that_a_terminal_obeys() -> None:
+    for error in (Refused(400, "invalid", "no\x1b[2J\nway"), Unreachable("no\x1b[2J\nway")):
+        assert str(error) == "no [2J way"
