@@ -15,7 +15,7 @@ from .repository import ROOT
 
 WORK = "tests/pipeline/work"
 SUITES = [
-    "tests/datasets", "tests/progress", "tests/api",
+    "tests/accounts", "tests/datasets", "tests/progress", "tests/api",
     f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py",
 ]  # fmt: skip
 

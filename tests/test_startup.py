@@ -44,14 +44,14 @@ def name(arguments: object) -> str:
     return " ".join(arguments[:2]) if isinstance(arguments, tuple) else ""
 
 
-@pytest.mark.parametrize("arguments", [WEB, UVICORN_WEB, WORKER, MIGRATE, DEMO], ids=name)
+@pytest.mark.parametrize("arguments", [WEB, UVICORN_WEB, MIGRATE, DEMO], ids=name)
 def test_a_database_that_cannot_be_reached(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     line = refusal(tmp_path, NO_DATABASE, arguments)
     assert line.startswith("The database cannot be used: ")
     assert "127.0.0.1" in line
 
 
-@pytest.mark.parametrize("arguments", [WEB, WORKER, PROCESS, TOKEN], ids=name)
+@pytest.mark.parametrize("arguments", [WEB, WORKER, TOKEN], ids=name)
 def test_tables_that_are_missing(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     assert "manage.py migrate" in refusal(tmp_path, {}, arguments)
 
@@ -64,7 +64,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return data_dir
 
 
-@pytest.mark.parametrize("arguments", [WEB, WORKER, PROCESS, DEMO], ids=name)
+@pytest.mark.parametrize("arguments", [WEB, PROCESS, DEMO], ids=name)
 def test_a_redis_that_cannot_be_reached(migrated: Path, arguments: tuple[str, ...]) -> None:
     assert refusal(migrated, NO_REDIS, arguments).startswith("The Redis server of REDIS_URL cannot be used: ")
 
@@ -77,7 +77,7 @@ def test_a_database_on_which_a_migration_is_left(migrated: Path) -> None:
         database.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('accounts', '0001_initial', '')")
 
 
-@pytest.mark.parametrize("arguments", [WEB, WORKER, DEMO], ids=name)
+@pytest.mark.parametrize("arguments", [WORKER, DEMO], ids=name)
 def test_a_data_folder_that_cannot_be_written_to(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     # Root may write anywhere, unless it gives up that right.
     setpriv = find_program("setpriv", package="util-linux") if os.geteuid() == 0 else ""

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
+import httpx
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import transaction
 from django.urls import reverse
+from django.utils import timezone
 
+from apps.accounts.models import FailedLogIn
 from progress_site.servers import health, places
 from progress_site.servers.health import SharedHealth
 from progress_site.servers.places import LOG_IN, MAX_THREADS, ORIGINAL, PLACES, SIMILAR, THUMBNAIL, kind_of
 from progress_site.servers.threads import RequestThreads
+from tests.processes import Server
 
 Scope = dict[str, Any]
 
@@ -172,3 +179,29 @@ async def test_health_that_is_not_answered_is_bad(monkeypatch: pytest.MonkeyPatc
     assert await status_of(application, HEALTH) == 503
     assert len(views.under_way) == 1
     views.go_on.set()
+
+
+# --- On a real server ------------------------------------------------------------------------------------------------
+
+
+def test_log_ins_that_hang_hold_up_no_page(server: Server, transactional_db: None) -> None:
+    """More log-ins than there are threads wait for the database, which is locked for a while."""
+    token = "a" * 32
+    body = f"csrfmiddlewaretoken={token}&username=ada&password=wrong"
+    log_in = (
+        f"POST /accounts/login/ HTTP/1.1\r\nHost: {server.host}\r\nCookie: csrftoken={token}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    assert httpx.get(server.url, timeout=60).status_code == 200  # the server has imported its pages
+    with ExitStack() as stack:
+        stack.enter_context(transaction.atomic())
+        FailedLogIn.objects.create(account="", address="", at=timezone.now())  # takes the lock
+        lines = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(MAX_THREADS + 8)
+        ]
+        for line in lines:
+            line.sendall(log_in)
+        for _ in range(3):  # over connections that the server accepts after those of the log-ins
+            assert httpx.get(server.url, timeout=60).status_code == 200
+        assert select.select(lines, [], [], 0)[0] == []  # none of them was answered before
+        assert lines[0].recv(12) == b"HTTP/1.1 503"
