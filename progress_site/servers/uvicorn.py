@@ -104,6 +104,7 @@ class Http(HttpToolsProtocol):
         if self._discarded is not None or self.transport.is_closing():
             return
         self._discarded = 0
+        self.flow.resume_reading()
         if self.cycle is not None:
             self.cycle.disconnected = True  # for the application, which may wait for the rest of the body
             self.cycle.message_event.set()
