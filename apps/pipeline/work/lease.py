@@ -90,6 +90,9 @@ def hold(run_pk: int) -> Iterator[Lease | None]:
     thread.start()
     try:
         yield lease
+    except Error:
+        connection.close()  # so that the lease is released over another
+        raise
     finally:
         released.set()
         thread.join()

@@ -77,20 +77,22 @@ class Runner:
 
     def process(self) -> Outcome:
         """Continue the run until it ends or the job is released."""
-        with hold(self.run_pk) as lease:
-            if lease is None:
-                return Outcome.SUPERSEDED
-            try:
-                return self._attempt(lease)
-            except (LeaseLost, RunFinished, ObjectDoesNotExist):
-                delete_orphaned_thumbnails()
-                return Outcome.SUPERSEDED
-            except Error as error:
-                if not is_outage(error):
-                    raise
-                connection.close()
-                logger.warning("run %s is interrupted by its database: %s", self.run_pk, one_line(error))
-                return Outcome.INTERRUPTED
+        try:
+            return self._take_and_attempt()
+        except Error as error:
+            if not is_outage(error):
+                raise
+            connection.close()
+            logger.warning("run %s is interrupted by its database: %s", self.run_pk, one_line(error))
+            return Outcome.INTERRUPTED
+
+    def _take_and_attempt(self) -> Outcome:
+        try:
+            with hold(self.run_pk) as lease:
+                return Outcome.SUPERSEDED if lease is None else self._attempt(lease)
+        except (LeaseLost, RunFinished, ObjectDoesNotExist):
+            delete_orphaned_thumbnails()
+            return Outcome.SUPERSEDED
 
     def _attempt(self, lease: Lease) -> Outcome:
         try:

@@ -103,3 +103,9 @@ def test_lease_that_could_not_be_released_is_not_that_of_a_lost_worker(run: Run)
     assert sweep() == 0  # its task still waits in the queue
     assert Job.objects.get(pk=run.pk).lease_token == ""
     assert attempts(run) == 0
+
+
+def test_database_that_is_lost_before_the_run_is_taken_is_an_interruption(run: Run) -> None:
+    with refusing(OperationalError("the connection is lost"), words='UPDATE "pipeline_job"'):
+        assert Runner(run.pk).process() is Outcome.INTERRUPTED
+    assert Runner(run.pk).process() is Outcome.READY

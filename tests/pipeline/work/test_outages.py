@@ -41,6 +41,7 @@ class Site:
         self.data = folder
         self.database_url = database_url
         self.log = folder.parent / "log"
+        self.complaints_before = 0
         self.env = {
             **os.environ, "DATA_DIR": str(folder), "DATABASE_URL": database_url, "LEASE_SECONDS": "2",
             "PIPELINE_PROCESSES": "1", "DJANGO_SETTINGS_MODULE": "progress_site.settings",
@@ -75,14 +76,15 @@ class Site:
         return str(self.ask("SELECT state FROM progress_run ORDER BY id DESC LIMIT 1")[0][0])
 
 
+def complaints(site: Site) -> int:
+    """How often the worker's log says that it cannot go on."""
+    return sum(site.text().count(words) for words in ("cannot work", "is interrupted", "waits for its disk"))
+
+
 def until_noticed(site: Site) -> None:
-    """Return once the worker's log says once more that it cannot go on."""
-
-    def complaints() -> int:
-        return sum(site.text().count(words) for words in ("cannot work", "is interrupted", "waits for its disk"))
-
-    before = complaints()
-    wait_until(lambda: complaints() > before, seconds=PATIENCE, what=f"the worker did not notice: {site.text()}")
+    """Return once the worker's log says so once more than before the outage."""
+    what = f"the worker did not notice: {site.text()}"
+    wait_until(lambda: complaints(site) > site.complaints_before, seconds=PATIENCE, what=what)
 
 
 def campaign(site: Site, outage: Outage, *, while_idle: bool = True) -> None:
@@ -92,12 +94,14 @@ def campaign(site: Site, outage: Outage, *, while_idle: bool = True) -> None:
     site.manage("migrate", "--verbosity", "0")
     with site.worker() as worker:
         if while_idle:
+            site.complaints_before = complaints(site)
             outage(worker.resume)
         site.manage("process", str(images), "--dataset", "cats")
         for phase in PHASES:
             wait_until(
                 lambda: worker.status() == psutil.STATUS_STOPPED, seconds=PATIENCE, what=f"no {phase}: {site.text()}"
             )
+            site.complaints_before = complaints(site)
             outage(worker.resume)
         wait_until(lambda: site.state() in ("ready", "error"), seconds=PATIENCE, what=f"no end: {site.text()}")
         assert site.state() == "ready", site.text()
