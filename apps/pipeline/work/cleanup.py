@@ -6,16 +6,12 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef
-from django.utils import timezone
+from django.db.models import QuerySet
 
-from apps.datasets import services as datasets
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 from apps.pipeline.images.media import thumbnail_folder, thumbnail_root
 from apps.pipeline.images.thumbnails import thumbnail_path
@@ -30,30 +26,20 @@ from .lease import Lease
 ROWS_PER_DELETE = 500
 
 
-def delete_forgotten_samples() -> None:
-    """Delete the missing samples that were forgotten, or are missing for ``FORGET_MISSING_AFTER_DAYS``.
+def delete_some_samples(dataset_pk: int, samples: QuerySet[Sample]) -> int:
+    """Delete up to `ROWS_PER_DELETE` samples of a dataset, with their thumbnails. Returns how many.
 
-    A dataset with an unfinished run is left alone: that run may find their files.
+    0: there are none, or the dataset has an unfinished run, which may find their files.
     """
-    for dataset in Dataset.objects.filter(missing_forgotten_at__isnull=False):
-        with suppress(_RunBegan):
-            _delete_samples(dataset.pk, missing_since__lte=dataset.missing_forgotten_at)
-            datasets.finish_forgetting(dataset)
-    if settings.FORGET_MISSING_AFTER_DAYS:
-        before = timezone.now() - timedelta(days=settings.FORGET_MISSING_AFTER_DAYS)
-        old = Sample.objects.missing().filter(dataset=OuterRef("pk"), missing_since__lt=before)
-        for dataset_pk in list(Dataset.objects.filter(Exists(old)).values_list("pk", flat=True)):
-            with suppress(_RunBegan):
-                _delete_samples(dataset_pk, missing_since__lt=before)
-
-
-def _delete_samples(dataset_pk: int, **missing: datetime | None) -> None:
-    """Delete the missing samples of a dataset that is at rest, with their thumbnails. Raises `_RunBegan`."""
-    samples = Sample.objects.missing().filter(dataset=dataset_pk, **missing)
-    while rows := list(samples.values_list("pk", "sha256")[:ROWS_PER_DELETE]):
-        with _moved_aside() as move_aside, _at_rest(dataset_pk):
-            samples.filter(pk__in=[pk for pk, _ in rows]).delete()
-            move_aside(_unused_thumbnails(dataset_pk, {sha256 for _, sha256 in rows}))
+    rows = list(samples.values_list("pk", "sha256")[:ROWS_PER_DELETE])
+    if rows:
+        try:
+            with _moved_aside() as move_aside, _at_rest(dataset_pk):
+                samples.filter(pk__in=[pk for pk, _ in rows]).delete()
+                move_aside(_unused_thumbnails(dataset_pk, {sha256 for _, sha256 in rows}))
+        except _RunBegan:
+            return 0
+    return len(rows)
 
 
 def delete_replaced_thumbnails(job: Job, confirmed: Callable[[], AbstractContextManager[object]]) -> None:

@@ -1,4 +1,4 @@
-"""Remove deleted datasets and what is too old to be kept: a few rows in each transaction, then files."""
+"""Remove deleted datasets, forgotten samples and what is too old: a few rows in each transaction, then files."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from typing import Final
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
 from apps.core.sql import delete_some
 from apps.datasets import services as datasets
-from apps.datasets.models import Dataset
+from apps.datasets.models import Dataset, Sample
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
 from apps.progress import services as progress
 
-from .cleanup import delete_orphaned_thumbnails
+from .cleanup import delete_orphaned_thumbnails, delete_some_samples
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,20 @@ def _in_steps(remove_some: Callable[[], int], stop: threading.Event) -> bool:
         if stop.wait(PAUSE * (time.monotonic() - began)):
             return False
     return True
+
+
+def delete_forgotten_samples(stop: threading.Event) -> None:
+    """Delete the missing samples that were forgotten, or are missing for ``FORGET_MISSING_AFTER_DAYS``."""
+    for dataset in Dataset.objects.filter(missing_forgotten_at__isnull=False):
+        forgotten = Sample.objects.filter(dataset=dataset, missing_since__lte=dataset.missing_forgotten_at)
+        if _in_steps(partial(delete_some_samples, dataset.pk, forgotten), stop) and not forgotten.exists():
+            datasets.finish_forgetting(dataset)
+    if settings.FORGET_MISSING_AFTER_DAYS:
+        before = timezone.now() - timedelta(days=settings.FORGET_MISSING_AFTER_DAYS)
+        old = Sample.objects.filter(missing_since__lt=before)
+        having = Dataset.objects.filter(Exists(old.filter(dataset=OuterRef("pk"))))
+        for dataset_pk in list(having.values_list("pk", flat=True)):
+            _in_steps(partial(delete_some_samples, dataset_pk, old.filter(dataset=dataset_pk)), stop)
 
 
 def prune(stop: threading.Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,8 @@ from apps.datasets.services import forget_missing_samples
 from apps.pipeline.images.media import thumbnail_file, thumbnail_folder
 from apps.pipeline.models import Chunk
 from apps.pipeline.services import process_folder
-from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
+from apps.pipeline.work.cleanup import delete_leftover_chunks
+from apps.pipeline.work.removal import delete_forgotten_samples
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
 from apps.progress.models import Run
@@ -51,7 +53,7 @@ def test_copies_share_a_thumbnail_until_the_last_is_forgotten(folder: Path) -> N
         run, _ = process(folder)
         assert thumbnail.exists()
         forget_missing_samples(run.dataset)
-        delete_forgotten_samples()
+        delete_forgotten_samples(threading.Event())
         assert thumbnail.exists() == (file is copy)
     assert Sample.objects.count() == 1
 

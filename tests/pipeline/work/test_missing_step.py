@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -20,7 +21,7 @@ from apps.pipeline.images.media import thumbnail_file
 from apps.pipeline.images.similar import similar_to
 from apps.pipeline.models import Source
 from apps.pipeline.services import process_folder
-from apps.pipeline.work.cleanup import delete_forgotten_samples
+from apps.pipeline.work.removal import delete_forgotten_samples
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
 from apps.progress.models import ItemFailure, Run
@@ -159,10 +160,10 @@ def test_forgotten_samples_are_deleted_when_no_run_may_find_them(folder: Path) -
     dataset.refresh_from_db()
     assert dataset.missing_samples().count() == 0
     run = process_folder(folder, dataset_id="cats")
-    delete_forgotten_samples()
+    delete_forgotten_samples(threading.Event())
     assert Sample.objects.count() == 7
     progress.cancel(run.pk)
-    delete_forgotten_samples()
+    delete_forgotten_samples(threading.Event())
     assert Sample.objects.count() == 4
     assert not any(thumbnail_file(sample).exists() for sample in samples)
     dataset.refresh_from_db()
@@ -175,7 +176,7 @@ def test_sample_that_is_back_before_it_was_deleted_stays(folder: Path, tmp_path:
     forget_missing_samples(Dataset.objects.get())
     (tmp_path / "away").rename(folder / "sub")
     process(folder)
-    delete_forgotten_samples()
+    delete_forgotten_samples(threading.Event())
     assert Sample.objects.present().count() == 7
 
 
@@ -184,10 +185,10 @@ def test_missing_samples_are_forgotten_after_days_if_that_is_wished(folder: Path
     (folder / "000001.jpg").unlink()
     process(folder)
     Sample.objects.filter(path="000000.jpg").update(missing_since=timezone.now() - timedelta(days=31))
-    delete_forgotten_samples()
+    delete_forgotten_samples(threading.Event())
     assert Sample.objects.count() == 7
     settings.FORGET_MISSING_AFTER_DAYS = 30
-    delete_forgotten_samples()
+    delete_forgotten_samples(threading.Event())
     assert missing() == {"000001.jpg"}
 
 
@@ -195,7 +196,7 @@ def test_process_forgets_what_its_run_finds_missing(folder: Path) -> None:
     shutil.rmtree(folder / "sub")
     call_command("process", str(folder), "--dataset", "cats", "--forget-missing", stdout=StringIO())
     assert Runner(Run.objects.latest("number").pk).process() is Outcome.READY
-    delete_forgotten_samples()
+    delete_forgotten_samples(threading.Event())
     assert Sample.objects.count() == 4
 
 

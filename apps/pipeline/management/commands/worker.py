@@ -21,9 +21,9 @@ from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
 from apps.pipeline.queue import sweep
-from apps.pipeline.work.cleanup import delete_forgotten_samples, delete_leftover_chunks
+from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
-from apps.pipeline.work.removal import prune, remove_deleted_datasets
+from apps.pipeline.work.removal import delete_forgotten_samples, prune, remove_deleted_datasets
 from apps.pipeline.work.runner import stopping
 
 logger = logging.getLogger(__name__)
@@ -129,7 +129,6 @@ def _sweep() -> None:
     try:
         sweep()
         delete_leftover_chunks()
-        delete_forgotten_samples()
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))
@@ -141,6 +140,7 @@ def _remove_often() -> None:
     while not stopping.wait(REMOVE_SECONDS):
         try:
             remove_deleted_datasets(stopping)
+            delete_forgotten_samples(stopping)
             if time.monotonic() >= prune_at:
                 prune(stopping)
                 prune_at = time.monotonic() + PRUNE_SECONDS
