@@ -1,6 +1,7 @@
-"""The attacks. Each is a process with many connections that asks until it is stopped, at the lowest priority.
+"""The attacks. Each is a process with many clients at once, which ask, are answered or refused, and ask again.
 
-The attackers of a real server have processors of their own, so ours get what the server leaves.
+It runs at the lowest priority: the attackers of a real server have processors of their own, so ours get what the server
+leaves.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from tests.repository import ROOT
 
 Attack = Callable[[int], Awaitable[None]]
 SAMPLE: Final = "/datasets/attacked/samples/1/"
-# For the attack to be under way, before anything is measured.
-START_SECONDS: Final = 2.0
+# Between the last answer of a round and the next round.
+PAUSE_SECONDS: Final = 1.0
+READ_SECONDS: Final = 10
 
 
 @contextmanager
@@ -78,11 +80,12 @@ async def _large_body(port: int) -> None:
 
 
 async def _slow_reader(port: int) -> None:
-    """Ask for a large file and read 1 KB a second."""
+    """Ask for a large file, read 1 KB a second, and leave after a while."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
     try:
         writer.write(_head("GET", f"{SAMPLE}original/"))
-        while await reader.read(1024):  # noqa: ASYNC110 -- it waits for nothing that happens here
+        for _ in range(READ_SECONDS):
+            await reader.read(1024)
             await asyncio.sleep(1)
     finally:
         writer.close()
@@ -136,17 +139,14 @@ ATTACKS: Final[dict[str, tuple[Attack, int]]] = {
 async def _attack(name: str, port: int) -> None:
     attack, clients = ATTACKS[name]
 
-    async def go_on() -> None:
-        while True:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await attack(port)
-            await asyncio.sleep(0.01)  # where the server hangs up at once
+    async def ask() -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):  # the server hangs up
+            await attack(port)
 
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(clients):
-            tasks.create_task(go_on())
-        await asyncio.sleep(START_SECONDS)
-        print("under way", flush=True)
+    print("under way", flush=True)
+    while True:
+        await asyncio.gather(*(ask() for _ in range(clients)))
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 if __name__ == "__main__":
