@@ -75,6 +75,8 @@ class ReportBody(_Body):
 
     state: State | None = Field(None, description="Where the run is. `ready` and `error` end it.")
     stage: Name | None = Field(None, description="The stage that the counts are of; it begins if it has not.")
+    label: Label | None = Field(None, description="How the stage is shown, in place of its name or its state.")
+    unit: Unit | None = Field(None, description="What it counts, in the plural. `B` and `bytes` read as kB, MB or GB.")
     current: Count | None = Field(None, description="How much is done: of the stage, or of the worker's share.")
     total: Count | None = Field(None, description="Of how much; 0: not known. It may grow.")
     message: Text | None = Field(None, description="One line for people.")
@@ -99,8 +101,9 @@ class ReportBody(_Body):
 
     def report(self) -> Report:
         return Report(
-            state=self.state, stage=self.stage, current=self.current, total=self.total, message=self.message,
-            error=self.error, worker=self.worker, failed=self.failed, skipped=self.skipped, run=self.run,
+            state=self.state, stage=self.stage, label=self.label, unit=self.unit, current=self.current,
+            total=self.total, message=self.message, error=self.error, worker=self.worker, failed=self.failed,
+            skipped=self.skipped, run=self.run,
             failures=[(failure.item, failure.reason) for failure in self.failures],
         )  # fmt: skip
 

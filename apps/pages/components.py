@@ -11,6 +11,8 @@ from typing import Any, Final
 from apps.progress.snapshot import CurrentStage, DatasetProgress, StageProgress
 from apps.progress.transitions import WORKING, StageState, State
 
+from .amounts import BYTES, size
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -100,6 +102,10 @@ def percentage(current: int, total: int) -> int:
     return (200 * current + total) // (2 * total)
 
 
+def _counter(count: int, unit: str) -> str:
+    return size(count) if unit in BYTES else str(count)
+
+
 def parse_state(state: object) -> State:
     """Return the `State` of that name. Raises `ValueError` with the names there are."""
     try:
@@ -110,15 +116,15 @@ def parse_state(state: object) -> State:
 
 
 def make_bar(
-    state: State, current: int = 0, total: int = 100, *, label: str = "", message: str = "", error: str = "",
-    extra_class: str = "", dataset_id: str = "", version: int | None = None, epoch: str = "",
+    state: State, current: int = 0, total: int = 100, *, unit: str = "", label: str = "", message: str = "",
+    error: str = "", extra_class: str = "", dataset_id: str = "", version: int | None = None, epoch: str = "",
     animated: bool = True,
 ) -> Bar:  # fmt: skip
     """Return the bar of ``state`` at ``current`` of ``total``.
 
     A total of 0 in a working state means that the total is not known yet: the bar shows no percentage and only counts.
-    ``label`` replaces the label of the state in both components. Pass ``animated=False`` for a run that is in a
-    working state but does not advance.
+    ``unit``: bytes are counted in kB, MB or GB. ``label`` replaces the label of the state in both components. Pass
+    ``animated=False`` for a run that is in a working state but does not advance.
     """
     look = LOOKS[state]
     working = state in WORKING
@@ -126,9 +132,10 @@ def make_bar(
     shown_current, shown_total = clamp(current, total)
     percent = percentage(current, total) if working and not indeterminate else None
     if percent is not None:
-        counter, compact_counter = f"{percent}% ({shown_current}/{shown_total})", f"{percent}%"
+        counts = f"{_counter(shown_current, unit)}/{_counter(shown_total, unit)}"
+        counter, compact_counter = f"{percent}% ({counts})", f"{percent}%"
     else:
-        counter, compact_counter = (f"{current} so far" if indeterminate and current > 0 else ""), ""
+        counter, compact_counter = (f"{_counter(current, unit)} so far" if indeterminate and current > 0 else ""), ""
     name, compact_name = label or look.label, label or look.compact_label
     return Bar(
         state=state,
@@ -164,6 +171,7 @@ def bar_of(progress: DatasetProgress, extra_class: str = "") -> Bar:
         progress.state,
         progress.current,
         progress.total,
+        unit=stage.unit if stage is not None else "",
         label=stage.label if stage is not None and progress.is_working else "",
         message=progress.message,
         error=progress.error or "",
@@ -209,7 +217,7 @@ def bar_of_stage(stage: StageProgress, *, animated: bool = True) -> Bar:
     A stage that failed, was skipped or ended before all that was planned shows how far it came.
     """
     state = _INACTIVE_STAGE.get(stage.state, State(stage.counts_as))
-    bar = make_bar(state, stage.current, stage.total, label=stage_label(stage), animated=animated)
+    bar = make_bar(state, stage.current, stage.total, unit=stage.unit, label=stage_label(stage), animated=animated)
     if stage.state in (StageState.DONE, StageState.FAILED, StageState.SKIPPED) and stage.planned:
         return replace(bar, fill=percentage(stage.current, stage.planned))
     return bar

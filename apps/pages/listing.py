@@ -18,7 +18,7 @@ from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import UNFINISHED, State
 
-from .words import plural
+from .amounts import plural
 
 PAGE_SIZE: Final = 50
 SORTS: Final = {"updated": "Last change", "name": "Name", "state": "State", "created": "Date created"}

@@ -9,6 +9,7 @@ from apps.progress.snapshot import DatasetProgress, StageProgress
 from apps.progress.transitions import StageState
 
 from . import words
+from .amounts import BYTES, figure, rate
 from .components import Bar, bar_of_stage, is_animated
 
 
@@ -23,7 +24,12 @@ class StageRow:
     @property
     def value_text(self) -> str:
         """The value of the stage's bar for screen readers."""
-        return f"{self.word}, {self.count} {self.stage.unit}"
+        return f"{self.word}, {self.count} {self.unit}".rstrip()
+
+    @property
+    def unit(self) -> str:
+        """The unit that stands beside the count: none where the count has it already."""
+        return "" if self.stage.unit in BYTES else self.stage.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,12 @@ def phase(progress: DatasetProgress) -> str:
 
 
 def _count(stage: StageProgress) -> str:
+    current = figure(stage.current, stage.unit)
     if stage.state == StageState.DONE and stage.planned > stage.current:
-        return f"{stage.current:,} of {stage.planned:,}"
+        return f"{current} of {figure(stage.planned, stage.unit)}"
     if stage.total:
-        return f"{stage.current:,} / {stage.total:,}"
-    return f"{stage.current:,}" if stage.current else "–"
+        return f"{current} / {figure(stage.total, stage.unit)}"
+    return current if stage.current else "–"
 
 
 def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:
@@ -82,7 +89,7 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
         facts.append(Fact("Whole run", f"{progress.percent:.1f}%"))
     if progress.is_working:
         unit = progress.stage.unit if progress.stage else "items"
-        facts.append(Fact("Rate", words.rate(progress.rate, unit) if progress.rate else "–"))
+        facts.append(Fact("Rate", rate(progress.rate, unit) if progress.rate else "–"))
         facts.append(Fact("Time left", words.time_left(progress.eta_seconds) if progress.eta_seconds else "–"))
     elif (seconds := words.run_seconds(progress)) is not None:
         facts.append(Fact("Duration", words.clock(seconds)))

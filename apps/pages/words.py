@@ -9,21 +9,13 @@ from apps.progress.estimates import Health
 from apps.progress.snapshot import DatasetProgress, Eta
 from apps.progress.transitions import State
 
+from .amounts import HOUR, MINUTE, amount, figure, plural
 from .components import stage_label
 
-MINUTE: Final = 60
-HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
 
 
 HEALTH: Final = {Health.SLOW: "Slow", Health.STALLED: "No progress", Health.LOST: "No contact"}
-
-
-def plural(count: int, noun: str) -> str:
-    """Return ``3 files``, ``1 file``, ``12,000 files``; ``noun`` is given in the plural."""
-    if count == 1:
-        noun = noun.removesuffix("s")
-    return f"{count:,} {noun}"
 
 
 def duration(seconds: float) -> str:
@@ -76,25 +68,6 @@ def time_left(eta: Eta) -> str:
     return "less than a minute" if eta.high < 50 else _range(eta.low, eta.high)
 
 
-def rate(per_second: float, unit: str) -> str:
-    """Return items per second; per minute or per hour below one."""
-    for factor, word in ((1, "s"), (MINUTE, "min"), (HOUR, "h")):
-        value = per_second * factor
-        if value >= 1 or word == "h":
-            return f"{value:,.0f} {unit}/{word}" if value >= 100 else f"{value:.1f} {unit}/{word}"
-    raise AssertionError("the last unit takes all")
-
-
-def size(count: int) -> str:
-    """Return a number of bytes in the unit that leaves at most three digits before the point."""
-    value = float(count)
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "bytes" or value >= 100 else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
-
-
 def _unit(progress: DatasetProgress) -> str:
     return progress.stage.unit if progress.stage else "items"
 
@@ -108,14 +81,17 @@ def _failed(progress: DatasetProgress) -> str:
 def _counted(progress: DatasetProgress) -> str:
     """Return what a run that is ready has counted: ``10 files``; ``5 of 10 files`` where more was planned."""
     if progress.stage is not None and progress.stage.planned > progress.current:
-        return f"{progress.current:,} of {plural(progress.stage.planned, progress.stage.unit)}"
-    return plural(progress.total, _unit(progress)) if progress.total else ""
+        return _of(progress, progress.stage.planned)
+    return amount(progress.total, _unit(progress)) if progress.total else ""
 
 
 def _count(progress: DatasetProgress) -> str:
-    if not progress.total:
-        return ""
-    return f"{progress.current:,} of {plural(progress.total, _unit(progress))}"
+    return _of(progress, progress.total) if progress.total else ""
+
+
+def _of(progress: DatasetProgress, total: int) -> str:
+    unit = _unit(progress)
+    return f"{figure(progress.current, unit)} of {amount(total, unit)}"
 
 
 def _mid_sentence(label: str) -> str:

@@ -32,11 +32,14 @@ MAX_COUNT: Final = 10**15
 class Report:
     """What a reporter says of a dataset. What is None stays as it is; counts are absolute, 0..`MAX_COUNT`.
 
-    ``worker``: the counts are those of this worker's share. ``run``: the number of the run that is meant.
+    ``label``, ``unit``: how the stage and its counts are shown. ``worker``: the counts are this worker's share.
+    ``run``: the number of the run that is meant.
     """
 
     state: State | None = None
     stage: str | None = None
+    label: str | None = None
+    unit: str | None = None
     current: int | None = None
     total: int | None = None
     message: str | None = None
@@ -57,7 +60,7 @@ class Report:
     @property
     def is_about_a_stage(self) -> bool:
         """Whether it says something of a stage."""
-        return not (self.stage is None and self.current is None and self.total is None)
+        return any(said is not None for said in (self.stage, self.label, self.unit, self.current, self.total))
 
     @property
     def is_about_work(self) -> bool:
@@ -176,6 +179,8 @@ def apply_report(state: RunState, report: Report) -> None:
     with state.undo_if_refused(report.worker):
         state.note_heartbeat()
         stage = _start_stage_of(state, report)
+        if stage is not None:
+            state.describe(stage, report.label, report.unit)
         _count(state, stage, report)
         if report.failures:
             new = state.list_failures(stage.name if stage else "", report.failures)
@@ -193,7 +198,7 @@ def _start_stage_of(state: RunState, report: Report) -> Stage | None:
     if report.state in WORKING:
         return _start_stage_that_counts_as(state, State(report.state))
     active = state.active_stage()
-    if active is not None or (report.current is None and report.total is None and report.worker is None):
+    if active is not None or not (report.is_about_a_stage or report.worker is not None):
         return active
     waiting = next((stage for stage in state.stages if stage.state == StageState.WAITING), None)
     return _start_stage_that_counts_as(state, State(waiting.counts_as) if waiting else State.INDEXING)

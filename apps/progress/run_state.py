@@ -136,6 +136,11 @@ class RunState(LoadedRun):
         self.stages.append(stage)
         return stage
 
+    def describe(self, stage: Stage, label: str | None, unit: str | None) -> None:
+        """Set how a stage and its counts are shown; None leaves one."""
+        stage.label = stage.label if label is None else label
+        stage.unit = unit or stage.unit
+
     def start_stage(self, stage: Stage) -> None:
         """Make ``stage`` the active one; the one before it is done. Raises `IllegalTransition` for one that is over."""
         if stage.state != StageState.ACTIVE:

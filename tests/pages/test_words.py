@@ -6,8 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from dataset_progress._cli import amounts as cli
+from dataset_progress._cli.terminal import line_of
+from dataset_progress._progress import Progress
 
-from apps.pages import words
+from apps.pages import amounts, words
+from apps.pages.components import bar_of
 from apps.pages.panel import panel_of
 from apps.progress.snapshot import CurrentStage, DatasetProgress, Eta, StageProgress
 
@@ -125,11 +129,36 @@ def test_durations(seconds: float, text: str, figures: str) -> None:
     [(235.4, "235 files/s"), (4.55, "4.5 files/s"), (0.5, "30.0 files/min"), (0.001, "3.6 files/h")],
 )
 def test_rates(per_second: float, text: str) -> None:
-    assert words.rate(per_second, "files") == text
+    assert amounts.rate(per_second, "files") == text
 
 
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (22_900, "22.9 kB"), (5 * 10**12, "5.0 TB")]
 )
 def test_sizes(count: int, text: str) -> None:
-    assert words.size(count) == text
+    assert amounts.size(count) == text
+
+
+@pytest.mark.parametrize(("count", "unit"), [(0, "B"), (22_900, "bytes"), (5 * 10**12, "byte"), (12_000, "files")])
+def test_the_command_line_shows_the_same_amounts(count: int, unit: str) -> None:
+    assert cli.figure(count, unit) == amounts.figure(count, unit)
+    assert [cli.rate(each, unit) for each in (0.001, 0.5, 4.55, 12_345.6)] == [
+        amounts.rate(each, unit) for each in (0.001, 0.5, 4.55, 12_345.6)
+    ]
+
+
+def test_bytes_are_read_as_bytes() -> None:
+    counted = {"current": 4_500_000, "total": 10_000_000, "planned": 10_000_000, "unit": "B", "state": "active"}
+    one = stage(**counted)
+    shown = progress(
+        state="indexing", stage=CurrentStage(**one.model_dump(exclude={"state", "started_at", "finished_at"})),
+        stages=(one,), current=one.current, total=one.total, rate=2e9, health="live",
+    )  # fmt: skip
+    panel = panel_of(shown, NOW)
+    assert (panel.stages[0].count, panel.stages[0].unit) == ("4.5 MB / 10.0 MB", "")
+    assert panel.stages[0].value_text == "Active, 4.5 MB / 10.0 MB"
+    assert [fact.value for fact in panel.facts if fact.label == "Rate"] == ["2.0 GB/s"]
+    assert words.sentence(shown, silence="") == "Indexing, 4.5 MB of 10.0 MB"
+    assert bar_of(shown).counter == "45% (4.5 MB/10.0 MB)"
+    details = shown.model_dump(mode="json")
+    assert line_of(Progress.parse(details)) == "birds: indexing 45% (4.5 MB/10.0 MB, 2.0 GB/s)"

@@ -139,6 +139,14 @@ def test_a_run_has_so_many_stages_and_no_more(dataset: Dataset) -> None:
     assert isinstance(refused(dataset, stage="one more"), LimitReached)
 
 
+def test_a_label_and_a_unit_change_what_is_shown_and_not_the_stage(dataset: Dataset) -> None:
+    say(dataset, stage="load", label="Epoch 1", unit="files", current=1, total=9)
+    say(dataset, label="Epoch 2")
+    say(dataset, stage="load", worker="a", unit="B", current=5)
+    [stage] = shown(dataset).stages
+    assert (stage.name, stage.label, stage.unit, stage.current) == ("load", "Epoch 2", "B", 6)
+
+
 def test_failures_are_listed_once_and_counted_once(dataset: Dataset) -> None:
     for _ in range(2):
         say(dataset, current=1, failures=[("a.jpg", "truncated"), ("b.jpg", "")])

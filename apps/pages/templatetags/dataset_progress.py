@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from apps.pages import words
+from apps.pages import amounts, words
 from apps.pages.components import STATE_NAMES, Bar, bar_of, bar_of_props
 from apps.pages.panel import panel_of, phase
 from apps.progress.snapshot import DatasetProgress
@@ -104,10 +104,10 @@ def state_name(word: str) -> str:
 
 @register.filter
 def file_size(count: int) -> str:
-    return words.size(count)
+    return amounts.size(count)
 
 
 @register.simple_tag
 def count(number: int, noun: str) -> str:
     """Render a number with its noun, which is given in the plural."""
-    return words.plural(number, noun)
+    return amounts.plural(number, noun)

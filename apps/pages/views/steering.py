@@ -19,8 +19,8 @@ from apps.datasets.access.sharing import SharingChange, share, sharing_of
 from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.pages.access import steering
+from apps.pages.amounts import plural
 from apps.pages.forms import SharingForm
-from apps.pages.words import plural
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import NoSource, queue_run
 from apps.progress.errors import NoRun, RunFinished, RunUnfinished

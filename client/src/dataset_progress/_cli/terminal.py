@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
+from dataset_progress._cli.amounts import figure, rate
 from dataset_progress._progress import Progress
 from dataset_progress._values import printable
 from dataset_progress._watch import Watch
@@ -21,11 +22,16 @@ def print_error(text: str) -> None:
 def line_of(progress: Progress) -> str:
     """Describe a progress in one line."""
     percent = f" {progress.percent:.0f}%" if progress.percent is not None else ""
-    total = f"/{progress.total}" if progress.total else ""
+    unit = str((progress.details.get("stage") or {}).get("unit", "items"))
+    counts = figure(progress.current, unit)
     if progress.state == "ready" and progress.planned > progress.current:
-        total = f" of {progress.planned}"
+        counts += f" of {figure(progress.planned, unit)}"
+    elif progress.total:
+        counts += f"/{figure(progress.total, unit)}"
+    if per_second := progress.details.get("rate"):
+        counts += f", {rate(float(per_second), unit)}"
     text = progress.error or progress.message
-    return printable(f"{progress.dataset_id}: {progress.state}{percent} ({progress.current}{total}) {text}".rstrip())
+    return printable(f"{progress.dataset_id}: {progress.state}{percent} ({counts}) {text}".rstrip())
 
 
 def print_lines(watches: list[Watch]) -> None:

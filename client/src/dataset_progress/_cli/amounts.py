@@ -1,0 +1,32 @@
+"""Counts and rates with their units, as the pages of the server show them."""
+
+from __future__ import annotations
+
+_BYTES = frozenset({"B", "byte", "bytes"})
+
+
+def figure(count: float, unit: str) -> str:
+    """Return a count without its unit. Of bytes, the unit is a part of it: ``12.0 kB``."""
+    return _size(count) if unit in _BYTES else f"{count:,.0f}"
+
+
+def rate(per_second: float, unit: str) -> str:
+    """Return items per second; per minute or per hour below one. Bytes are always per second."""
+    if unit in _BYTES:
+        return f"{_size(per_second)}/s"
+    for factor, word in ((1, "s"), (60, "min")):
+        if (value := per_second * factor) >= 1:
+            return _rate(value, unit, word)
+    return _rate(per_second * 3600, unit, "h")
+
+
+def _rate(value: float, unit: str, word: str) -> str:
+    return f"{value:,.0f} {unit}/{word}" if value >= 100 else f"{value:.1f} {unit}/{word}"
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "bytes" or count >= 100 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
