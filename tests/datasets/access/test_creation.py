@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.core.exceptions import ValidationError
+from django.db import connection
 from pytest_django import Settings
 
 from apps.datasets.access.creation import create, refusals
@@ -113,3 +117,25 @@ def test_a_refusal_does_not_tell_whether_a_hidden_dataset_exists(
             get_writable(caller, dataset_id)
         told.append((refused.type, str(refused.value)))
     assert told[0] == told[1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_at_once_do_not_exceed_the_quota(settings: Settings) -> None:
+    settings.DATASETS_PER_USER = 1
+    ada = User.objects.create_user("ada")
+    barrier = threading.Barrier(4)
+
+    def add(number: int) -> bool:
+        try:
+            connection.ensure_connection()
+            barrier.wait(30)
+            create(Caller(ada), f"cats-{number}")
+        except QuotaReached:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(add, range(4))) == [False, False, False, True]
+    assert Dataset.objects.count() == 1
