@@ -34,7 +34,10 @@ async for _ in track(items(), dataset='dogs', total=40):
     bar = new_code_cell(
         "from dataset_progress.tqdm import tqdm\nfor n in tqdm(range(9), dataset='bars', linger=60):\n    assert n < 5"
     )
-    client = NotebookClient(new_notebook(cells=[track, track, wait, bar, fail]), timeout=120, kernel_name="python3")
+    blocks = new_code_cell("from dataset_progress._callers import is_in_event_loop as is_in\nassert not is_in()")
+    awaits = new_code_cell("import asyncio\nassert await asyncio.sleep(0) is None and is_in()")
+    cells = [track, track, wait, bar, fail, blocks, awaits]
+    client = NotebookClient(new_notebook(cells=cells), timeout=120, kernel_name="python3")
     client.create_kernel_manager().shutdown_wait_time = 120  # for its last word
     with client.setup_kernel():
         client.execute_cell(track, 0)
@@ -42,6 +45,8 @@ async for _ in track(items(), dataset='dogs', total=40):
         client.execute_cell(track, 1)
         assert until(lambda progress: progress.run == 2 and progress.is_finished).state == "ready"
         client.execute_cell(wait, 2)
+        client.execute_cell(blocks, 2)
+        client.execute_cell(awaits, 2)
         assert (ended("dogs").state, shown("dogs").current) == ("ready", 40)
         for cell, dataset, error in ((bar, "bars", "AssertionError"), (fail, "rows", "ValueError: a bad row")):
             with pytest.raises(CellExecutionError):

@@ -21,6 +21,22 @@ def current_owner() -> object:
     return current_task() or threading.get_ident()
 
 
+def is_in_event_loop() -> bool:
+    """Return whether a task is running the code that calls this, so that waiting would hold up the other tasks.
+
+    A plain cell of a notebook runs within a task of the notebook, but holds up nothing of the user's.
+    """
+    if current_task() is None:
+        return False
+    frame: FrameType | None = inspect.currentframe()
+    while frame is not None:
+        is_async = frame.f_code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR)
+        if is_async and frame.f_globals.get("__name__", "").partition(".")[0] not in ("IPython", "ipykernel"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def current_code() -> CodeType | None:
     """Return the code of the job that is being executed: of the innermost function outside this package and tqdm."""
     frame: FrameType | None = inspect.currentframe()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+from ._callers import is_in_event_loop
 from ._errors import Cancelled
+
+T = TypeVar("T")
 
 # A pause ends if the server has not answered for this long: it could not pass on Resume either.
 MAX_UNCONFIRMED_PAUSE_SECONDS = 60.0
@@ -19,14 +24,14 @@ class Control:
     attribute. It is never set if the job does not obey.
     """
 
-    __slots__ = ("_action", "_clock", "_confirmed_at", "_dataset_id", "_obeys", "is_requested")
+    __slots__ = ("_action", "_cancelled_at", "_clock", "_confirmed_at", "_dataset_id", "_obeys", "is_requested")
 
     def __init__(self, dataset_id: str, clock: Callable[[], float], *, obeys: bool) -> None:
         self._dataset_id = dataset_id
         self._clock = clock
         self._obeys = obeys
         self._action = "run"
-        self._confirmed_at = clock()
+        self._confirmed_at = self._cancelled_at = clock()
         self.is_requested = False
 
     @property
@@ -35,6 +40,8 @@ class Control:
 
     def update(self, action: str) -> None:
         """Set the control to ``run``, ``pause`` or ``cancel``, as the server has just answered."""
+        if action == "cancel" and self._action != "cancel":
+            self._cancelled_at = self._clock()
         self._action = action
         self._confirmed_at = self._clock()
         self.is_requested = self._obeys and action in ("pause", "cancel")
@@ -55,3 +62,34 @@ class Control:
         """Block while the run is paused. Raises `Cancelled`."""
         while self.is_requested and self.must_wait():
             time.sleep(POLL_SECONDS)
+
+    def hold(self) -> None:
+        """Block while the run is paused, unless that would block an event loop. Raises `Cancelled`."""
+        if is_in_event_loop():
+            self.must_wait()
+        else:
+            self.wait_while_paused()
+
+    async def hold_async(self) -> None:
+        """Wait while the run is paused. Raises `Cancelled`."""
+        while self.is_requested and self.must_wait():  # noqa: ASYNC110 -- a thread sets it, not the event loop
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def after_hold(self, awaitable: Awaitable[T]) -> T:
+        """Wait while the run is paused, then return what ``awaitable`` returns."""
+        await self.hold_async()
+        return await awaitable
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the job has to stop."""
+        return self.is_requested and self._action == "cancel"
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Cancelled` if the job has to stop."""
+        if self.is_cancelled:
+            self.must_wait()
+
+    def is_ignored(self, seconds: float) -> bool:
+        """Return whether the job should have stopped ``seconds`` ago, or earlier."""
+        return self.is_cancelled and self._clock() - self._cancelled_at >= seconds

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from ._callers import current_owner
-from ._control import POLL_SECONDS
 from ._counting import LoopCounter
 from ._session import Session
 
@@ -34,7 +32,7 @@ def iterate(iterable: Iterable[T], session: Session, stage: str, counter: LoopCo
     try:
         for item in iterable:
             if control.is_requested:
-                control.wait_while_paused()
+                control.hold()
             yield item
             done += 1
             counter.done = done
@@ -56,8 +54,7 @@ def iterate_async(iterable: AsyncIterable[T], session: Session, stage: str, coun
         control, done = session.control, 0
         try:
             async for item in iterable:
-                while control.is_requested and control.must_wait():  # noqa: ASYNC110 -- a thread sets it, not the loop
-                    await asyncio.sleep(POLL_SECONDS)
+                await control.hold_async()
                 yield item
                 done += 1
                 counter.done = done

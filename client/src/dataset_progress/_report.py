@@ -46,13 +46,14 @@ class Report:
         """Whether the server has taken the run."""
         return self._run is not None
 
-    def end(self, error: BaseException | str | None, *, message: str = "") -> None:
-        """Add the end of the run: ready with ``message``, or failed with ``error``."""
-        if error is None:
-            self._ending = {"state": "ready", **({"message": message} if message else {})}
-            return
-        has_traceback = self._settings.reports_traceback and not isinstance(error, Cancelled)
-        self._ending = {"state": "error", "error": values.error_text(error, with_traceback=has_traceback)}
+    def end(self, error: BaseException | str | None, message: str = "") -> None:
+        """Add the end of the run: ready, or failed with ``error``; and a line for people."""
+        self._ending = {"state": "ready"}
+        if error is not None:
+            has_traceback = self._settings.reports_traceback and not isinstance(error, Cancelled)
+            self._ending = {"state": "error", "error": values.error_text(error, with_traceback=has_traceback)}
+        if message:
+            self._ending["message"] = message
 
     # --- Called by the sender ----------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from . import _exits, _inherit
 from ._api import Api, Server, logger
 from ._control import Control
 from ._counting import Counter, Counts
+from ._errors import Cancelled
 from ._job_errors import JobErrors
 from ._registry import Registry
 from ._report import Report
@@ -19,6 +20,9 @@ from ._settings import RunSettings
 
 if TYPE_CHECKING:
     import httpx
+
+# A job that was cancelled, and goes on for this long, is told to be going on.
+MAX_STOPPING_SECONDS = 15.0
 
 
 class Session:
@@ -53,6 +57,7 @@ class Session:
     def _open(self, worker: str | int | None = None) -> None:
         self.control = Control(self.settings.dataset_id, self._clock, obeys=self.settings.obeys)
         self.report = Report(self.settings, self.counts, self.control, worker)
+        self.report.tick = self._on_tick
         self.is_closed = False
         self.is_shared = False
         self._sender: Sender | None = None
@@ -123,7 +128,7 @@ class Session:
             seconds -= others
         self._sender.close(seconds)
 
-    def _end(self, error: BaseException | str | None) -> bool:
+    def _end(self, error: BaseException | str | None, message: str = "") -> bool:
         """Stop counting, and settle how the run ends. Return whether it had not been ended before."""
         if isinstance(error, SystemExit) and not error.code:
             error = None  # sys.exit(0) is no failure
@@ -134,8 +139,9 @@ class Session:
             self.counts.settle(is_done=error is None)
             if not self._finishes:
                 return True
-            was_stopped = self.counts.was_left and not self.counts.is_complete()
-            self.report.end(error, message=f"Stopped at {self.counts.describe()}." if was_stopped else "")
+            if error is None and self.counts.was_left and not self.counts.is_complete():
+                message = f"Stopped at {self.counts.describe()}."
+            self.report.end(error, message)
             return True
 
     def end_with_program(self, error: BaseException | None, *, was_terminated: bool) -> None:
@@ -177,7 +183,6 @@ class Session:
                 return
             self._lingers_until = self._clock() + (seconds if error is None else 0)
             self._lingering_error = error
-            self.report.tick = self._on_tick
             if error is not None and self.report.has_begun:
                 self._end_unattended(error)
 
@@ -197,7 +202,6 @@ class Session:
     def watch_loop(self) -> None:
         """Look out for an exception that leaves the function or the task that calls this."""
         self.job_errors.watch()
-        self.report.tick = self._on_tick
 
     def end_if_idle(self) -> Sender | None:
         """End the run now if it only waits for another loop. Return the sender if its last report is on its way."""
@@ -208,15 +212,18 @@ class Session:
 
     def _on_tick(self) -> None:
         with self.counts.lock:
-            if (error := self.job_errors.find()) is not None:
+            if self.control.is_ignored(MAX_STOPPING_SECONDS):
+                self._lingers_until = self._clock()
+                self._end_unattended(Cancelled("The job has not stopped."), message="The job has not stopped.")
+            elif (error := self.job_errors.find()) is not None:
                 self._lingers_until = self._clock()
                 self._end_unattended(error)
             elif self._lingers_until is not None and self._clock() >= self._lingers_until:
                 self._end_unattended(self._lingering_error)
 
-    def _end_unattended(self, error: BaseException | None) -> None:
+    def _end_unattended(self, error: BaseException | None, message: str = "") -> None:
         """End the run while nobody waits for its last report. A share of another process's run stays open."""
-        if self._finishes and self._end(error) and self._sender is not None:
+        if self._finishes and self._end(error, message) and self._sender is not None:
             self._sender.close(0)
 
     # --- Forks -------------------------------------------------------------------------------------------------------

@@ -94,6 +94,8 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         self._end()
 
     def update(self, n: float | None = 1) -> bool | None:
+        if self._follower is not None and self._follower.is_item_cancelled():
+            return None
         was_drawn: bool | None = super().update(n)
         if self._follower is not None:
             if self.disable:
@@ -119,9 +121,18 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
             error = None  # the end of an iteration, not a failure
         self._end(error)
 
+    async def __anext__(self) -> Any:
+        item = await super().__anext__()
+        if self._follower is not None:
+            await self._follower.hold_async()
+        return item
+
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        follower = self._follower
         self._end(error)
         super().__exit__(kind, error, traceback)
+        if follower is not None:
+            follower.raise_if_cancelled(error)
 
     def _end(self, error: BaseException | None = None) -> None:
         follower, self._follower = self._follower, None

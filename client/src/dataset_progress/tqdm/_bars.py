@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from inspect import isawaitable, iscoroutine
 from typing import Any
 
 from dataset_progress import _values as values
-from dataset_progress._callers import current_task
+from dataset_progress._control import Control
+from dataset_progress._errors import Cancelled
 from dataset_progress._run import Run, session_of
 from dataset_progress._stages import Stage, stage_name
+
+from ._executors import executor_of_map, future_of_callback
 
 # Numbers that stand alone, as in "Epoch 3/70", with the brackets around them; not those in "resnet50".
 _NUMBERS = re.compile(r"[(\[{#]*(?<![\w.])\d+(?:[.,/:]\d+)*%?(?!\w)[)\]}]*")
@@ -92,6 +97,20 @@ class BarCounter:
         return self._message
 
 
+def _held(item: Any, control: Control) -> Any:
+    """Wait while the run is paused, and return the item of a loop. Raises `Cancelled`.
+
+    An event loop does not wait: an item of `asyncio.as_completed` waits when it is awaited.
+    """
+    try:
+        control.hold()
+    except Cancelled:
+        if iscoroutine(item):
+            item.close()  # nobody will await it
+        raise
+    return control.after_hold(item) if control.is_paused and isawaitable(item) else item
+
+
 class BarFollower:
     """Reports one bar as a stage of ``run``, until it is stopped."""
 
@@ -99,6 +118,7 @@ class BarFollower:
         self.run = run
         self._session = session_of(run)
         self._stage = stage
+        self._executor = executor_of_map()
         self.start(bar)
 
     def start(self, bar: Any) -> None:
@@ -118,12 +138,34 @@ class BarFollower:
         self.counter.by_hand += values.number(n) or 0
 
     def check_control(self) -> None:
-        """Wait while the run is paused, unless that would block an event loop. Raises `Cancelled`."""
+        """Wait while the run is paused, unless that would block an event loop.
+
+        Raises `Cancelled`, but not in the callback of a future, where that would be lost: it cancels what waits there.
+        """
         control = self._session.control
-        if current_task() is None:
-            control.wait_while_paused()
-        elif control.is_requested:
-            control.must_wait()
+        if not control.is_requested:
+            return
+        if not control.is_cancelled or future_of_callback() is None:
+            control.hold()
+        elif (executor := self._executor) is not None:
+            self._executor = None
+            executor.shutdown(wait=False, cancel_futures=True)
+
+    def is_item_cancelled(self) -> bool:
+        """Return whether this is called because an item was cancelled, and not because it is done."""
+        if not self._session.control.is_cancelled:
+            return False
+        future = future_of_callback()
+        return future is not None and future.cancelled()
+
+    def raise_if_cancelled(self, error: object) -> None:
+        """Raise `Cancelled` in place of ``error``, if that comes from the items that were cancelled."""
+        if isinstance(error, CancelledError):
+            self._session.control.raise_if_cancelled()
+
+    async def hold_async(self) -> None:
+        """Wait while the run is paused. Raises `Cancelled`."""
+        await self._session.control.hold_async()
 
     def iterate(self, items: Iterable[Any], bar: Any) -> Iterator[Any]:
         """Yield the items of the bar's loop. Each counts as done when the next one is asked for."""
@@ -131,9 +173,7 @@ class BarFollower:
         counter.in_hand = 1
         try:
             for item in items:
-                if control.is_requested:
-                    control.wait_while_paused()
-                yield item
+                yield _held(item, control) if control.is_requested else item
                 done += 1
                 counter.in_loop = done
         except GeneratorExit:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
+from tqdm.asyncio import tqdm_asyncio as _async
 from tqdm.std import tqdm as _std
 
-from dataset_progress._run import Run
+from dataset_progress._run import Run, session_of
 
 from ._bars import BarFollower, is_short, stage_of
 
-WRAPPED = ("__init__", "__iter__", "update", "reset", "close")
+WRAPPED = [(_std, name) for name in ("__init__", "__iter__", "update", "reset", "close")] + [(_async, "__anext__")]
 # The attribute of a bar that holds what follows it.
 FOLLOWER = "dataset_progress_follower"
 
@@ -58,6 +60,9 @@ def capture_tqdm(dataset: str, **options: Any) -> Iterator[Run]:
             _captures.append(capture)
         try:
             yield run
+        except CancelledError:
+            session_of(run).control.raise_if_cancelled()
+            raise
         finally:
             with _lock:
                 _captures.remove(capture)
@@ -65,12 +70,12 @@ def capture_tqdm(dataset: str, **options: Any) -> Iterator[Run]:
                     _unwrap()
 
 
-_originals: dict[str, Callable[..., Any]] = {}
+_originals: list[Callable[..., Any]] = []
 
 
 def _unwrap() -> None:
-    for name in WRAPPED:
-        setattr(_std, name, _originals[name])
+    for (owner, name), original in zip(WRAPPED, _originals, strict=True):
+        setattr(owner, name, original)
 
 
 def _follower_of(bar: Any) -> BarFollower | None:
@@ -85,10 +90,8 @@ def _reports_itself(bar: Any) -> bool:
 
 
 def _wrap() -> None:
-    _originals.update({name: getattr(_std, name) for name in WRAPPED})
-    original_init, original_iter, original_update, original_reset, original_close = (
-        _originals[name] for name in WRAPPED
-    )
+    _originals[:] = [getattr(owner, name) for owner, name in WRAPPED]
+    original_init, original_iter, original_update, original_reset, original_close, original_anext = _originals
 
     def init(bar: Any, *args: Any, **options: Any) -> None:
         original_init(bar, *args, **options)
@@ -104,8 +107,11 @@ def _wrap() -> None:
                 follower.stop()
 
     def update(bar: Any, n: float | None = 1) -> bool | None:
+        follower = _follower_of(bar)
+        if follower is not None and follower.is_item_cancelled():
+            return None
         was_drawn: bool | None = original_update(bar, n)
-        if (follower := _follower_of(bar)) is not None:
+        if follower is not None:
             if bar.disable:
                 follower.count_by_hand(n)
             follower.check_control()
@@ -123,8 +129,14 @@ def _wrap() -> None:
             follower.stop(was_left=is_short(bar))
         original_close(bar)
 
-    for name, wrapped in zip(WRAPPED, (init, iterate, update, reset, close), strict=True):
-        setattr(_std, name, wrapped)
+    async def next_item(bar: Any) -> Any:
+        item = await original_anext(bar)
+        if (follower := _follower_of(bar)) is not None:
+            await follower.hold_async()
+        return item
+
+    for (owner, name), wrapped in zip(WRAPPED, (init, iterate, update, reset, close, next_item), strict=True):
+        setattr(owner, name, wrapped)
 
 
 def _after_fork_in_child() -> None:
