@@ -16,12 +16,14 @@ from apps.core import sql
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 from apps.datasets.services import delete_dataset
 from apps.pipeline.images.media import thumbnail_folder
-from apps.pipeline.models import Job
+from apps.pipeline.models import Chunk, Job
 from apps.pipeline.queue import sweep
 from apps.pipeline.services import process_folder
+from apps.pipeline.work.lease import Lease, LeaseLost
 from apps.pipeline.work.removal import remove_deleted_datasets
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
+from apps.progress.errors import RunFinished
 from apps.progress.models import Head
 from apps.progress.reports import Report, accept_reports
 from apps.progress.snapshot import DatasetProgress
@@ -125,6 +127,26 @@ def test_nobody_begins_a_run_of_a_deleted_dataset() -> None:
     with pytest.raises(Dataset.DoesNotExist):
         accept_reports([(dataset.pk, Report(current=1))])
     assert not Head.objects.exists()
+
+
+def test_nobody_writes_once_the_removal_has_begun(folder: Path) -> None:
+    run = process_folder(folder, dataset_id="cats")
+    Chunk.objects.create(job=Job.objects.get(), phase="index", position=0, items=[], size=1)
+    lease = Lease(run.pk)
+    assert lease.acquire()
+    delete_dataset(run.dataset)
+    with lease.transaction():  # what was deleted is not yet being removed
+        progress.report(run.pk, message="on the way")
+    stopped = threading.Event()
+    stopped.set()
+    remove_deleted_datasets(stopped)
+    assert Job.objects.filter(run=run).exists()
+    with pytest.raises(LeaseLost), lease.transaction():
+        raise AssertionError("another worker removes the dataset")
+    with pytest.raises(RunFinished):
+        progress.report(run.pk, message="too late")
+    with pytest.raises(Dataset.DoesNotExist):
+        accept_reports([(run.dataset_id, Report(current=1))])
 
 
 def test_removal_goes_on_where_it_was_stopped() -> None:
