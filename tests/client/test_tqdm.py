@@ -160,6 +160,7 @@ def test_fractions_are_counted_in_hundredths(total: float, step: float, times: i
             bar.update(step)
     assert ended().state == "ready"
     assert WorkerShare.objects.values_list("current", "total").get() == share
+    assert shown().stages[0].unit == ("hundredths of items" if share[0] >= 100 else "items")
 
 
 def test_descriptions_that_differ_in_numbers_are_one_stage() -> None:
@@ -181,13 +182,19 @@ def test_descriptions_that_differ_in_numbers_are_one_stage() -> None:
 )  # fmt: skip
 def test_the_stage_of_a_description(desc: str, stage: str) -> None:
     with real.tqdm(desc=desc, file=io.StringIO()) as bar:
-        assert stage_of(bar).name == stage
+        assert stage_of(bar) == stage
 
 
-def test_a_postfix_is_the_message() -> None:
-    with quiet(total=10) as bar:
+def test_what_a_bar_says_is_shown() -> None:
+    with quiet(total=10**9, unit="B", unit_scale=True, desc="Epoch 1/2") as bar:
+        assert until(lambda progress: progress.stage is not None).stage is not None
+        bar.set_description("Epoch 2/2")
         bar.set_postfix(loss=0.5)
-        assert until(lambda progress: progress.message != "").message == "loss=0.5"
+        stage = until(lambda progress: progress.message == "loss=0.5").stage
+        assert stage is not None
+        assert (stage.name, stage.label, stage.unit) == ("Epoch", "Epoch 2/2", "B")
+    ended()
+    assert [(stage.name, stage.label) for stage in shown().stages] == [("Epoch", "Epoch 2/2")]
 
 
 def test_options_of_a_run_are_options_of_a_bar(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

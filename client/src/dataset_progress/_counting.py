@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from . import _values as values
 from ._exits import TerminationSafeLock
@@ -17,6 +17,17 @@ OTHER = "Other"
 FRACTION_SCALE = 100
 # Failed items that wait to be reported. Further ones are counted, but not listed.
 MAX_WAITING_FAILURES = 1000
+
+
+class Words(NamedTuple):
+    """What a counter says beside its numbers; "" where it says nothing.
+
+    ``label``: the stage, as it is shown. ``unit``: what is counted. ``message``: a line for people.
+    """
+
+    label: str = ""
+    unit: str = ""
+    message: str = ""
 
 
 class Counter(Protocol):
@@ -31,7 +42,7 @@ class Counter(Protocol):
     @property
     def is_fractional(self) -> bool: ...
     @property
-    def message(self) -> str: ...
+    def words(self) -> Words: ...
 
 
 class LoopCounter:
@@ -39,7 +50,7 @@ class LoopCounter:
 
     __slots__ = ("done", "in_hand", "total")
     is_fractional = False
-    message = ""
+    words = Words()
 
     def __init__(self, total: int | None = None) -> None:
         self.done = 0
@@ -74,7 +85,7 @@ class Share:
     failures: list[tuple[str, str]] = field(default_factory=list)
     in_hand: int = 0
     scale: int = 1
-    message: str = ""
+    words: Words = field(default_factory=Words)
 
     @property
     def done(self) -> int:
@@ -96,13 +107,19 @@ class Share:
             self.base_total = (self.base_total or 0) + values.count(total, self.scale) - (self.total or 0)
 
     def read(self) -> None:
-        """Take from the counters what is more than a number: whether they count fractions, and their message."""
+        """Take from the counters what is more than a number: whether they count fractions, and their words."""
         if self.scale == 1 and any(counter.is_fractional for counter in self.counters):
             self.scale = FRACTION_SCALE
             self.base *= self.scale
             self.base_total = self.base_total and self.base_total * self.scale
         for counter in self.counters:
-            self.message = counter.message or self.message
+            self.words = Words(*(new or old for new, old in zip(counter.words, self.words, strict=True)))
+
+    def describe(self) -> dict[str, str]:
+        """Return the label and the unit of the stage in the form of the API, as far as its counters say them."""
+        unit = f"hundredths of {self.words.unit or 'items'}" if self.scale > 1 else self.words.unit
+        described = {"label": values.name(self.words.label, 100, ""), "unit": values.name(unit, 32, "")}
+        return {field: text for field, text in described.items() if text}
 
     def settle(self, *, is_done: bool) -> None:
         """Count the items that were in hand, if they are done."""
@@ -227,7 +244,7 @@ class Counts:
         """Return what the job has said last, else what the bar of the stage under way says."""
         with self.lock:
             share = self.shares.get(self.stage)
-            return self.message or ("" if share is None else share.message)
+            return self.message or ("" if share is None else share.words.message)
 
     def is_complete(self) -> bool:
         """Whether all items of the stage under way are done, as far as their number is known."""

@@ -19,6 +19,8 @@ from ._settings import RunSettings
 # What one request may list, so that the server and proxies accept its size.
 MAX_FAILURES_A_REQUEST = 1000
 MAX_FAILURE_CHARACTERS_A_REQUEST = 200_000
+# What is said of a stage, and said again once it has changed.
+STAGE_FIELDS = ("current", "failed", "total", "label", "unit")
 
 
 class Report:
@@ -79,6 +81,7 @@ class Report:
                 counted: dict[str, Any] = {"current": values.count(share.done), "failed": share.failed}
                 if share.total is not None:
                     counted["total"] = values.count(share.total)
+                counted |= share.describe()
                 failures = batch.take(share.failures)
                 if counted != self._acknowledged.get(stage) or failures:
                     updates.append(self._update(stage=stage, worker=self._worker, failures=failures, **counted))
@@ -160,9 +163,7 @@ class Report:
             elif "message" in update:
                 self._acknowledged_message = update["message"]
             if (stage := update.get("stage")) is not None:
-                self._acknowledged[stage] = {
-                    field: update[field] for field in ("current", "failed", "total") if field in update
-                }
+                self._acknowledged[stage] = {field: update[field] for field in STAGE_FIELDS if field in update}
                 del self._counts.shares[stage].failures[: len(update["failures"])]
 
 

@@ -12,7 +12,7 @@ from ._callers import current_owner
 from ._iterating import AsyncItems
 from ._run import Run, entered_run, session_of
 from ._settings import linger_seconds
-from ._stages import STATES, Stage
+from ._stages import STATES
 
 __all__ = ["track"]
 
@@ -53,14 +53,14 @@ def track(
     if not Server.find(options.get("url")).url:
         return _run_of(dataset, options).track(iterable)
     if isinstance(iterable, AsyncIterable):
-        return _iterate_async(iterable, TrackedLoop(dataset, Stage(stage), options), stage, total)
+        return _iterate_async(iterable, TrackedLoop(dataset, stage, options), stage, total)
     return _iterate(iterable, dataset, stage, total, options)
 
 
 def _iterate(
     iterable: Iterable[T], dataset: str, stage: str, total: int | None, options: dict[str, Any]
 ) -> Iterator[T]:
-    loop = TrackedLoop(dataset, Stage(stage), options)
+    loop = TrackedLoop(dataset, stage, options)
     if loop.run is None:
         yield from iterable
         return
@@ -136,7 +136,7 @@ class TrackedLoop:
     ``run``: the run it counts in; None inside another loop of its thread, or once ended.
     """
 
-    def __init__(self, dataset_id: str, stage: Stage, options: dict[str, Any]) -> None:
+    def __init__(self, dataset_id: str, stage: str, options: dict[str, Any]) -> None:
         server = Server.find(options.get("url"), options.get("token"))
         key = dataset_id, server, str(options.get("key")), str(options.get("worker"))
         self._owner = current_owner()
@@ -164,7 +164,7 @@ class TrackedLoop:
             self._group.end_loop(self._owner, error)
 
 
-def _new_group(dataset_id: str, server: Server, stage: Stage, options: dict[str, Any]) -> _LoopGroup:
+def _new_group(dataset_id: str, server: Server, stage: str, options: dict[str, Any]) -> _LoopGroup:
     """Return a group of the `Run` around the loop, else of a new run; and forget groups whose run has ended."""
     for key in [key for key, group in _groups.items() if session_of(group.run).is_closed]:
         del _groups[key]
@@ -174,7 +174,7 @@ def _new_group(dataset_id: str, server: Server, stage: Stage, options: dict[str,
     return _LoopGroup(_run_of(dataset_id, options, [stage]), owns_run=True, linger=linger)
 
 
-def _run_of(dataset_id: str, options: dict[str, Any], stages: Sequence[Stage] = ()) -> Run:
+def _run_of(dataset_id: str, options: dict[str, Any], stages: Sequence[str] = ()) -> Run:
     """Return a new run with ``options``, which are those of `track`."""
     return Run(dataset_id, stages=stages, **{name: value for name, value in options.items() if name != "linger"})
 

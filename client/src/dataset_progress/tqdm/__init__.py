@@ -32,7 +32,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
 
     ``dataset``: the dataset to report on. ``run``: report as a stage of this run instead. ``key`` to ``traceback``: as
     for `track`. All other arguments are those of `tqdm`. The description names the stage; without its numbers, so that
-    all epochs are one.
+    all epochs are one. A later description changes what is shown, not the stage.
 
     Waits while the run is paused, and raises `Cancelled` when it is cancelled, at the next item or `update`. A bar
     inside the loop of another bar of the same dataset is shown but not reported: it is a part of what that one counts.
@@ -70,7 +70,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
             self._loop = TrackedLoop(dataset, stage, reporting)
             run = self._loop.run
         if run is not None:
-            self._follower = BarFollower(run, self, stage.name)
+            self._follower = BarFollower(run, self, stage)
 
     @property
     def run(self) -> Run | None:

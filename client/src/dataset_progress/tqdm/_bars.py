@@ -11,9 +11,10 @@ from typing import Any
 
 from dataset_progress import _values as values
 from dataset_progress._control import Control
+from dataset_progress._counting import Words
 from dataset_progress._errors import Cancelled
 from dataset_progress._run import Run, session_of
-from dataset_progress._stages import Stage, stage_name
+from dataset_progress._stages import stage_name
 
 from ._executors import executor_of_map, future_of_callback
 
@@ -22,15 +23,18 @@ _NUMBERS = re.compile(r"[(\[{#]*(?<![\w.])\d+(?:[.,/:]\d+)*%?(?!\w)[)\]}]*")
 _EDGES = " \t:=,;/|.-"
 
 
-def stage_of(bar: Any, desc: object = None) -> Stage:
+def stage_of(bar: Any, desc: object = None) -> str:
     """Return the stage for a bar: its description, or ``desc`` for a hidden bar, which does not keep its own.
 
     Descriptions that differ in nothing but numbers are one stage.
     """
     described = str(getattr(bar, "desc", "") or desc or "")[:1000]
-    name = stage_name(" ".join(_NUMBERS.sub(" ", described).split()).strip(_EDGES))
-    unit = str(getattr(bar, "unit", None) or "it")
-    return Stage(name, unit="items" if unit == "it" else unit)
+    return stage_name(" ".join(_NUMBERS.sub(" ", described).split()).strip(_EDGES))
+
+
+def _text_of(bar: Any, name: str) -> str:
+    """Return an attribute of the bar that is a text; "" if it has none."""
+    return values.text(value, 1000) if isinstance(value := getattr(bar, name, None), str) else ""
 
 
 def is_short(bar: Any) -> bool:
@@ -61,7 +65,7 @@ class BarCounter:
         self._is_fractional = False
         self._done: float = 0
         self._total: float | None = None
-        self._message = ""
+        self._words = Words()
 
     @property
     def is_over(self) -> bool:
@@ -90,11 +94,12 @@ class BarCounter:
         return self._is_fractional
 
     @property
-    def message(self) -> str:
-        """The postfix of the bar."""
-        if (bar := self._bar()) is not None and isinstance(postfix := getattr(bar, "postfix", None), str):
-            self._message = values.text(postfix, 1000)
-        return self._message
+    def words(self) -> Words:
+        """The description of the bar, its unit and its postfix."""
+        if (bar := self._bar()) is not None:
+            label, unit, message = (_text_of(bar, name) for name in ("desc", "unit", "postfix"))
+            self._words = Words(label.strip(_EDGES), "" if unit == "it" else unit, message)
+        return self._words
 
 
 def _held(item: Any, control: Control) -> Any:

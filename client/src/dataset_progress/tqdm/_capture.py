@@ -34,7 +34,7 @@ class _Capture:
                 if not current.counter.is_over:
                     return
                 current.stop()
-            self._follower = BarFollower(self._run, bar, stage_of(bar, desc).name)
+            self._follower = BarFollower(self._run, bar, stage_of(bar, desc))
             setattr(bar, FOLLOWER, self._follower)
 
 
