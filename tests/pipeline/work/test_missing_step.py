@@ -28,7 +28,8 @@ from apps.progress.models import ItemFailure, Run
 from apps.progress.selectors import progress_of
 from tests.images import make_images
 from tests.pipeline.runs import process
-from tests.services import find_program
+from tests.processes import worker
+from tests.services import find_program, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -168,6 +169,14 @@ def test_forgotten_samples_are_deleted_when_no_run_may_find_them(folder: Path) -
     assert not any(thumbnail_file(sample).exists() for sample in samples)
     dataset.refresh_from_db()
     assert dataset.missing_forgotten_at is None
+
+
+def test_worker_deletes_what_was_forgotten(folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "sub")
+    process(folder)
+    forget_missing_samples(Dataset.objects.get())
+    with worker(tmp_path / "log", {"PIPELINE_PROCESSES": "1"}):
+        wait_until(lambda: Sample.objects.count() == 4, seconds=60, what="they were not deleted")
 
 
 def test_sample_that_is_back_before_it_was_deleted_stays(folder: Path, tmp_path: Path) -> None:
