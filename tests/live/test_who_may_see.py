@@ -182,6 +182,7 @@ def test_what_a_caller_may_write(server: Server, people: dict[str, dict[str, str
         "control": lambda client, dataset_id: client.post(
             f"/api/datasets/{dataset_id}/control", json={"action": "pause"}
         ),
+        "sharing": lambda client, dataset_id: client.patch(f"/api/datasets/{dataset_id}/sharing", json={"members": []}),
         "forget missing samples": lambda client, dataset_id: client.delete(f"/api/datasets/{dataset_id}/missing"),
         "delete": lambda client, dataset_id: client.delete(f"/api/datasets/{dataset_id}"),
     }
@@ -194,7 +195,7 @@ def test_what_a_caller_may_write(server: Server, people: dict[str, dict[str, str
                 if name == "batch" and status == 200:
                     status = response.json()["results"][0]["status"]
                 got.append(200 if status in (201, 204) else status)
-            steers = name in ("control", "forget missing samples", "delete")
+            steers = name in ("control", "sharing", "forget missing samples", "delete")
             assert tuple(got) == (STEERERS if steers else {}).get(who, WRITERS[who]), name
 
 
