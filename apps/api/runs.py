@@ -17,7 +17,7 @@ from apps.progress.models import Run
 from .auth import READ_SECURITY, WRITE, caller_of, spend_rows
 from .errors import WRITE_REFUSALS
 from .routing import router
-from .schemas import DatasetId, Error, InvalidError, Limit, RunBody, RunNumber, RunOut, Runs
+from .schemas import BegunRun, DatasetId, Error, InvalidError, Limit, RunBody, RunNumber, RunOut, Runs
 
 TAGS = ["Runs"]
 
@@ -25,28 +25,30 @@ TAGS = ["Runs"]
 @router.post(
     "/datasets/{dataset_id}/runs",
     auth=WRITE,
-    response={200: RunOut, 201: RunOut, **WRITE_REFUSALS},
+    response={200: BegunRun, 201: BegunRun, **WRITE_REFUSALS},
     tags=TAGS,
     operation_id="begin_run",
     summary="Begin a run",
 )
-def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) -> Status[RunOut]:
+def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) -> Status[BegunRun]:
     """Open the next run with its stages, totals and weights; the dataset is made if there is none.
 
     With an `idempotency_key` a retry is harmless: the run that was begun with it is answered, with 200 in place of 201.
     `visibility`, `owner` and `members` say who sees the dataset, before anyone sees the run.
-    While another run is open this is refused with `run_unfinished`, unless `replace` cancels that one.
+    While another run is open this is refused with `run_unfinished`, unless `replace` cancels that one, or `join` shares
+    it.
     """
     caller = caller_of(request)
     with transaction.atomic():
         dataset = get_or_create_writable(caller, dataset_id, visibility=body.visibility or "")
         if (change := body.change()) != SharingChange():
             share(caller, dataset, change)
-        run, is_new = services.begin_or_find_run(
+        begun = services.begin_or_find_run(
             dataset, [stage.plan() for stage in body.stages], message=body.message,
             idempotency_key=body.idempotency_key or "", replace=body.replace,
+            join_as=(body.worker or "") if body.join else "",
         )  # fmt: skip
-    return Status(201 if is_new else 200, RunOut.of(dataset, run))
+    return Status(201 if begun.is_new else 200, BegunRun.of_begun(dataset, begun.run, joined=begun.joined))
 
 
 @router.get(

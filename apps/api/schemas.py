@@ -92,6 +92,18 @@ class ReportBody(_Body):
         [], description="Some of them, by name. One that is listed already is not listed twice."
     )
     run: Number | None = Field(None, description="The run that is meant; else the one that is open, or a new one.")
+    leave: bool = Field(
+        False,
+        strict=True,
+        description="The `worker` leaves the run that it has joined, as `ready` or with an `error`. The run ends when "
+        "the last living member has left.",
+    )
+
+    @model_validator(mode="after")
+    def _worker_leaves(self) -> Self:
+        if self.leave and self.worker is None:
+            raise ValueError('with "leave", "worker" says who leaves')
+        return self
 
     @model_validator(mode="after")
     def _ends_one_way(self) -> Self:
@@ -103,7 +115,7 @@ class ReportBody(_Body):
         return Report(
             state=self.state, stage=self.stage, label=self.label, unit=self.unit, current=self.current,
             total=self.total, message=self.message, error=self.error, worker=self.worker, failed=self.failed,
-            skipped=self.skipped, run=self.run,
+            skipped=self.skipped, run=self.run, leave=self.leave,
             failures=[(failure.item, failure.reason) for failure in self.failures],
         )  # fmt: skip
 
@@ -160,6 +172,18 @@ class RunBody(SharingBody):
         None, description="Whoever begins a run with it again is given the one that it began."
     )
     replace: bool = Field(False, strict=True, description="Cancel the run that is open, in place of refusing.")
+    join: bool = Field(
+        False,
+        strict=True,
+        description="Share the run that is open, as `worker`, if it was heard of lately; else begin the next.",
+    )
+    worker: Worker | None = Field(None, description="Who joins. Its reports name it, and the last one has `leave`.")
+
+    @model_validator(mode="after")
+    def _worker_joins(self) -> Self:
+        if self.join and self.worker is None:
+            raise ValueError('with "join", "worker" says who joins')
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -300,6 +324,16 @@ class RunOut(BaseModel):
                 for stage in sorted(run.stages.all(), key=lambda stage: stage.position)
             ],
         )  # fmt: skip
+
+
+class BegunRun(RunOut):
+    """A run that was begun, found by its key, or joined."""
+
+    joined: bool = Field(description="Whether others share the run, which was open already.")
+
+    @classmethod
+    def of_begun(cls, dataset: Dataset, run: Run, *, joined: bool) -> Self:
+        return cls(**dict(RunOut.of(dataset, run)), joined=joined)
 
 
 class Runs(BaseModel):

@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 from . import selectors, services
 from .errors import RunFinished
 from .facts import current_stage
-from .models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare
+from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -158,6 +158,14 @@ class WorkerShareAdmin(ReadOnlyAdmin):
     list_display = ("worker", "stage", "current", "total", "failed", "skipped")
     list_select_related = ("stage__run__dataset",)
     search_fields = ("worker", "=stage__run__dataset__dataset_id")
+
+
+@admin.register(RunMember)
+class RunMemberAdmin(ReadOnlyAdmin):
+    dataset_lookup = "run__dataset"
+    list_display = ("worker", "run", "joined_at", "heard_at", "left_at", "error")
+    list_select_related = ("run__dataset",)
+    search_fields = ("worker", "=run__dataset__dataset_id", "error")
 
 
 @admin.register(ItemFailure)

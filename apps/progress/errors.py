@@ -7,7 +7,8 @@ ProgressError
 ├── UnknownRun          a report for a run that has not been begun
 ├── UnknownStage        the run has no stage of that name
 ├── IllegalTransition   a move that the tables in `transitions` do not have
-└── LimitReached        more stages, or more workers, than one run may have
+├── NotJoined           a worker leaves a run that it has not joined
+└── LimitReached        more stages, workers or members than one run may have
 """
 
 from __future__ import annotations
@@ -48,6 +49,10 @@ class IllegalTransition(ProgressError):
         super().__init__(f"{old} cannot become {new}")
         self.old = old
         self.new = new
+
+
+class NotJoined(ProgressError):
+    code = "not_joined"
 
 
 class LimitReached(ProgressError):

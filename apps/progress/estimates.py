@@ -127,13 +127,18 @@ def usual_gap(readings: Sequence[Reading]) -> float:
     return median(gaps) if gaps else 0.0
 
 
+def lost_after(gap: float) -> float:
+    """Return after how many seconds without a report a reporter is lost. ``gap``: its usual time between readings."""
+    return max(LOST_AFTER, LOST_FACTOR * gap)
+
+
 def health(*, since_heartbeat: float, since_progress: float, gap: float) -> Health:
     """Return the health of a working run from the seconds since its last report and since its last higher count.
 
     *Lost*: nothing is heard at all. *Stalled*: the reporter is heard, but its count does not grow. ``gap``: its usual
     time between two readings. The next report makes the run live again.
     """
-    if since_heartbeat > max(LOST_AFTER, LOST_FACTOR * gap):
+    if since_heartbeat > lost_after(gap):
         return Health.LOST
     if since_progress > max(STALLED_AFTER, STALLED_FACTOR * gap):
         return Health.STALLED

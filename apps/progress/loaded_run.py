@@ -10,18 +10,21 @@ from typing import Any, Final, NamedTuple
 
 from django.db.models import Model
 
-from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, WorkerShare
 
 # What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
 _HIDDEN_FIELDS: Final = frozenset(
-    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings", "failures_listed"}
+    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings", "failures_listed", "joined"}
 )
+
+
+Row = Run | Stage | WorkerShare | RunMember
 
 
 class ChangedRow(NamedTuple):
     """A row, the names of its changed fields, and the values that were loaded."""
 
-    row: Run | Stage | WorkerShare
+    row: Row
     fields: frozenset[str]
     loaded: dict[str, Any]
 
@@ -36,7 +39,8 @@ class LoadedRun:
 
     `changed_rows` and the lists of new rows say what has to be written. ``shares`` and ``listed_failures`` hold what
     was loaded for the reports at hand: the shares of their workers by stage and worker, and as (stage, item) those of
-    their failures that are listed already. ``new_unlisted`` counts failures beyond those listed, by (stage, reason).
+    their failures that are listed already. ``members`` holds, by worker, those who share the run and are reported of;
+    all where one joins or leaves. ``new_unlisted`` counts failures beyond those listed, by (stage, reason).
     """
 
     def __init__(self, head: Head, run: Run, stages: Iterable[Stage], now: datetime) -> None:
@@ -45,16 +49,21 @@ class LoadedRun:
         self.stages = list(stages)
         self.now = now
         self.shares: dict[tuple[str, str], WorkerShare] = {}
+        self.members: dict[str, RunMember] = {}
         self.listed_failures: set[tuple[str, str]] = set()
         self.new_failures: dict[tuple[str, str], ItemFailure] = {}
         self.new_unlisted: Counter[tuple[str, str]] = Counter()
         self.new_transitions: list[Transition] = []
-        rows: list[Run | Stage | WorkerShare] = [run, *self.stages]
+        rows: list[Row] = [run, *self.stages]
         self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
 
     def add_loaded_share(self, stage: Stage, share: WorkerShare) -> None:
         self.shares[stage.name, share.worker] = share
         self._loaded.append((share, vars(share).copy()))
+
+    def add_loaded_member(self, member: RunMember) -> None:
+        self.members[member.worker] = member
+        self._loaded.append((member, vars(member).copy()))
 
     def raise_version_if_visible(self) -> bool:
         """Raise the dataset's version by one, if watchers see a difference. Returns whether they do."""
@@ -73,7 +82,7 @@ class LoadedRun:
             or any(
                 value != loaded[name] and name not in _HIDDEN_FIELDS
                 for row, loaded in self._loaded
-                if not isinstance(row, WorkerShare)
+                if not isinstance(row, WorkerShare | RunMember)
                 for name, value in vars(row).items()
             )
             or any(is_new(stage) for stage in self.stages)
@@ -89,7 +98,8 @@ class LoadedRun:
     def undo_if_refused(self, worker: str | None) -> Iterator[None]:
         """Undo what the block did if it raises. Of the shares, the block may change those of ``worker``."""
         shares = [self.shares.get((stage.name, worker)) for stage in self.stages] if worker else []
-        rows = [(row, vars(row).copy()) for row in (self.run, *self.stages, *shares) if row is not None]
+        changing = (self.run, *self.stages, *self.members.values(), *shares)
+        rows = [(row, vars(row).copy()) for row in changing if row is not None]
         counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
         unlisted = self.new_unlisted.copy()
         try:

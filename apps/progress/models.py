@@ -55,6 +55,7 @@ class Run(models.Model):
     failed = models.PositiveBigIntegerField(default=0, help_text="Items that could not be processed.")
     failures_listed = models.PositiveIntegerField(default=0, help_text="How many of them are listed one by one.")
     skipped = models.PositiveBigIntegerField(default=0, help_text="Unchanged items.")
+    joined = models.PositiveIntegerField(default=0, help_text="How many members it has had; 0: it is not shared.")
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -165,6 +166,36 @@ class WorkerShare(models.Model):
 
     def __str__(self) -> str:
         return f"{self.worker}: {self.current} of {self.stage}"
+
+
+class RunMember(models.Model):
+    """One of several programs that share a run, which ends when the last of them has left.
+
+    An empty ``worker`` is whoever began the run without joining it, and has no row until another joins.
+    """
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="members")
+    worker = models.CharField(max_length=128, blank=True)
+    joined_at = models.DateTimeField()
+    heard_at = models.DateTimeField(help_text="The last time it made contact, to within 5 seconds.")
+    left_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, help_text="Why it left, if it failed.")
+
+    class Meta:
+        ordering = ["run", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "worker"], name="member_once_a_run"),
+            models.CheckConstraint(condition=Q(heard_at__gte=F("joined_at")), name="member_heard_after_joining"),
+            models.CheckConstraint(
+                condition=Q(left_at__isnull=True) | Q(left_at__gte=F("joined_at")), name="member_left_after_joining"
+            ),
+            models.CheckConstraint(
+                condition=Q(error="") | Q(left_at__isnull=False), name="member_that_failed_has_left"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.worker or 'the first'} of {self.run}"
 
 
 class ItemFailure(models.Model):

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.core.text import clean_item_name
 
-from . import store
+from . import members, store
 from .errors import IllegalTransition, NoRun, ProgressError, RunFinished, UnknownRun
 from .facts import Facts
 from .models import Run, Stage
@@ -33,7 +33,8 @@ class Report:
     """What a reporter says of a dataset. What is None stays as it is; counts are absolute, 0..`MAX_COUNT`.
 
     ``label``, ``unit``: how the stage and its counts are shown. ``worker``: the counts are this worker's share.
-    ``run``: the number of the run that is meant.
+    ``run``: the number of the run that is meant. ``leave``: the worker leaves the run that it has joined; an error says
+    that it failed.
     """
 
     state: State | None = None
@@ -49,18 +50,32 @@ class Report:
     skipped: int | None = None
     failures: Sequence[tuple[str, str]] = ()
     run: int | None = None
+    leave: bool = False
 
     @property
     def end_state(self) -> State | None:
         """The state in which the run ends, if it does. An error needs no state."""
+        if self.leave:
+            return None
         if self.error is not None:
             return State.ERROR
         return self.state if self.state in FINISHED else None
 
     @property
+    def left_error(self) -> str | None:
+        """Why the worker that leaves has failed, if it has."""
+        failed = self.error is not None or self.state == State.ERROR
+        return (self.error or self.message or "") if failed else None
+
+    @property
     def is_about_a_stage(self) -> bool:
         """Whether it says something of a stage."""
         return any(said is not None for said in (self.stage, self.label, self.unit, self.current, self.total))
+
+    @property
+    def counts_something(self) -> bool:
+        """Whether it says something of a stage, or of items that failed or were skipped."""
+        return self.is_about_a_stage or self.state in WORKING or self.failed is not None or self.skipped is not None
 
     @property
     def is_about_work(self) -> bool:
@@ -70,7 +85,7 @@ class Report:
     @property
     def may_open_first_run(self) -> bool:
         """Whether it is enough to begin the first run of a dataset."""
-        return self.run is None and (self.is_about_work or self.end_state is not None)
+        return self.run is None and not self.leave and (self.is_about_work or self.end_state is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +134,8 @@ class _ReportBatch:
             self._heads[dataset_pk] = store.lock_or_create_head(dataset_pk)
         self._states = store.load_runs(self._heads, self._now)
         store.load_shares(self._states.values(), {report.worker for _, report in reports if report.worker})
+        reporters = {report.worker or "" for _, report in reports} | {""}
+        store.load_members(self._states.values(), None if any(report.leave for _, report in reports) else reporters)
         items = {clean_item_name(item) for _, report in reports for item, _ in report.failures}
         store.load_listed_failures(self._states.values(), items)
 
@@ -153,8 +170,8 @@ class _ReportBatch:
 
 def _opens_run(last: RunState | None, report: Report) -> bool:
     """Whether a report opens a run: the last run is over, and the report names no run, ends none, and is about work."""
-    if last is None:
-        return report.may_open_first_run
+    if last is None or report.leave:
+        return last is None and report.may_open_first_run
     return report.run is None and last.run.is_finished and report.end_state is None and report.is_about_work
 
 
@@ -169,7 +186,7 @@ def apply_report(state: RunState, report: Report) -> None:
             raise UnknownRun(f"There is no run {report.run}.")
         raise RunFinished(f"Run {report.run} is over; the latest is run {run.number}.")
     if run.is_finished:
-        if report.end_state == run.state:
+        if report.leave or report.end_state == run.state:
             return  # repeated because the first answer was lost
         raise RunFinished(f"Run {run.number} is over: {run.state}.")
     if report.state == State.PENDING and (run.state != State.PENDING or report.is_about_a_stage):
@@ -178,10 +195,13 @@ def apply_report(state: RunState, report: Report) -> None:
         raise IllegalTransition(current, State.PENDING)
     with state.undo_if_refused(report.worker):
         state.note_heartbeat()
-        stage = _start_stage_of(state, report)
-        if stage is not None:
-            state.describe(stage, report.label, report.unit)
-        _count(state, stage, report)
+        members.hear(state, report.worker)
+        stage = state.active_stage()
+        if report.worker not in state.members or report.counts_something:
+            stage = _start_stage_of(state, report)
+            if stage is not None:
+                state.describe(stage, report.label, report.unit)
+            _count(state, stage, report)
         if report.failures:
             new = state.list_failures(stage.name if stage else "", report.failures)
             if report.failed is None:
@@ -243,6 +263,8 @@ def _count(state: RunState, stage: Stage | None, report: Report) -> None:
 
 
 def _end_run(state: RunState, report: Report) -> None:
+    if report.leave:
+        members.leave(state, report.worker or "", report.left_error)
     if report.end_state is None:
         return
     if report.end_state == State.READY:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -17,7 +18,7 @@ from django.utils import timezone
 from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
-from . import estimates, store
+from . import estimates, members, store
 from .errors import RunUnfinished, UnknownStage
 from .models import Run
 from .reports import Report, apply_report
@@ -51,7 +52,15 @@ def begin_run(
     ``idempotency_key``: a key that the dataset has had before returns the run that was begun with it, whatever became
     of it. ``replace``: cancel the unfinished run, if there is one; else it raises `RunUnfinished`.
     """
-    return begin_or_find_run(dataset, stages, message=message, idempotency_key=idempotency_key, replace=replace)[0]
+    return begin_or_find_run(dataset, stages, message=message, idempotency_key=idempotency_key, replace=replace).run
+
+
+class Begun(NamedTuple):
+    """A run, whether it was begun just now, and whether one that is shared was joined."""
+
+    run: Run
+    is_new: bool
+    joined: bool = False
 
 
 def begin_or_find_run(
@@ -61,27 +70,46 @@ def begin_or_find_run(
     message: str = "",
     idempotency_key: str = "",
     replace: bool = False,
-) -> tuple[Run, bool]:
-    """Do as `begin_run`, and also return whether the run was begun just now."""
+    join_as: str = "",
+) -> Begun:
+    """Do as `begin_run`. ``join_as``: the worker that shares the run with others who do so, until it leaves.
+
+    It joins the unfinished run if that was heard of lately, or was begun with the same key. The stages that the run
+    does not have are added behind. Else it begins the next, and the run that nobody reports any more ends in error.
+    """
     with transaction.atomic():
         now = timezone.now()
         head = store.lock_or_create_head(dataset.pk)  # so that of two who use a key at once, one begins the run
         if idempotency_key:
             known = Run.objects.filter(dataset=dataset, idempotency_key=idempotency_key).first()
-            if known is not None:
-                return known, False
+            if known is not None and (known.is_finished or not join_as):
+                return Begun(known, is_new=False)
         number = store.next_run_number(dataset.pk)
         last = store.load_runs({dataset.pk: head}, now).get(dataset.pk)
         if last is not None and not last.run.is_finished:
-            if not replace:
+            has_key = idempotency_key != "" and last.run.idempotency_key == idempotency_key
+            if join_as and (has_key or members.is_alive(last)):
+                store.load_members([last])
+                members.join(last, join_as)
+                for plan in stages:
+                    if last.stage_named(plan.name) is None:
+                        last.add_stage(**asdict(plan))
+                store.flush([last])
+                return Begun(last.run, is_new=False, joined=True)
+            if join_as:
+                last.fail("Nobody reported it any more.")
+            elif replace:
+                last.cancel(f"Replaced by run {number}.", "replaced")
+            else:
                 raise RunUnfinished(f"Run {last.run.number} is not finished.")
-            last.cancel(f"Replaced by run {number}.", "replaced")
             store.flush([last])
         state = RunState.begin(head, number, now, message=message, idempotency_key=idempotency_key)
         for plan in stages:
             state.add_stage(**asdict(plan))
+        if join_as:
+            members.join(state, join_as)
         store.flush([state])
-        return state.run, True
+        return Begun(state.run, is_new=True)
 
 
 def start_stage(run_pk: int, name: str, *, total: int | None = None, message: str | None = None) -> Run:

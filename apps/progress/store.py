@@ -23,7 +23,7 @@ from apps.datasets.models import Dataset
 
 from .errors import RunFinished
 from .loaded_run import is_new
-from .models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
+from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
 from .run_state import RunState
 from .signals import Change, progress_changed
 from .transitions import FINISHED, StageState
@@ -91,6 +91,15 @@ def load_listed_failures(states: Iterable[RunState], items: Collection[str]) -> 
             runs[run_pk].listed_failures.add((stage, item))
 
 
+def load_members(states: Iterable[RunState], workers: Collection[str] | None = None) -> None:
+    """Load the members of the runs that are shared: those named ``workers``, else all."""
+    runs = {state.run.pk: state for state in states if state.run.joined}
+    for pks in batched(runs, IDS_AT_ONCE):
+        members = RunMember.objects.filter(run__in=pks)
+        for member in members if workers is None else members.filter(worker__in=workers):
+            runs[member.run_id].add_loaded_member(member)
+
+
 @contextmanager
 def changing(run_pk: int, items: Collection[str] = ()) -> Iterator[RunState]:
     """Lock an unfinished run, hand it out to be changed, and flush it. Raises `RunFinished`.
@@ -105,6 +114,7 @@ def changing(run_pk: int, items: Collection[str] = ()) -> Iterator[RunState]:
             run = state.run if state else Run.objects.get(pk=run_pk)
             raise RunFinished(f"Run {run.number} is over: {run.state}.")
         load_listed_failures([state], items)
+        load_members([state], {""})
         yield state
         flush([state])
 
@@ -125,7 +135,7 @@ def flush(states: Iterable[RunState]) -> None:
     """
     states = list(states)
     _insert([state.run for state in states if is_new(state.run)])
-    heads, runs, shares = _Updates("version"), _Updates("state"), _Updates("worker")
+    heads, runs, shares, members = _Updates("version"), _Updates("state"), _Updates("worker"), _Updates("worker")
     # Stages that end are written before those that begin: a run has one active stage.
     ending, beginning = _Updates("state"), _Updates("state")
     announced = []
@@ -139,14 +149,17 @@ def flush(states: Iterable[RunState]) -> None:
                 runs.add(row, fields, loaded["state"])
             elif isinstance(row, WorkerShare):
                 shares.add(row, _SHARE_COUNTS, row.worker)
+            elif isinstance(row, RunMember):
+                members.add(row, fields, row.worker)
             else:
                 stages = beginning if row.state == StageState.ACTIVE else ending
                 stages.add(row, fields, loaded["state"])
-    tables = (heads, runs, ending, beginning, shares)
+    tables = (heads, runs, ending, beginning, shares, members)
     if not write_rows(update for table in tables for update in table.statements()):
         raise RunFinished("Another reporter has just moved this run.")
     _insert([stage for state in states for stage in state.stages if is_new(stage)])
     _insert([row for state in states for row in state.shares.values() if is_new(row)])
+    _insert([row for state in states for row in state.members.values() if is_new(row)])
     _insert([row for state in states for row in state.new_failures.values()])
     _insert([row for state in states for row in state.new_transitions])
     for state in states:
@@ -214,7 +227,9 @@ def delete_failures(state: RunState, stage: str) -> None:
 
 def write_heartbeat(run_pk: int) -> bool:
     """Note a sign of life without a lock and without a new version. False if the run is over."""
-    return bool(Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=timezone.now()))
+    now = timezone.now()
+    RunMember.objects.filter(run=run_pk, worker="", left_at=None, heard_at__lt=now).update(heard_at=now)
+    return bool(Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=now))
 
 
 def delete_unused_heads(dataset_pks: Collection[int]) -> None:
@@ -235,6 +250,7 @@ def remove_some(dataset_pk: int) -> int:
         UnlistedFailures.objects.filter(run__dataset=dataset_pk),
         Transition.objects.filter(run__dataset=dataset_pk),
         WorkerShare.objects.filter(stage__run__dataset=dataset_pk),
+        RunMember.objects.filter(run__dataset=dataset_pk),
         Stage.objects.filter(run__dataset=dataset_pk),
         Run.objects.filter(dataset=dataset_pk),
     )
@@ -248,6 +264,7 @@ def prune_details(before: datetime) -> int:
         UnlistedFailures.objects.filter(run__in=old),
         Transition.objects.filter(run__in=old),
         WorkerShare.objects.filter(stage__run__in=old),
+        RunMember.objects.filter(run__in=old),
     )
 
 

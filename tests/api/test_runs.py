@@ -28,7 +28,7 @@ def test_a_run_is_begun_with_its_stages(pipeline: Pipeline) -> None:
         ("load", 200, 1.0, "waiting"),
         ("encode", 0, 3.0, "waiting"),
     ]
-    assert pipeline.get("datasets/cats/runs/1").json() == told
+    assert pipeline.get("datasets/cats/runs/1").json() | {"joined": False} == told
     pipeline.report("cats", stage="encode", current=1, total=2, run=1)
     assert pipeline.get("datasets/cats/progress").json()["stage"]["label"] == "Encoding"
 
@@ -50,9 +50,25 @@ def test_a_second_run_is_refused_or_replaces_the_first(pipeline: Pipeline) -> No
     assert pipeline.get("datasets/cats/runs/1").json()["cancelled"] is True
 
 
+def test_programs_share_a_run_until_the_last_has_left(pipeline: Pipeline) -> None:
+    first = pipeline.post("datasets/cats/runs", {"join": True, "worker": "a", "stages": PLAN})
+    second = pipeline.post("datasets/cats/runs", {"join": True, "worker": "b", "stages": [{"name": "sort"}]})
+    assert [(each.status_code, each.json()["run"], each.json()["joined"]) for each in (first, second)] == [
+        (201, 1, False),
+        (200, 1, True),
+    ]
+    assert [stage["name"] for stage in second.json()["stages"]] == ["load", "encode", "sort"]
+    assert pipeline.report("cats", run=1, worker="a", error="disk full", leave=True).json()["progress"]["error"] is None
+    assert pipeline.report("cats", run=1, worker="c", leave=True).json()["code"] == "not_joined"
+    assert pipeline.report("cats", run=1, leave=True).status_code == 422
+    left = pipeline.report("cats", run=1, worker="b", state="ready", leave=True).json()["progress"]
+    assert (left["state"], left["error"]) == ("error", "disk full")
+
+
 @pytest.mark.parametrize(
     "body",
     [
+        {"join": True},
         {"stages": [{"name": "a"}, {"name": "a"}]},
         {"stages": [{"name": "a", "weight": 0}]},
         {"stages": [{"name": "a", "counts_as": "ready"}]},

@@ -20,14 +20,14 @@ from apps.datasets.services import delete_dataset, issue_token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
 from apps.progress import selectors, services
-from apps.progress.models import Head, ItemFailure, Run, Stage, Transition, UnlistedFailures, WorkerShare
+from apps.progress.models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare
 from apps.progress.reports import Report
 
 from .conftest import EMBED, INDEX
 
 READ_ONLY = [
-    Run, Stage, WorkerShare, ItemFailure, UnlistedFailures, Transition, Head, Sample, EmbeddingBlock, Source, Job,
-    Chunk,
+    Run, Stage, WorkerShare, RunMember, ItemFailure, UnlistedFailures, Transition, Head, Sample, EmbeddingBlock, Source,
+    Job, Chunk,
 ]  # fmt: skip
 OF_DATASETS = [Dataset, *READ_ONLY]
 ALL = [ReservedPrefix, Token, *OF_DATASETS]
@@ -44,6 +44,7 @@ def fill(first: int, last: int) -> None:
         reporting.accept_reports([(dataset.pk, Report(worker="one", current=45))])
         issue_token(f"d{number}", user=owner)
         services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
+        services.begin_or_find_run(dataset, join_as="two")
         UnlistedFailures.objects.create(run=run, stage="index", reason="truncated", count=3)
         ReservedPrefix.objects.create(prefix=f"d{number}-", team=Group.objects.create(name=f"team-{number}"))
         block = EmbeddingBlock.objects.create(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from apps.progress import services
-from apps.progress.models import ItemFailure, Run, Stage, UnlistedFailures, WorkerShare
+from apps.progress.models import ItemFailure, Run, RunMember, Stage, UnlistedFailures, WorkerShare
+
+LONG_AGO = timezone.now() - timedelta(days=1)
 
 # The constraint, and a row changed so that it is broken.
 BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
@@ -27,12 +30,15 @@ BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
     ("stage_count_in_range", Stage, {"current": 101}),
     ("stage_total_is_counted_when_done", Stage, {"total": 99}),
     ("stage_total_is_counted_when_done", Stage, {"state": "done", "current": 60}),
+    ("member_heard_after_joining", RunMember, {"heard_at": LONG_AGO}),
+    ("member_left_after_joining", RunMember, {"left_at": LONG_AGO}),
+    ("member_that_failed_has_left", RunMember, {"error": "disk full"}),
     ("stage_shares_are_counted", Stage, {"shared": 1}),
 ]
 BROKEN_BY_INSERT = [
     "run_number_once", "run_one_unfinished", "stage_position_once", "stage_name_once", "stage_one_active",
     "failure_once_an_item", "run_idempotency_key_once", "share_once_a_worker",
-    "unlisted_once_a_reason",
+    "unlisted_once_a_reason", "member_once_a_run",
 ]  # fmt: skip
 
 
@@ -40,6 +46,7 @@ BROKEN_BY_INSERT = [
 def test_a_row_cannot_be_changed_so(
     indexing: Run, name: str, model: type[models.Model], values: dict[str, Any]
 ) -> None:
+    _member(indexing)
     with pytest.raises(IntegrityError, match=name), transaction.atomic():
         model._default_manager.update(**values)
 
@@ -54,6 +61,11 @@ def test_a_count_of_a_run_is_not_negative(indexing: Run, field: str) -> None:
 def test_a_count_of_a_stage_is_not_negative(indexing: Run, field: str) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         Stage.objects.update(**{field: -1})
+
+
+def _member(run: Run) -> None:
+    now = timezone.now()
+    RunMember.objects.create(run=run, worker="one", joined_at=now, heard_at=now)
 
 
 def _insert(name: str, run: Run) -> None:
@@ -76,6 +88,9 @@ def _insert(name: str, run: Run) -> None:
         case "share_once_a_worker":
             for _ in range(2):
                 WorkerShare.objects.create(stage=run.stages.get(name="index"), worker="one")
+        case "member_once_a_run":
+            for _ in range(2):
+                _member(run)
         case "unlisted_once_a_reason":
             for _ in range(2):
                 UnlistedFailures.objects.create(run=run, stage="index", reason="truncated", count=1)

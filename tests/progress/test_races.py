@@ -14,6 +14,7 @@ from apps.datasets.models import Dataset
 from apps.progress import selectors, services
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished
 from apps.progress.models import Head, Run, Transition
+from apps.progress.reports import Accepted, Report, accept_reports
 from apps.progress.run_state import RunState
 from apps.progress.signals import Change
 from apps.progress.store import flush, load_runs, lock_heads
@@ -66,6 +67,20 @@ def test_of_many_first_runs_one_begins(dataset: Dataset, attempt: int) -> None:
     assert sum(isinstance(run, Run) for run in outcome) == 1
     assert sum(isinstance(run, RunUnfinished) for run in outcome) == 5
     assert (Run.objects.count(), Head.objects.get().version) == (1, 1)
+
+
+def test_of_many_who_join_one_begins_and_of_many_who_leave_one_ends(dataset: Dataset) -> None:
+    def begin(worker: str) -> Callable[[], object]:
+        return lambda: services.begin_or_find_run(dataset, [INDEX, EMBED], join_as=worker).joined
+
+    def leave(worker: str) -> Callable[[], object]:
+        return lambda: accept_reports([(dataset.pk, Report(worker=worker, run=1, state=State.READY, leave=True))])[0]
+
+    assert sorted(map(bool, at_once([begin(worker) for worker in "abcd"]))) == [False, True, True, True]
+    assert Run.objects.get().stages.count() == 2
+    assert all(isinstance(left, Accepted) for left in at_once([leave(worker) for worker in "abcd"]))
+    assert Run.objects.get().state == "ready"
+    assert Transition.objects.filter(stage="", new="ready").count() == 1
 
 
 def test_of_many_who_pause_one_has_paused(dataset: Dataset) -> None:

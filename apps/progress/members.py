@@ -1,0 +1,96 @@
+"""The rules by which programs share a run, applied to rows in memory. The head is locked meanwhile. No SQL.
+
+A member is living until it leaves, or is not heard for the time after which a run is lost; being heard again brings it
+back. The run ends when a member leaves and no other is living.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from apps.core.text import ERROR_LENGTH, clean_text
+
+from . import estimates
+from .errors import LimitReached, NotJoined
+from .facts import current_stage
+from .loaded_run import is_new
+from .models import Run, RunMember
+from .run_state import RunState
+
+MAX_MEMBERS: Final = 1_000
+# That a member is heard is written this often.
+HEARD_SPACING: Final = timedelta(seconds=5)
+FIRST: Final = ""  # the name of whoever began the run without joining it
+
+
+def is_alive(state: RunState) -> bool:
+    """Whether an unfinished run was heard of within the time after which it would be lost."""
+    run = state.run
+    return state.now - (run.heartbeat_at or run.updated_at) <= _lost_after(state)
+
+
+def join(state: RunState, worker: str) -> None:
+    """Make ``worker`` a living member, also if it has left before. All members are loaded. Raises `LimitReached`."""
+    if not (state.run.joined or is_new(state.run)):
+        first = _add(state, FIRST)
+        first.heard_at = max(first.joined_at, state.run.heartbeat_at or state.run.updated_at)
+    member = state.members.get(worker) or _add(state, worker)
+    member.heard_at, member.left_at, member.error = _now(state, member), None, ""
+    state.note_heartbeat()
+
+
+def hear(state: RunState, worker: str | None) -> None:
+    """Note that a member was heard. Whoever is none speaks for the one that began the run without joining it."""
+    member = state.members.get(worker or FIRST) or state.members.get(FIRST)
+    if member is not None and state.now - member.heard_at >= HEARD_SPACING:
+        member.heard_at = state.now
+
+
+def leave(state: RunState, worker: str, error: str | None) -> None:
+    """Let a member leave, with an error if it failed; again changes nothing. All members are loaded.
+
+    Without another living member the run ends: in error with the error of the first that failed, else ready. Raises
+    `NotJoined`.
+    """
+    member = state.members.get(worker)
+    if member is None:
+        raise NotJoined(f"Run {state.run.number} has no member {worker!r}.")
+    if member.left_at is None:
+        member.left_at = member.heard_at = _now(state, member)
+        if error is not None:
+            member.error = clean_text(error, ERROR_LENGTH) or "Failed, and no reason was given."
+    if any(_is_living(state, each) for each in state.members.values()):
+        return
+    failed = [each for each in state.members.values() if each.error]
+    if not failed:
+        state.finish()
+    elif state.run.control == Run.Control.CANCEL:
+        state.cancel()
+    else:
+        state.fail(min(failed, key=lambda each: each.left_at or state.now).error)
+    state.set_message("")
+
+
+def _add(state: RunState, worker: str) -> RunMember:
+    if len(state.members) >= MAX_MEMBERS:
+        raise LimitReached(f"A run may have {MAX_MEMBERS:,} members.")
+    joined_at = state.run.created_at if worker == FIRST else state.now
+    member = RunMember(run=state.run, worker=worker, joined_at=joined_at, heard_at=state.now)
+    state.members[worker] = member
+    state.run.joined += 1
+    return member
+
+
+def _now(state: RunState, member: RunMember) -> datetime:
+    """Return the time, and never one before the member joined: the clocks of two web processes may differ."""
+    return max(state.now, member.joined_at)
+
+
+def _is_living(state: RunState, member: RunMember) -> bool:
+    return member.left_at is None and state.now - member.heard_at <= _lost_after(state)
+
+
+def _lost_after(state: RunState) -> timedelta:
+    stage = current_stage(state.stages)
+    return timedelta(seconds=estimates.lost_after(estimates.usual_gap(stage.readings) if stage else 0.0))
