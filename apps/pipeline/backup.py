@@ -45,7 +45,7 @@ def restore(file: Path) -> None:
         with closing(sqlite3.connect(copy)) as connected, connected:
             _check(connected, file)
             connected.execute(f"UPDATE {Head._meta.db_table} SET epoch = ?", [new_epoch()])  # noqa: S608 -- of models
-            connected.execute(f"UPDATE {Job._meta.db_table} SET lease_token = '', lease_until = NULL")  # noqa: S608
+            connected.execute(f"UPDATE {Job._meta.db_table} SET lease_token = '', lease_until = NULL")  # noqa: S608 -- of models
         _copy(copy, database)
 
 

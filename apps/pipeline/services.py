@@ -93,3 +93,9 @@ def queue_run(dataset: Dataset, *, forget_missing: bool = False) -> Run:
         run = progress.begin_run(dataset, STAGES)
         enqueue(Job.objects.create(run=run, forget_missing=forget_missing))
     return run
+
+
+def note_restore() -> None:
+    """Say that the database was restored: readers take what it has, and no worker goes on with what it did since."""
+    Job.objects.exclude(lease_token="").update(lease_token="", lease_until=None)
+    progress.renew_epochs()

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from apps.progress.services import renew_epochs
+from apps.pipeline.services import note_restore
 
 
 class Command(BaseCommand):
     help = "Say that the database was restored from a backup, so that open pages and programs show what it has now."
 
     def handle(self, **options: Any) -> None:
-        renew_epochs()
-        self.stdout.write("Readers of every dataset take what they are shown from now on, whatever its version.")
+        note_restore()
+        self.stdout.write("Open pages and programs take what they are shown from now on. No worker holds a run.")
