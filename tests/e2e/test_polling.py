@@ -81,19 +81,20 @@ def test_older_answer_does_not_replace_a_newer_one(visit: Callable[..., Page], s
     page.goto(f"{server.url}/datasets/cats/")
     is_live(page)
     old = page.evaluate("() => fetch('progress/bar/').then(answer => answer.text())")
-    old_header = page.evaluate("() => fetch('progress/header/').then(answer => answer.text())")
+    held: list[Route] = []
+    page.route("**/progress/bar/**", lambda route: held.append(route))
+    with page.expect_request("**/progress/bar/**"):
+        page.evaluate("window.dispatchEvent(new Event('offline'))")
     report_and_see(run, 10, page)
     page.evaluate("html => htmx.swap(document.getElementById('dataset-live').parentElement, html, {swapStyle: 'none'})",
         old.replace('id="dataset-live"', 'id="dataset-live" hx-swap-oob="true"', 1),
     )  # fmt: skip
     see(page, 10)
-    page.route("**/progress/bar/**", lambda route: route.fulfill(body=old, content_type="text/html"))
-    page.route("**/progress/header/**", lambda route: route.fulfill(body=old_header, content_type="text/html"))
-    with page.expect_response("**/progress/header/**"):
-        pass
-    with page.expect_response("**/progress/bar/**"):
-        page.evaluate("window.dispatchEvent(new Event('online'))")
+    for route in held:  # asked for before the newer state came, and answered after it
+        route.fulfill(body=old, content_type="text/html")
+    wait_for_answers(page)
     see(page, 10)
+    page.unroute_all()
     report_and_see(run, 20, page)
 
 
