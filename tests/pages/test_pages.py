@@ -17,6 +17,7 @@ from apps.datasets.models import Dataset, Sample
 from apps.pages.cursor import cursor_page
 from apps.progress import services
 from apps.progress.models import Run
+from apps.progress.reports import Report, accept_reports
 
 RunIn = Callable[..., Run]
 SamplesIn = Callable[..., list[Sample]]
@@ -287,6 +288,25 @@ def test_the_failures_of_a_run_that_is_not_the_latest_are_not_shown(
     html = client.get(public.get_absolute_url()).text
     assert "old.jpg" not in html
     assert "Last 2 runs" in html
+
+
+def test_a_run_that_ended_before_all_that_was_planned_is_told_so(
+    client: Client, public: Dataset, run_in: RunIn
+) -> None:
+    run_in(public, "ready", current=4, total=10)
+    html = client.get(public.get_absolute_url()).text
+    assert "Ready, 4 of 10 files" in html
+    assert "10 / 10" not in html
+    assert "Ready, 4 of 10 files" in client.get("/").text
+
+
+def test_bytes_are_read_as_bytes(client: Client, public: Dataset, run_in: RunIn) -> None:
+    run_in(public, "indexing", current=4_500_000, total=10_000_000)
+    accept_reports([(public.pk, Report(label="Copying", unit="B"))])
+    html = client.get(public.get_absolute_url()).text
+    assert "45% (4.5 MB/10.0 MB)" in html
+    assert "4.5 MB / 10.0 MB" in html
+    assert "Copying" in html
 
 
 def test_every_page_has_a_strict_policy(client: Client, public: Dataset) -> None:

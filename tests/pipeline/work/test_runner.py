@@ -40,9 +40,9 @@ def test_folder_ends_ready_with_its_samples_and_its_failures(folder: Path) -> No
     shown = progress_of(run.dataset_id)
     assert (shown.state, shown.percent, shown.failed) == ("ready", 100.0, 2)
     assert (shown.current, shown.total) == (44, 44)
-    assert [(s.name, s.state, s.current, s.total) for s in shown.stages] == [
-        ("index", "done", 46, 46),
-        ("embed", "done", 44, 44),
+    assert [(s.name, s.state, s.current, s.total, s.planned) for s in shown.stages] == [
+        ("index", "done", 46, 46, 46),
+        ("embed", "done", 44, 44, 44),
     ]
     samples = Sample.objects.filter(dataset=run.dataset)
     assert samples.count() == 44
