@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from tests.bench.fairness.attacks import ATTACKS, attacking
-from tests.bench.fairness.probe import PROBES, measure
+from tests.bench.fairness.probe import PROBES, TIMEOUT_SECONDS, measure
 from tests.bench.fairness.site import site
 
 SECONDS = float(os.environ.get("SECONDS", "20"))
@@ -20,6 +21,8 @@ def main() -> None:
     with site() as server:
         measure(server, 3.0)  # the server imports its pages, and its threads connect to the database
         quiet = measure(server, SECONDS)
+        if failed := [probe for probe in PROBES if quiet[probe] >= 1000 * TIMEOUT_SECONDS]:
+            sys.exit(f"no success without an attack: {', '.join(failed)}")
         under_attack = {}
         for name in CHOSEN:
             with attacking(name, server.port):

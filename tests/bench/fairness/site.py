@@ -53,6 +53,7 @@ def _prepare(folder: Path) -> str:
 
     django.setup()
     call_command("migrate", verbosity=0)
+    call_command("collectstatic", verbosity=0, interactive=False)
     import numpy as np
     from django.contrib.auth.models import User
     from django.db import connection
