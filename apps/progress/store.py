@@ -228,8 +228,11 @@ def delete_failures(state: RunState, stage: str) -> None:
 def write_heartbeat(run_pk: int) -> bool:
     """Note a sign of life without a lock and without a new version. False if the run is over."""
     now = timezone.now()
-    RunMember.objects.filter(run=run_pk, worker="", left_at=None, heard_at__lt=now).update(heard_at=now)
-    return bool(Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=now))
+    # The run first, as `flush` writes them: of two writers, neither waits for the other in turn.
+    if not Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=now):
+        return False
+    RunMember.objects.filter(run=run_pk, worker="", heard_at__lt=now).update(heard_at=now)
+    return True
 
 
 def delete_unused_heads(dataset_pks: Collection[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import permutations, product
 
@@ -149,7 +150,10 @@ def test_programs_with_a_key_share_its_run_however_long_it_was_silent(dataset: D
     assert begin("c") == Begun(run, is_new=False, joined=False)
 
 
-def test_who_began_without_joining_is_a_member_without_a_name(dataset: Dataset) -> None:
+@pytest.mark.parametrize("sign_of_life", [services.heartbeat, lambda pk: services.report(pk, message="Still here.")])
+def test_who_began_without_joining_is_a_member_without_a_name(
+    dataset: Dataset, sign_of_life: Callable[[int], object]
+) -> None:
     run = services.begin_run(dataset)
     say(dataset, current=1)
     joined(dataset, "b")
@@ -157,7 +161,7 @@ def test_who_began_without_joining_is_a_member_without_a_name(dataset: Dataset) 
     assert shown(dataset).state == "indexing"
     joined(dataset, "b")
     RunMember.objects.filter(worker="").update(joined_at=run.created_at - 3 * LOST, heard_at=run.created_at - 2 * LOST)
-    services.report(run.pk, message="Still here.")
+    sign_of_life(run.pk)
     say(dataset, worker="b", leave=True)
     assert shown(dataset).state == "indexing"
     RunMember.objects.filter(worker="").update(heard_at=run.created_at - 2 * LOST)
