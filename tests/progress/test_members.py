@@ -24,10 +24,7 @@ LOST = timedelta(seconds=121)
 
 # How a member ends: ready, with an error, or without a word.
 READY, FAILED, SILENT = "ready", "failed", "silent"
-ENDS = {
-    READY: {"state": State.READY},
-    FAILED: {"state": State.ERROR},
-}
+ENDS = {READY: State.READY, FAILED: State.ERROR}
 
 
 def joined(dataset: Dataset, worker: str, *stages: str) -> Begun:
@@ -56,7 +53,7 @@ def test_the_last_that_leaves_ends_it_and_the_first_that_failed_says_why(size: i
         for step, (name, end) in enumerate(spoken):
             state.now += timedelta(seconds=1)
             for _ in range(2):  # again, because the first answer was lost
-                apply_report(state, Report(worker=name, leave=True, message=f"{name} failed", **ENDS[end]))
+                apply_report(state, Report(worker=name, leave=True, message=f"{name} failed", state=ENDS[end]))
             is_last = step == len(spoken) - 1
             assert state.run.is_finished == is_last, (order, ends)
         if spoken:

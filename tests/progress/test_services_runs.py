@@ -64,11 +64,12 @@ def test_begin_run_with_an_impossible_plan_leaves_nothing_behind(dataset: Datase
 
 
 def test_a_key_begins_one_run(dataset: Dataset) -> None:
-    first, is_new = services.begin_or_find_run(dataset, idempotency_key="job 1")
+    first, is_new, _ = services.begin_or_find_run(dataset, idempotency_key="job 1")
     assert is_new
-    assert services.begin_or_find_run(dataset, idempotency_key="job 1", replace=True) == (first, False)
+    found = services.Begun(first, is_new=False)
+    assert services.begin_or_find_run(dataset, idempotency_key="job 1", replace=True) == found
     services.finish(first.pk)
-    assert services.begin_or_find_run(dataset, idempotency_key="job 1") == (first, False)
+    assert services.begin_or_find_run(dataset, idempotency_key="job 1") == found
     assert services.begin_run(dataset, idempotency_key="job 2").number == 2
 
 
