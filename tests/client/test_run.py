@@ -7,21 +7,23 @@ import multiprocessing
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from dataset_progress import Cancelled, Run, Stage, track
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from apps.datasets.access.sharing import Sharing, sharing_of
 from apps.datasets.models import Dataset
 from apps.progress import services
 from apps.progress.models import ItemFailure, WorkerShare
 from apps.progress.models import Run as RunRow
-from tests.services import wait_until
 
-from .conftest import ended, shown, stands, until
+from .conftest import ended, program, shown, stands, until
 from .work import count_to
 
 pytestmark = pytest.mark.usefixtures("address")
@@ -121,18 +123,43 @@ def test_more_failures_than_are_sent_at_once() -> None:
     assert (shown().failed, ItemFailure.objects.count()) == (250, 250)
 
 
-def test_a_second_run_takes_the_place_of_one_that_died(caplog: pytest.LogCaptureFixture) -> None:
-    abandoned = Run("cats")
-    abandoned.advance()
-    until(lambda progress: progress.current == 1)
-    list(track(range(3), dataset="cats"))
-    assert (ended().run, shown().state, shown().current) == (2, "ready", 3)
-    assert RunRow.objects.get(number=1).cancelled
-    abandoned.advance()
-    wait_until(lambda: "is over" in caplog.text, seconds=30, what="the first was not told")
-    assert list(abandoned.track(range(5))) == list(range(5))  # it was not meant
-    abandoned.close()
-    assert shown().run == 2
+def test_a_second_run_joins_the_first_and_ends_with_it() -> None:
+    first = Run("cats")
+    first.advance(2)
+    until(lambda progress: progress.current == 2)
+    with Run("cats") as second:
+        second.advance(3)
+        until(lambda progress: progress.current == 5)
+    assert not shown().is_finished
+    first.advance()
+    first.close()
+    assert (shown().run, shown().state) == (1, "ready")
+    assert sorted(WorkerShare.objects.values_list("current", flat=True)) == [3, 3]
+
+
+def test_programs_share_a_run_and_its_end() -> None:
+    code = """
+from dataset_progress import track, watch
+for item in track(range(10), dataset="cats"):
+    if item == 5:
+        for seen in watch("cats", "polling", 0.1):
+            if seen.total == 30: break
+"""
+    Dataset.objects.create(dataset_id="cats", visibility="public")
+    with ThreadPoolExecutor(3) as pool:
+        assert [ended.returncode for ended in pool.map(program, [code] * 3)] == [0, 0, 0]
+    assert (shown().run, shown().state, shown().total) == (1, "ready", 30)
+    assert list(WorkerShare.objects.values_list("current", flat=True)) == [10, 10, 10]
+
+
+def test_a_run_that_is_not_reported_any_more_is_not_joined() -> None:
+    services.begin_run(Dataset.objects.create(dataset_id="cats"))
+    RunRow.objects.update(
+        heartbeat_at=timezone.now() - timedelta(hours=1), updated_at=timezone.now() - timedelta(hours=1)
+    )
+    with Run("cats") as run:
+        run.advance()
+    assert (shown().run, shown().state) == (2, "ready")
 
 
 # --- Asked to hold, asked to stop -----------------------------------------------------------------------------------

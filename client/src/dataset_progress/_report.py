@@ -26,15 +26,29 @@ STAGE_FIELDS = ("current", "failed", "total", "label", "unit")
 class Report:
     """The report of one process on a run; the `Source` of its sender.
 
-    ``is_end_refused``: whether the server refused the end of the run. ``is_stopped``: whether nothing is reported any
-    more. ``tick``: what `on_tick` calls.
+    ``joins``: whether this process shares the run with other programs on the dataset, so that it ends when the last has
+    left; else it begins the run or finds it by its key. ``parent``: the member that gave the run to this process.
+    ``member``: the one of both that the run waits for. Whichever of them is first begins the run in its name.
+    ``is_end_refused``: whether the server refused the end of the run.
+    ``is_stopped``: whether nothing is reported any more. ``tick``: what `on_tick` calls.
     """
 
-    def __init__(self, settings: RunSettings, counts: Counts, control: Control, worker: str | int | None) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        counts: Counts,
+        control: Control,
+        worker: str | int | None,
+        *,
+        joins: bool,
+        parent: str | None,
+    ) -> None:
         self._settings = settings
         self._counts = counts
         self._control = control
         self._worker = values.identifier(_unique_worker() if worker is None else worker)
+        self._joins = joins
+        self.member = self._worker if joins else parent
         self._run: int | None = None
         self._ending: dict[str, Any] = {}
         self._acknowledged: dict[str, dict[str, Any]] = {}  # counts by stage
@@ -60,11 +74,11 @@ class Report:
     # --- Called by the sender ----------------------------------------------------------------------------------------
 
     def begin(self, api: Api) -> None:
-        """Begin the run, or find it by its idempotency key."""
+        """Begin the run, join the one that others report, or find it by its idempotency key."""
         body = {
             "stages": self._settings.stages,
             "idempotency_key": self._settings.key,
-            "replace": True,
+            **({"join": True, "worker": self.member} if self.member else {"replace": True}),
             **self._settings.sharing,
         }
         self._run = api.begin_run(self._settings.dataset_id, body)
@@ -88,7 +102,7 @@ class Report:
             if (message := counts.read_message()) != self._acknowledged_message:
                 updates.append(self._update(message=message))
             if is_last and self._ending and not batch.is_full:
-                updates.append(self._update(**self._ending))
+                updates.append(self._update(**self._ending, **({"leave": True} if self._joins else {})))
         return updates
 
     def heartbeat(self) -> list[dict[str, Any]]:
@@ -154,7 +168,8 @@ class Report:
     # -----------------------------------------------------------------------------------------------------------------
 
     def _update(self, **fields: Any) -> dict[str, Any]:
-        return {"dataset_id": self._settings.dataset_id, "run": self._run, **fields}
+        member = {"worker": self._worker} if self._joins else {}
+        return {"dataset_id": self._settings.dataset_id, "run": self._run, **member, **fields}
 
     def _mark_sent(self, update: dict[str, Any]) -> None:
         with self._counts.lock:

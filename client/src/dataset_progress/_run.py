@@ -33,12 +33,14 @@ class Run:
 
     ``dataset``: the dataset's id. The server creates the dataset if there is none.
     ``stages``: the stages that are known beforehand, by name or as `Stage`. Others are created when they begin.
-    ``key``: an idempotency key. Processes with the same key share one run; all but one pass ``finish=False``.
+    ``key``: an idempotency key. Processes with the same key share one run; all but one pass ``finish=False``. Without
+    one, ``DATASET_PROGRESS_KEY`` is the key, and a run of the dataset that others report at the moment is shared.
     ``worker``: the name of this process's share of the work. Work that is repeated under its name counts once.
     ``visibility``: "public", seen by anyone who can reach the server (or sign in, where it asks for that); "private",
     seen by the owner, members and staff. ``owner``, ``members``: names of the server's users. None leaves what is set.
     The server refuses the run if the token may not set them, or if it has no user of a name.
-    ``finish``: whether leaving the block ends the run.
+    ``finish``: whether leaving the block ends the run. If programs share it without a ``key``, or with ``shares_end``,
+    it ends when the last has left.
     ``obey``: whether `track` waits while the run is paused, and raises `Cancelled` when it is cancelled.
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
     ``flush_seconds``: how long leaving may take; default: ``DATASET_PROGRESS_FLUSH_SECONDS``, else 2.
@@ -66,6 +68,7 @@ class Run:
         token: str | None = None,
         flush_seconds: float | None = None,
         traceback: bool = True,
+        shares_end: bool = False,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -82,8 +85,13 @@ class Run:
             flush_seconds=flush_seconds,
             traceback=traceback,
         )
-        stage = settings.first_stage
-        self._use(Session(settings, stage=stage, finishes=finish, worker=worker, transport=transport, clock=clock))
+        joins = finish and (key is None or shares_end)
+        self._use(
+            Session(
+                settings, stage=settings.first_stage, finishes=finish, joins=joins, worker=worker, transport=transport,
+                clock=clock,
+            )
+        )  # fmt: skip
 
     def _use(self, session: Session) -> None:
         self._session = session
@@ -91,10 +99,10 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         self._session.is_shared = True
-        return {"settings": self._session.settings, "stage": self._counts.stage}
+        return {"settings": self._session.settings, "stage": self._counts.stage, "parent": self._session.report.member}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._use(Session(state["settings"], stage=state["stage"], finishes=False))
+        self._use(Session(state["settings"], stage=state["stage"], finishes=False, parent=state["parent"]))
 
     def __repr__(self) -> str:
         return f"<Run of {self.dataset}>"

@@ -28,7 +28,9 @@ MAX_STOPPING_SECONDS = 15.0
 class Session:
     """Counts, reports and obeys on behalf of one process.
 
-    ``finishes``: whether this process ends the run. ``is_shared``: whether other processes were given the run.
+    ``finishes``: whether this process ends the run. ``joins``: whether it shares the run with other programs, and the
+    last ends it. ``parent``: the name under which the process that gave the run to this one has joined it.
+    ``is_shared``: whether other processes were given the run.
 
     The run of plain loops ends by itself (`linger`): the thread of its sender ends it, so that no loop waits.
     """
@@ -39,6 +41,8 @@ class Session:
         *,
         stage: str,
         finishes: bool,
+        joins: bool = False,
+        parent: str | None = None,
         worker: str | int | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -46,6 +50,8 @@ class Session:
         self.settings = settings
         self.counts = Counts(stage, (each["name"] for each in settings.stages))
         self._finishes = finishes
+        self._joins = joins
+        self._parent = parent
         self._transport = transport
         self._clock = clock
         self._open(worker)
@@ -56,7 +62,7 @@ class Session:
 
     def _open(self, worker: str | int | None = None) -> None:
         self.control = Control(self.settings.dataset_id, self._clock, obeys=self.settings.obeys)
-        self.report = Report(self.settings, self.counts, self.control, worker)
+        self.report = Report(self.settings, self.counts, self.control, worker, joins=self._joins, parent=self._parent)
         self.report.tick = self._on_tick
         self.is_closed = False
         self.is_shared = False
@@ -235,7 +241,8 @@ class Session:
     def after_fork_in_child(self) -> None:
         """Count from zero as another worker, and let the parent end the run."""
         if not self.is_closed:
-            self._finishes = False
+            self._finishes = self._joins = False
+            self._parent = self.report.member
             self.counts.reset()
             self._open()
 

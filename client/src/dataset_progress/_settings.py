@@ -58,7 +58,7 @@ class RunSettings:
             dataset_id=dataset_id,
             stages=plan(stages),
             server=_server(dataset_id, url, token),
-            key=values.identifier(secrets.token_hex(16) if key is None else key),
+            key=values.identifier(secrets.token_hex(16) if (key := shared_key(key)) is None else key),
             sharing=_sharing(visibility, owner, members),
             obeys=obey,
             flush_seconds=_seconds("flush_seconds", flush_seconds, FLUSH_SECONDS),
@@ -98,6 +98,11 @@ def _server(dataset_id: str, url: str | None, token: str | None) -> Server:
         logger.warning("progress is not reported: %s", error)
         return Server("", "")
     return server
+
+
+def shared_key(key: str | int | None) -> str | int | None:
+    """Return the key by which processes share a run: ``key``, else ``DATASET_PROGRESS_KEY``, else None."""
+    return os.environ.get("DATASET_PROGRESS_KEY") or None if key is None else key
 
 
 def linger_seconds(value: float | None) -> float:

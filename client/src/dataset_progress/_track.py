@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from ._api import Server
 from ._callers import current_owner
 from ._iterating import AsyncItems
 from ._run import Run, entered_run, session_of
-from ._settings import linger_seconds
+from ._settings import linger_seconds, shared_key
 from ._stages import STATES
 
 __all__ = ["track"]
@@ -41,7 +42,7 @@ def track(
 
     ``total``: the number of items; default: the iterable's length, if it has one. ``options``: those of `Run`, and
     ``linger``: for how many seconds the run waits for another loop, of which it would be the run too; default:
-    ``DATASET_PROGRESS_LINGER``, else 2.
+    ``DATASET_PROGRESS_LINGER``, else 2; with a ``key``, until the program ends.
 
     The run ends with the program, or once no other loop has begun for ``linger``. A loop that is left early ends it as
     ready, with how far the loop was; an exception that leaves the program, a notebook's cell or a task is an error. All
@@ -168,7 +169,9 @@ def _new_group(dataset_id: str, server: Server, stage: str, options: dict[str, A
     """Return a group of the `Run` around the loop, else of a new run; and forget groups whose run has ended."""
     for key in [key for key, group in _groups.items() if session_of(group.run).is_closed]:
         del _groups[key]
-    linger = linger_seconds(options.get("linger"))
+    # A run with a key is over for good once it has ended, so it waits for the end of the program.
+    has_key = shared_key(options.get("key")) is not None and options.get("linger") is None
+    linger = math.inf if has_key else linger_seconds(options.get("linger"))
     if (around := entered_run(dataset_id, server)) is not None:
         return _LoopGroup(around, owns_run=False, linger=linger)
     return _LoopGroup(_run_of(dataset_id, options, [stage]), owns_run=True, linger=linger)
@@ -176,7 +179,8 @@ def _new_group(dataset_id: str, server: Server, stage: str, options: dict[str, A
 
 def _run_of(dataset_id: str, options: dict[str, Any], stages: Sequence[str] = ()) -> Run:
     """Return a new run with ``options``, which are those of `track`."""
-    return Run(dataset_id, stages=stages, **{name: value for name, value in options.items() if name != "linger"})
+    of_run = {name: value for name, value in options.items() if name != "linger"}
+    return Run(dataset_id, stages=stages, **{"shares_end": True, **of_run})
 
 
 def _after_fork_in_child() -> None:
