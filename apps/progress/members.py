@@ -1,7 +1,8 @@
 """The rules by which programs share a run, applied to rows in memory. The head is locked meanwhile. No SQL.
 
 A member is living until it leaves, or is not heard for the time after which a run is lost; being heard again brings it
-back. The run ends when a member leaves and no other is living.
+back. Whoever began the run without joining it is living also before it is heard for the first time. The run ends when a
+member leaves and no other is living.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ FIRST: Final = ""  # the name of whoever began the run without joining it
 
 
 def is_alive(state: RunState) -> bool:
-    """Whether an unfinished run was heard of within the time after which it would be lost."""
-    run = state.run
-    return state.now - (run.heartbeat_at or run.updated_at) <= _lost_after(state)
+    """Whether an unfinished run was heard of within the time after which it would be lost, or still waits to begin."""
+    heartbeat_at = state.run.heartbeat_at
+    return heartbeat_at is None or state.now - heartbeat_at <= _lost_after(state)
 
 
 def join(state: RunState, worker: str) -> None:
     """Make ``worker`` a living member, also if it has left before. All members are loaded. Raises `LimitReached`."""
     if not (state.run.joined or is_new(state.run)):
         first = _add(state, FIRST)
-        first.heard_at = max(first.joined_at, state.run.heartbeat_at or state.run.updated_at)
+        first.heard_at = max(first.joined_at, state.run.heartbeat_at or first.joined_at)
     member = state.members.get(worker) or _add(state, worker)
     member.heard_at, member.left_at, member.error = _now(state, member), None, ""
     state.note_heartbeat()
@@ -88,7 +89,11 @@ def _now(state: RunState, member: RunMember) -> datetime:
 
 
 def _is_living(state: RunState, member: RunMember) -> bool:
-    return member.left_at is None and state.now - member.heard_at <= _lost_after(state)
+    if member.left_at is not None:
+        return False
+    # Whoever began the run and was never heard waits: a queued run may do so for hours.
+    waits = member.worker == FIRST and member.heard_at == member.joined_at
+    return waits or state.now - member.heard_at <= _lost_after(state)
 
 
 def _lost_after(state: RunState) -> timedelta:

@@ -226,7 +226,7 @@ def request_resume(run_pk: int, note: str = "") -> bool:
 
 
 def request_cancel(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to stop for good. False if it was asked to already.
+    """Ask the reporter to stop for good. False if it was asked to already, and the run goes on.
 
     Where no reporter was heard for a while, or none ever, the run ends at once; one that comes back is told so at its
     next report.
@@ -239,6 +239,7 @@ def request_cancel(run_pk: int, note: str = "") -> bool:
         if heartbeat_at is None or state.now - heartbeat_at > timedelta(seconds=estimates.SLOW_AFTER):
             state.cancel()
             state.set_message("")
+            return True
         return is_new
 
 

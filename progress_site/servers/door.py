@@ -102,14 +102,14 @@ class Door:
         try:
             if not await body.read(scope, receive):
                 return
-            await self._answer(scope, body.bytes(), receive, send)
+            await self._answer(scope, body, receive, send)
         except Refused as refused:
             await _refuse(refused.status, scope["path"], receive, send)
         finally:
             body.close()
 
-    async def _answer(self, scope: Any, body: bytes, receive: Any, send: Any) -> None:
-        request = [{"type": "http.request", "body": body, "more_body": False}]
+    async def _answer(self, scope: Any, body: _Body, receive: Any, send: Any) -> None:
+        request = [{"type": "http.request", "body": body.bytes(), "more_body": False}]
         answer: list[dict[str, Any]] = []
         files: list[tuple[BinaryIO, int]] = []
 
@@ -122,6 +122,8 @@ class Door:
         scope["hand_over"] = lambda file, length: files.append((file, length))
         try:
             await self._application(scope, receive_body, keep)
+            request.clear()
+            body.close()  # its place is free while the answer goes out
             if files and answer and answer[0]["status"] in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
                 await send(answer[0])
                 await _send_file(*files[-1], receive, send)
@@ -171,6 +173,7 @@ class _Body:
     def close(self) -> None:
         self._parts = []
         if self._is_large:
+            self._is_large = False
             self._large_bodies.leave()
 
 

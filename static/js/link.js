@@ -2,12 +2,12 @@
  * Keeps something that a server shows in step with it: by a WebSocket, and by polling where none speaks.
  *
  * It knows no page. Sockets, requests and the clock are passed in; what it learns goes out by callbacks. This
- * module carries out the effects that `transitions.js` names. docs/live.md draws the states.
+ * module carries out the effects that `reconnecting.js` names. docs/live.md draws the states.
  */
 
 import { Poller } from "./poller.js";
 import { doubled, fullJitter, roughly, Timer } from "./timer.js";
-import { findTransition } from "./transitions.js";
+import { findTransition } from "./reconnecting.js";
 
 /**
  * What a link uses of a `WebSocket`.
@@ -49,7 +49,7 @@ export class Link {
   #silenceTimer;
   #retryTimer;
   #checkTimer;
-  /** @type {import("./transitions.js").State} */
+  /** @type {import("./reconnecting.js").State} */
   #state = "idle";
   #wasGone = false; // when it was stopped
   /** @type {Socket | undefined} open or being opened */
@@ -130,7 +130,7 @@ export class Link {
 
   // --- What happens ----------------------------------------------------------------------------------------------------
 
-  /** @param {import("./transitions.js").Event} event */
+  /** @param {import("./reconnecting.js").Event} event */
   #dispatch(event) {
     const transition = findTransition(this.#state, event, (condition) => this.#conditions[condition]());
     if (!transition) return;
@@ -199,7 +199,7 @@ export class Link {
 
   // --- The words of the table ------------------------------------------------------------------------------------------
 
-  /** @type {Record<import("./transitions.js").Condition, () => boolean>} */
+  /** @type {Record<import("./reconnecting.js").Condition, () => boolean>} */
   #conditions = {
     "was gone": () => this.#wasGone,
     "attempts left": () => this.#failures < this.#options.attempts,
@@ -207,7 +207,7 @@ export class Link {
     opening: () => this.#socket !== undefined,
   };
 
-  /** @type {Record<import("./transitions.js").Effect, () => void>} */
+  /** @type {Record<import("./reconnecting.js").Effect, () => void>} */
   #effects = {
     openSocket: () => {
       this.#effects.closeSocket();

@@ -215,6 +215,13 @@ def test_a_loop_after_one_that_was_left_counts() -> None:
     assert (ended("dogs").run, shown("dogs").state, shown("dogs").current) == (1, "ready", 6)
 
 
+def test_an_asynchronous_loop_that_never_begins_counts_nothing() -> None:
+    with Run("cats", stages=["main"]) as run:
+        run.advance(4)
+        run.track(numbers(9), stage="never")
+    assert [(stage.name, stage.current) for stage in shown().stages] == [("main", 4)]
+
+
 @pytest.mark.parametrize("way", ["track", "block"])
 def test_leaving_holds_no_event_loop_up(way: str) -> None:
     turns = 0

@@ -181,7 +181,7 @@ export class World {
     this.answer = answer;
   }
 
-  /** @param {import("../../static/js/transitions.js").State} state */
+  /** @param {import("../../static/js/reconnecting.js").State} state */
   async enter(state) {
     if (state === "connecting") this.connect();
     if (state === "live") this.goLive();

@@ -50,13 +50,13 @@ def test_every_module_is_reached_from_the_first_one() -> None:
     assert reached == {path.name for path in SCRIPTS.glob("*.js")}
 
 
-@pytest.mark.parametrize("name", ["link", "poller", "timer", "transitions"])
+@pytest.mark.parametrize("name", ["link", "poller", "timer", "reconnecting"])
 def test_link_knows_no_page(name: str) -> None:
     """The link serves other front ends too: no document, no htmx, and only modules of its own kind."""
     code = re.sub(r"/\*.*?\*/|//.*", "", (SCRIPTS / f"{name}.js").read_text(), flags=re.DOTALL)
     code = re.sub(r"export const browserClock = {.*?};", "", code, flags=re.DOTALL)  # what a page passes in
     assert not re.search(r"\b(document|window|htmx|fetch|location|performance|Math\.random|Date)\b", code)
-    assert set(imports(SCRIPTS / f"{name}.js")) <= {"poller.js", "timer.js", "transitions.js"}
+    assert set(imports(SCRIPTS / f"{name}.js")) <= {"poller.js", "timer.js", "reconnecting.js"}
 
 
 def test_page_loads_its_modules_under_the_policy(client: Client, db: None) -> None:
@@ -91,7 +91,7 @@ def test_script_reads_the_notices_that_the_server_writes(notice: str) -> None:
 
 
 def test_docs_name_every_state_and_event() -> None:
-    table = (SCRIPTS / "transitions.js").read_text()
+    table = (SCRIPTS / "reconnecting.js").read_text()
     states, events = (
         set(re.findall(r'^  row\("([^"]+)"', table, re.M)),
         set(re.findall(r'^  row\("[^"]+", "([^"]+)"', table, re.M)),

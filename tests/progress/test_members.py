@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import permutations, product
 
 import pytest
+from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.progress import members, services
@@ -134,6 +135,18 @@ def test_a_run_that_nobody_reports_any_more_is_followed_by_the_next(dataset: Dat
     old.refresh_from_db()
     assert (old.state, old.error, old.cancelled) == ("error", "Nobody reported it any more.", False)
     assert shown(dataset).run == 2
+
+
+def test_a_run_that_waits_to_begin_is_joined_and_is_not_ended_by_those_who_leave(dataset: Dataset) -> None:
+    queued = services.begin_run(dataset, [StagePlan("index")])
+    Run.objects.filter(pk=queued.pk).update(
+        created_at=timezone.now() - timedelta(hours=3), updated_at=timezone.now() - timedelta(hours=3)
+    )
+    assert joined(dataset, "a").joined
+    say(dataset, worker="a", stage="load", current=5)
+    say(dataset, worker="a", run=1, state=State.READY, leave=True)
+    assert shown(dataset).state == "indexing"
+    assert services.start_stage(queued.pk, "index", total=3).number == 1
 
 
 def test_programs_with_a_key_share_its_run_however_long_it_was_silent(dataset: Dataset) -> None:

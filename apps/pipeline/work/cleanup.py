@@ -135,7 +135,8 @@ def _moved_aside() -> Iterator[Callable[[list[Path]], None]]:
         yield move_aside
     except BaseException:
         for path, aside in moved:
-            aside.rename(path)
+            with suppress(OSError):  # the next run makes the thumbnails again that could not be put back
+                aside.rename(path)
         raise
     for _, aside in moved:
         aside.unlink(missing_ok=True)

@@ -219,8 +219,8 @@ class Counts:
         ``was_left``: whether the loop ended before its items did.
         """
         with self.lock:
-            share = self._share(self._admit(stage))
-            if counter in share.counters:
+            share = self.shares.get(self._admit(stage))
+            if share is not None and counter in share.counters:
                 share.owners.discard(owner)
                 share.retire(counter)
                 if was_left:

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { STATES, TRANSITIONS } from "../../static/js/transitions.js";
+import { STATES, TRANSITIONS } from "../../static/js/reconnecting.js";
 import { settle } from "./clock.js";
 import { FULL, INTERVAL, MISSING, SILENCE, World } from "./world.js";
 
-/** @typedef {import("../../static/js/transitions.js").Transition} Transition */
+/** @typedef {import("../../static/js/reconnecting.js").Transition} Transition */
 
 test("every state is reached from idle, and can be stopped", () => {
   const reached = new Set(["idle"]);
@@ -105,7 +105,7 @@ async function answerLast(world, answer) {
   await settle();
 }
 
-/** @type {Record<import("../../static/js/transitions.js").Event, (world: World, row: Transition) => unknown>} */
+/** @type {Record<import("../../static/js/reconnecting.js").Event, (world: World, row: Transition) => unknown>} */
 const FIRE = {
   start: ({ link }) => link.start({ isStale: false }),
   stop: ({ link }) => link.stop(),
