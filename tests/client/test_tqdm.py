@@ -172,7 +172,8 @@ def test_descriptions_that_differ_in_numbers_are_one_stage() -> None:
 @pytest.mark.parametrize(
     ("desc", "stage"),
     [("Epoch 3/70: ", "Epoch"), ("Epoch [3/70]", "Epoch"), ("resnet50", "resnet50"), ("12/70", "indexing"),
-     ("fold #2 (5%)", "fold"), ("v1.2 of 3", "v1.2 of"), ("Train loss=0.31", "Train loss")],
+     ("fold #2 (5%)", "fold"), ("v1.2 of 3", "v1.2 of"), ("Train loss=0.31", "Train loss"),
+     ("Map (num_proc=2)", "Map (num_proc=2)")],
 )  # fmt: skip
 def test_the_stage_of_a_description(desc: str, stage: str) -> None:
     with real.tqdm(desc=desc, file=io.StringIO()) as bar:

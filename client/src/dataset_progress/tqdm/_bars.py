@@ -18,8 +18,9 @@ from dataset_progress._stages import stage_name
 
 from ._executors import executor_of_map, future_of_callback
 
-# Numbers that stand alone, as in "Epoch 3/70", with the brackets around them; not those in "resnet50".
-_NUMBERS = re.compile(r"[(\[{#]*(?<![\w.])\d+(?:[.,/:]\d+)*%?(?!\w)[)\]}]*")
+# Numbers that stand alone, as in "Epoch 3/70", with the brackets around them; not those in "resnet50" and "(procs=2)".
+_NUMBER = r"(?<![\w.])\d+(?:[.,/:]\d+)*%?(?!\w|[.,/:]\d)"
+_NUMBERS = re.compile(rf"[(\[{{#]+{_NUMBER}[)\]}}]*|{_NUMBER}(?![)\]}}])")
 _EDGES = " \t:=,;/|.-"
 
 
