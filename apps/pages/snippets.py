@@ -71,8 +71,8 @@ curl -X POST {shlex.quote(f"{address}/api/datasets/{dataset_id}/progress")} \\
   -d '{report}'
 """),
         Snippet("shell", "Command line", _install(address, "[cli,websocket]") + where + f"""\
-dataset-progress report {dataset_id} --state indexing --current 45 --total 100
 cat rows.csv | dataset-progress pipe {dataset_id} --total 5000 > /dev/null
 dataset-progress watch {dataset_id}
+dataset-progress report {dataset_id} --state indexing --current 45 --total 100
 """),
     ]  # fmt: skip

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from apps.datasets.models import Dataset
+from apps.progress.models import Run
 from tests.processes import Server
 
 from .conftest import shown
@@ -66,7 +67,9 @@ def test_curl_reports(codes: dict[str, str], folder: Path) -> None:
 def test_the_command_line_reports(codes: dict[str, str], folder: Path) -> None:
     (folder / "rows.csv").write_text("row\n" * 5000)
     assert "cats: ready" in shell(folder, codes["shell"])
-    assert (shown().state, shown().current) == ("ready", 5000)
+    piped = Run.objects.get(number=1)
+    assert (piped.state, piped.stages.get().current) == ("ready", 5000)
+    assert (shown().run, shown().state, shown().current) == (2, "indexing", 45)
 
 
 def test_the_page_of_a_dataset_offers_the_same_for_itself(server: Server, transactional_db: None) -> None:

@@ -53,8 +53,9 @@ def test_the_wheel_holds_the_package_alone(client_wheel: Path) -> None:
 def test_it_needs_httpx_and_no_django(python: Path, address: str) -> None:
     code = """
 import sys
-from dataset_progress import track, watch
-assert sum(track(range(100), dataset="cats")) == 4950
+from dataset_progress import Run, watch
+with Run("cats") as run:
+    assert sum(run.track(range(100))) == 4950
 assert not {name.partition(".")[0] for name in sys.modules} & {"django", "rich", "tqdm", "websockets", "apps"}
 print(list(watch("cats", "polling"))[-1].state)
 """
