@@ -12,7 +12,7 @@ import pytest
 from tests.repository import ROOT, files
 
 # What silences a check in each language, with what it silences.
-PYTHON = re.compile(r"noqa: [A-Z]+\d+(, [A-Z]+\d+)*|type: ignore\[[a-z-]+(, [a-z-]+)*\]|pragma: no \w+")
+PYTHON = re.compile(r"noqa: [A-Z]+\d+(, ?[A-Z]+\d+)*|type: ignore\[[a-z-]+(, ?[a-z-]+)*\]|pragma: no \w+")
 BLANKET = re.compile(r"#\s*(?:noqa(?!: [A-Z])|type: ignore(?!\[))|\bmypy: ignore|\bruff: noqa|\bflake8: noqa")
 SCRIPT = re.compile(
     r"@ts-(?:ignore|expect-error|nocheck)|eslint-disable\S*(?: [\w/-]+)*|biome-ignore \S+|c8 ignore \w+"

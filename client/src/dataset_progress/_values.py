@@ -30,11 +30,11 @@ def dataset_id(value: object) -> str:
 def count(value: object, scale: int = 1) -> int:
     """Convert ``value`` times ``scale`` to an integer in 0..`MAX_COUNT`; 0 if that is not possible."""
     try:
-        # Any object may be given, and int() may raise anything.
-        number = int(value) if scale == 1 else round(value * scale)  # type: ignore[call-overload,operator]
+        scaled = value if scale == 1 else round(value * scale)  # type: ignore[operator]  # any object may be given
+        number: int = int(scaled)  # type: ignore[call-overload]  # and int() may raise anything
     except Exception:  # not a number, infinite, or of a class whose __int__ raises
         return 0
-    return min(max(int(number), 0), MAX_COUNT)
+    return min(max(number, 0), MAX_COUNT)
 
 
 def number(value: object) -> float | None:
