@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import batched
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from django.db import transaction
 from django.db.models import Exists, Max, Model, OuterRef, QuerySet, Sum
@@ -248,32 +248,29 @@ def remove_head(dataset_pk: int) -> None:
 
 def remove_some(dataset_pk: int) -> int:
     """Remove some rows of a deleted dataset. Returns how many; 0: there are none left."""
-    return delete_some(
-        ItemFailure.objects.filter(run__dataset=dataset_pk),
-        UnlistedFailures.objects.filter(run__dataset=dataset_pk),
-        Transition.objects.filter(run__dataset=dataset_pk),
-        WorkerShare.objects.filter(stage__run__dataset=dataset_pk),
-        RunMember.objects.filter(run__dataset=dataset_pk),
-        Stage.objects.filter(run__dataset=dataset_pk),
-        Run.objects.filter(dataset=dataset_pk),
-    )
+    runs = Run.objects.filter(dataset=dataset_pk)
+    return delete_some(*_details_of(runs), Stage.objects.filter(run__in=runs), runs)
 
 
 def prune_details(before: datetime) -> int:
     """Remove some rows of the lists of runs that finished before then and are not the latest. Returns how many."""
-    old = _finished_runs(before).values("pk")
-    return delete_some(
-        ItemFailure.objects.filter(run__in=old),
-        UnlistedFailures.objects.filter(run__in=old),
-        Transition.objects.filter(run__in=old),
-        WorkerShare.objects.filter(stage__run__in=old),
-        RunMember.objects.filter(run__in=old),
-    )
+    return delete_some(*_details_of(_finished_runs(before)))
 
 
 def prune_runs(before: datetime) -> int:
     """Remove some runs that finished before then and are not the latest. Returns how many; 0: there are none left."""
     return delete_some(_finished_runs(before))
+
+
+def _details_of(runs: QuerySet[Run]) -> tuple[QuerySet[Any], ...]:
+    """Return what runs have besides their stages."""
+    return (
+        ItemFailure.objects.filter(run__in=runs),
+        UnlistedFailures.objects.filter(run__in=runs),
+        Transition.objects.filter(run__in=runs),
+        WorkerShare.objects.filter(stage__run__in=runs),
+        RunMember.objects.filter(run__in=runs),
+    )
 
 
 def _finished_runs(before: datetime) -> QuerySet[Run]:
