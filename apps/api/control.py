@@ -12,10 +12,12 @@ from apps.datasets.access.lookup import get_steerable
 from apps.progress import services
 from apps.progress.selectors import unfinished_run
 
+from .answers import RunOut
 from .auth import WRITE, caller_of
+from .bodies import ControlBody
 from .errors import WRITE_REFUSALS
+from .fields import DatasetId
 from .routing import router
-from .schemas import ControlBody, DatasetId, RunOut
 
 ACTIONS: Final[dict[str, Callable[[int, str], bool]]] = {
     "pause": services.request_pause,

@@ -15,9 +15,10 @@ from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.transitions import State
 
+from .answers import DatasetDetail, DatasetOut, Datasets, Error, Forgotten, InvalidError
 from .auth import READ_SECURITY, WRITE, caller_of, spend_rows
+from .fields import DatasetId, Limit
 from .routing import router
-from .schemas import DatasetDetail, DatasetId, DatasetOut, Datasets, Error, Forgotten, InvalidError, Limit
 
 TAGS = ["Datasets"]
 

@@ -22,7 +22,7 @@ from apps.core.outages import is_outage
 from apps.datasets.access.errors import AccessDenied, NotAllowed, UnknownDataset
 from apps.progress.errors import ProgressError, UnknownRun
 
-from .schemas import Error, FieldError, InvalidError
+from .answers import Error, FieldError, InvalidError
 
 logger = logging.getLogger(__name__)
 

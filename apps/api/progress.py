@@ -15,10 +15,11 @@ from apps.progress.facts import Facts, health_of
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, snapshot
 
+from .answers import Error
 from .auth import READ_SECURITY, caller_of
+from .fields import DatasetId
 from .responses import conditional_response
 from .routing import router
-from .schemas import DatasetId, Error
 
 HEADERS: Final[dict[str, Any]] = {
     "ETag": {"description": "Changes with the epoch, the version and the health.", "schema": {"type": "string"}},

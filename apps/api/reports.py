@@ -18,11 +18,13 @@ from apps.datasets.models import Dataset
 from apps.datasets.services import discard_datasets
 from apps.progress.reports import Accepted, Report, accept_reports
 
+from .answers import Reported, Result, Results
 from .auth import WRITE, caller_of
+from .bodies import BatchBody, ReportBody, UpdateBody
 from .errors import CODES, WRITE_REFUSALS, Refusal, field_errors, joined, status_of
+from .fields import DatasetId
 from .responses import json_response
 from .routing import router
-from .schemas import BatchBody, DatasetId, ReportBody, Reported, Result, Results, UpdateBody
 
 TAGS = ["Reporting"]
 

@@ -14,10 +14,12 @@ from apps.datasets.access.sharing import SharingChange, share
 from apps.progress import services
 from apps.progress.models import Run
 
+from .answers import BegunRun, Error, InvalidError, RunOut, Runs
 from .auth import READ_SECURITY, WRITE, caller_of, spend_rows
+from .bodies import RunBody
 from .errors import WRITE_REFUSALS
+from .fields import DatasetId, Limit, RunNumber
 from .routing import router
-from .schemas import BegunRun, DatasetId, Error, InvalidError, Limit, RunBody, RunNumber, RunOut, Runs
 
 TAGS = ["Runs"]
 

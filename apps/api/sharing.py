@@ -10,10 +10,12 @@ from ninja import Body
 from apps.datasets.access.lookup import get_steerable
 from apps.datasets.access.sharing import share, sharing_of
 
+from .answers import Error, SharingOut
 from .auth import WRITE, caller_of
+from .bodies import SharingBody
 from .errors import WRITE_REFUSALS
+from .fields import DatasetId
 from .routing import router
-from .schemas import DatasetId, Error, SharingBody, SharingOut
 
 TAGS = ["Datasets"]
 

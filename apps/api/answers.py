@@ -1,0 +1,183 @@
+"""What goes out.
+
+Docstrings and descriptions of this module are the text of the OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, Field
+
+from apps.datasets.models import Dataset, Sample
+from apps.progress.models import Run
+from apps.progress.snapshot import DatasetProgress, Moment
+from apps.progress.transitions import State
+
+from .fields import Visibility
+
+Control = Literal["run", "pause", "cancel"]
+
+
+class FieldError(BaseModel):
+    """One value that was refused."""
+
+    path: str = Field(description="Where it stands, with dots between the levels: `failures.0.item`.")
+    detail: str
+
+
+class Error(BaseModel):
+    """Why a request was refused. Nothing was changed."""
+
+    detail: str = Field(description="For people.")
+    code: str = Field(description="For programs: stable.", examples=["not_found"])
+
+
+class InvalidError(Error):
+    """A request that can be read, with values that cannot be taken."""
+
+    errors: list[FieldError]
+
+
+class DatasetOut(BaseModel):
+    """A dataset, and how far it is."""
+
+    dataset_id: str
+    name: str = Field(description="Empty where it has none beside its id.")
+    visibility: Visibility
+    created_at: Moment
+    progress: DatasetProgress
+
+    @classmethod
+    def of(cls, dataset: Dataset, progress: DatasetProgress) -> Self:
+        return cls(
+            dataset_id=dataset.dataset_id, name=dataset.name, visibility=dataset.visibility,
+            created_at=dataset.created_at, progress=progress,
+        )  # fmt: skip
+
+
+class DatasetDetail(DatasetOut):
+    """A dataset, how far it is, and how many samples it has."""
+
+    samples: int = Field(description="Samples whose files are there.")
+    missing: int = Field(description="Samples whose files are gone.")
+
+    @classmethod
+    def of(cls, dataset: Dataset, progress: DatasetProgress) -> Self:
+        return cls(
+            **vars(DatasetOut.of(dataset, progress)),
+            samples=Sample.objects.present().filter(dataset=dataset).count(),
+            missing=dataset.missing_samples().count(),
+        )
+
+
+class Forgotten(BaseModel):
+    """What was forgotten."""
+
+    forgotten: int = Field(description="The number of samples that were missing.")
+
+
+class SharingOut(BaseModel):
+    """Who sees a dataset."""
+
+    visibility: Visibility
+    owner: str = Field(description="A user name; empty where it has no owner.")
+    members: list[str] = Field(description="User names.")
+
+
+class Datasets(BaseModel):
+    """Datasets in the order of their ids."""
+
+    datasets: list[DatasetOut]
+    next: str | None = Field(description="The `after` that asks for what follows; null at the end.")
+
+
+class RunStage(BaseModel):
+    """A stage as it was planned, or met."""
+
+    name: str
+    label: str
+    counts_as: Literal["indexing", "embedding"]
+    unit: str
+    state: str
+    current: int
+    total: int = Field(description="Equals `current` once the stage is done.")
+    planned: int = Field(description="Of how many it should have been; 0: not known.")
+    weight: float
+
+
+class RunOut(BaseModel):
+    """One pass over a dataset."""
+
+    dataset_id: str
+    run: int = Field(description="Its number within the dataset.")
+    state: State
+    control: Control = Field(description="What whoever reports is asked to do.")
+    cancelled: bool
+    message: str
+    error: str | None
+    percent: float
+    failed: int
+    skipped: int
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    stages: list[RunStage]
+
+    @classmethod
+    def of(cls, dataset: Dataset, run: Run) -> Self:
+        return cls(
+            dataset_id=dataset.dataset_id, run=run.number, state=State(run.state), control=run.control,
+            cancelled=run.cancelled, message=run.message, error=run.error or None, percent=round(run.percent, 2),
+            failed=run.failed, skipped=run.skipped, created_at=run.created_at, started_at=run.started_at,
+            finished_at=run.finished_at,
+            stages=[
+                RunStage(
+                    name=stage.name, label=stage.label, counts_as=stage.counts_as, unit=stage.unit, state=stage.state,
+                    current=stage.current, total=stage.total, planned=stage.planned, weight=stage.weight,
+                )
+                for stage in sorted(run.stages.all(), key=lambda stage: stage.position)
+            ],
+        )  # fmt: skip
+
+
+class BegunRun(RunOut):
+    """A run that was begun, found by its key, or joined."""
+
+    joined: bool = Field(description="Whether others share the run, which was open already.")
+
+    @classmethod
+    def of_begun(cls, dataset: Dataset, run: Run, *, joined: bool) -> Self:
+        return cls(**dict(RunOut.of(dataset, run)), joined=joined)
+
+
+class Runs(BaseModel):
+    """Runs, the latest first."""
+
+    runs: list[RunOut]
+    next: int | None = Field(description="The `before` that asks for what follows; null at the end.")
+
+
+class Reported(BaseModel):
+    """The state after a report, and what the people in charge ask of whoever reports."""
+
+    progress: DatasetProgress
+    control: Control
+
+
+class Result(BaseModel):
+    """What became of one update of a batch: `run`, `version` and `control` where it was taken, else why it was not."""
+
+    status: int = Field(description="What the update would have been answered with by itself.")
+    run: int | None = None
+    version: int | None = Field(None, description="The version of the dataset after the batch.")
+    control: Control | None = None
+    detail: str | None = None
+    code: str | None = None
+    errors: list[FieldError] | None = None
+
+
+class Results(BaseModel):
+    """One result an update, in their order."""
+
+    results: list[Result]
