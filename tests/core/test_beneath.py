@@ -81,7 +81,7 @@ def test_links_that_lead_out_are_refused(root: Path) -> None:
     (root / "folder").symlink_to("../root-outside")
     (root / "up").symlink_to("..")
     (root / "process").symlink_to("/proc/self/root")
-    for relative in ("file.jpg", "absolute.jpg", "folder/b.jpg", "up/root/a/../b", "process/etc/passwd", "up"):
+    for relative in ("file.jpg", "absolute.jpg", "folder/b.jpg", "up/root/a/../b", "process/proc/version", "up"):
         with pytest.raises(OutsideFolder):
             read(root, relative)
     with Folder(str(root)) as folder, pytest.raises(OutsideFolder):
