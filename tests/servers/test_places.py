@@ -88,6 +88,13 @@ async def status_of(application: Any, request_scope: Scope) -> int:
     return status
 
 
+async def served(application: Any, request_scope: Scope) -> None:
+    """Send a request until it is served: a thread gives its places back shortly after its answer was sent."""
+    async with asyncio.timeout(30):
+        while await status_of(application, request_scope) == 503:
+            await asyncio.sleep(0)
+
+
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "WAIT_SECONDS", 0.05)
@@ -109,7 +116,7 @@ async def test_a_third_search_is_refused_at_once_and_a_page_is_not() -> None:
     page = await begun(views, application, PAGE, 1)
     views.go_on.set()
     assert await asyncio.gather(*searches, *page) == [200] * 3
-    assert await status_of(application, SEARCH) == 200
+    await served(application, SEARCH)
 
 
 @pytest.mark.parametrize("request_scope", [POSTED, scope("sample-original", "c", 1), scope("sample-thumbnail", "c", 1)])
@@ -136,7 +143,8 @@ async def test_who_waits_too_long_is_told_so(impatient: None) -> None:
     assert await status_of(application, scope("sample-original", "c", 1)) == 503
     views.go_on.set()
     assert set(await asyncio.gather(*log_ins, *pages)) == {200}
-    assert await status_of(application, scope("sample-original", "c", 1)) == 200  # it kept no place of its kind
+    for _ in range(PLACES[ORIGINAL]):  # those that waited in vain kept no place of their kind
+        await served(application, scope("sample-original", "c", 1))
 
 
 async def test_a_search_keeps_its_place_after_its_client_has_left() -> None:
