@@ -16,8 +16,8 @@ from typing import Any
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from apps.progress.estimates import Health
 from apps.progress.facts import Facts
+from apps.progress.health import Health
 from apps.progress.selectors import facts_of
 from apps.progress.snapshot import DatasetProgress, snapshot
 

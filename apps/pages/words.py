@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from apps.progress.estimates import Health
+from apps.progress.health import Health
 from apps.progress.snapshot import DatasetProgress, Eta
 from apps.progress.transitions import State
 

@@ -1,4 +1,4 @@
-"""Rate, time left, overall percentage and health: pure functions, without a database and without a clock.
+"""Rate and time left: pure functions, without a database and without a clock.
 
 A reading is a pair (seconds since the stage began, items done).
 """
@@ -7,61 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from itertools import pairwise
-from statistics import median
 from typing import Final
-
-from .transitions import StageState
 
 Reading = tuple[float, int]
 
 READINGS_KEPT: Final = 48
 # A reading sooner than this after the last one adds nothing to the rate.
 SPACING_SECONDS: Final = 0.5
-
-# Seconds without a higher count (slow, stalled) or without any report (lost). A reporter with long steps gets more:
-# a factor times its usual gap between two readings.
-SLOW_AFTER: Final = 15.0
-SLOW_FACTOR: Final = 4.0
-STALLED_AFTER: Final = 60.0
-STALLED_FACTOR: Final = 10.0
-LOST_AFTER: Final = 120.0
-LOST_FACTOR: Final = 20.0
-
-
-class Health(StrEnum):
-    LIVE = "live"
-    SLOW = "slow"
-    STALLED = "stalled"
-    LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stage as the overall percentage needs it."""
-
-    state: StageState
-    weight: float
-    current: int
-    total: int
-
-
-def overall_percent(parts: Sequence[Part], floor: float) -> float:
-    """Return the percentage of the whole run that is done, by weight, and never below ``floor``, the last one.
-
-    A stage whose total is not known counts for nothing until it is done.
-    """
-    weight = sum(part.weight for part in parts)
-    if not weight:
-        return floor
-    done = 0.0
-    for part in parts:
-        if part.state in (StageState.DONE, StageState.SKIPPED):
-            done += part.weight
-        elif part.total:
-            done += part.weight * min(part.current / part.total, 1.0)
-    return min(max(100.0 * done / weight, floor), 100.0)
 
 
 def with_reading(readings: Sequence[Reading], seconds: float, current: int) -> list[Reading]:
@@ -118,30 +70,3 @@ def seconds_left(readings: Sequence[Reading], current: int, total: int, later_we
         return None
     left = max(total - current, 0) + later_weight * total
     return Range(0.9 * left / max(rates), 1.1 * left / min(rates))
-
-
-def usual_gap(readings: Sequence[Reading]) -> float:
-    """Return the median time between two of the last dozen readings, in seconds; 0 if there are not two."""
-    recent = [moment for moment, _ in readings[-12:]]
-    gaps = [later - earlier for earlier, later in pairwise(recent)]
-    return median(gaps) if gaps else 0.0
-
-
-def lost_after(gap: float) -> float:
-    """Return after how many seconds without a report a reporter is lost. ``gap``: its usual time between readings."""
-    return max(LOST_AFTER, LOST_FACTOR * gap)
-
-
-def health(*, since_heartbeat: float, since_progress: float, gap: float) -> Health:
-    """Return the health of a working run from the seconds since its last report and since its last higher count.
-
-    *Lost*: nothing is heard at all. *Stalled*: the reporter is heard, but its count does not grow. ``gap``: its usual
-    time between two readings. The next report makes the run live again.
-    """
-    if since_heartbeat > lost_after(gap):
-        return Health.LOST
-    if since_progress > max(STALLED_AFTER, STALLED_FACTOR * gap):
-        return Health.STALLED
-    if since_progress > max(SLOW_AFTER, SLOW_FACTOR * gap):
-        return Health.SLOW
-    return Health.LIVE

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from . import estimates
-from .estimates import Health
+from .health import Health, assess, usual_gap
 from .models import Run, Stage
 from .transitions import WORKING, StageState
 
@@ -57,10 +56,10 @@ def health_of(facts: Facts, now: datetime) -> Health | None:
     if is_paused(run):
         return Health.LIVE
     stage = current_stage(facts.stages)
-    return estimates.health(
+    return assess(
         since_heartbeat=(now - _heartbeat_at(run)).total_seconds(),
         since_progress=(now - _progressed_at(run)).total_seconds(),
-        gap=estimates.usual_gap(stage.readings) if stage else 0.0,
+        gap=usual_gap(stage.readings) if stage else 0.0,
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from apps.core.text import ERROR_LENGTH, clean_text
 
-from . import estimates
+from . import health
 from .errors import LimitReached, NotJoined
 from .facts import current_stage
 from .loaded_run import is_new
@@ -98,4 +98,4 @@ def _is_living(state: RunState, member: RunMember) -> bool:
 
 def _lost_after(state: RunState) -> timedelta:
     stage = current_stage(state.stages)
-    return timedelta(seconds=estimates.lost_after(estimates.usual_gap(stage.readings) if stage else 0.0))
+    return timedelta(seconds=health.lost_after(health.usual_gap(stage.readings) if stage else 0.0))

@@ -11,7 +11,7 @@ from django.db.models import BigIntegerField
 
 from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_item_name, clean_text
 
-from . import estimates
+from . import estimates, percentage
 from .errors import LimitReached
 from .loaded_run import LoadedRun
 from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
@@ -199,8 +199,8 @@ class RunState(LoadedRun):
 
     def raise_percent(self) -> None:
         """Raise the overall percentage to what the stages make. It never falls."""
-        parts = [estimates.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
-        self.run.percent = estimates.overall_percent(parts, self.run.percent)
+        parts = [percentage.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
+        self.run.percent = percentage.overall_percent(parts, self.run.percent)
 
     def count_unshared(self, stage: Stage, current: int | None, total: int | None) -> None:
         """Set what a reporter without a worker's name has done of a stage. It counts beside the workers' shares."""

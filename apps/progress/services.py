@@ -18,7 +18,7 @@ from django.utils import timezone
 from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
-from . import estimates, members, store
+from . import health, members, store
 from .errors import RunUnfinished, UnknownStage
 from .models import Run
 from .reports import Report, apply_report
@@ -236,7 +236,7 @@ def request_cancel(run_pk: int, note: str = "") -> bool:
         if is_new:
             state.request(Run.Control.CANCEL, note)
         heartbeat_at = state.run.heartbeat_at
-        if heartbeat_at is None or state.now - heartbeat_at > timedelta(seconds=estimates.SLOW_AFTER):
+        if heartbeat_at is None or state.now - heartbeat_at > timedelta(seconds=health.SLOW_AFTER):
             state.cancel()
             state.set_message("")
             return True

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from . import estimates
-from .estimates import Health
 from .facts import Facts, current_stage, health_of, is_paused, silent_since
+from .health import Health
 from .models import Run, Stage
 from .transitions import FINISHED, WORKING, StageState, State
 

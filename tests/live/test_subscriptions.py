@@ -9,8 +9,8 @@ import pytest
 from apps.live.rendering import Form, Message, Rendered, RenderedState, text_message
 from apps.live.subscriptions import Subscriptions
 from apps.live.watcher import Watcher
-from apps.progress.estimates import Health
 from apps.progress.facts import Facts
+from apps.progress.health import Health
 from apps.progress.models import Run
 from apps.progress.transitions import State
 

@@ -1,4 +1,4 @@
-"""Rate, time left, percentage and health are pure functions; most of their promises are properties."""
+"""Rate and time left are pure functions; most of their promises are properties."""
 
 from __future__ import annotations
 
@@ -10,16 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from apps.progress import estimates
-from apps.progress.estimates import Health, Part, Reading
-from apps.progress.transitions import StageState
-
-parts = st.builds(
-    Part,
-    state=st.sampled_from(StageState),
-    weight=st.floats(0.001, 1e6),
-    current=st.integers(0, 10**9),
-    total=st.integers(0, 10**9),
-)
+from apps.progress.estimates import Reading
 
 
 @st.composite
@@ -41,33 +32,6 @@ def readings(draw: st.DrawFn, min_size: int = 0, max_size: int = 60) -> list[Rea
 
 def steady(per_second: float, seconds: int) -> list[Reading]:
     return [(float(second), int(per_second * second)) for second in range(seconds + 1)]
-
-
-# --- Percentage -----------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(parts, max_size=6), st.floats(0, 100))
-def test_percent_is_in_range_and_never_under_its_floor(stages: list[Part], floor: float) -> None:
-    assert floor <= estimates.overall_percent(stages, floor) <= 100
-
-
-@given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=6))
-def test_percent_is_100_when_every_stage_is_over(weights: list[float]) -> None:
-    done = [Part(StageState.DONE, weight, 3, 7) for weight in weights]
-    assert estimates.overall_percent(done, 0) == pytest.approx(100)
-
-
-def test_percent_is_weighted() -> None:
-    stages = [Part(StageState.DONE, 1, 10, 10), Part(StageState.ACTIVE, 3, 5, 10), Part(StageState.WAITING, 1, 0, 10)]
-    assert estimates.overall_percent(stages, 0) == pytest.approx(100 * (1 + 1.5) / 5)
-
-
-def test_an_unknown_total_counts_for_nothing() -> None:
-    assert estimates.overall_percent([Part(StageState.ACTIVE, 1, 5, 0)], 0) == 0
-
-
-def test_percent_without_stages_is_its_floor() -> None:
-    assert estimates.overall_percent([], 12.5) == 12.5
 
 
 # --- Readings -------------------------------------------------------------------------------------------------------
@@ -152,45 +116,3 @@ def test_the_stages_that_wait_lengthen_the_time_left_in_proportion() -> None:
 )
 def test_nothing_is_said_where_there_is_not_enough_to_say(taken: list[Reading], total: int) -> None:
     assert estimates.seconds_left(taken, 0, total) is None
-
-
-# --- Health ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("heartbeat", "progress", "gap", "expected"),
-    [
-        (0, 0, 0, "live"),
-        (15, 15, 0, "live"),
-        (15.1, 15.1, 0, "slow"),
-        (60, 60, 0, "slow"),
-        (1, 60.1, 0, "stalled"),  # alive, and its count stands
-        (1, 86_400, 0, "stalled"),  # however long
-        (120, 120, 0, "stalled"),
-        (120.1, 120.1, 0, "lost"),  # nothing at all is heard
-        (39, 39, 10, "live"),  # its usual step takes 10 s
-        (41, 41, 10, "slow"),
-        (101, 101, 10, "stalled"),
-        (199, 199, 10, "stalled"),
-        (201, 201, 10, "lost"),
-    ],
-)
-def test_health(heartbeat: float, progress: float, gap: float, expected: str) -> None:
-    assert estimates.health(since_heartbeat=heartbeat, since_progress=progress, gap=gap) == expected
-
-
-@given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e4))
-def test_longer_silence_is_never_better(silence: float, longer: float, gap: float) -> None:
-    order = list(Health)
-    words = [
-        estimates.health(since_heartbeat=seconds, since_progress=seconds, gap=gap)
-        for seconds in (silence, silence + longer)
-    ]
-    assert order.index(words[0]) <= order.index(words[1])
-
-
-def test_the_usual_gap_is_the_median_of_the_last_dozen() -> None:
-    assert estimates.usual_gap([]) == estimates.usual_gap([(1.0, 1)]) == 0
-    assert estimates.usual_gap([(0.0, 0), (2.0, 1), (4.0, 2), (104.0, 3)]) == 2
-    long_ago = [(float(100 * step), step) for step in range(20)]
-    assert estimates.usual_gap(long_ago + [(2000.0 + step, 20 + step) for step in range(12)]) == 1
