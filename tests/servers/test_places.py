@@ -91,7 +91,7 @@ async def status_of(application: Any, request_scope: Scope) -> int:
 async def served(application: Any, request_scope: Scope) -> None:
     """Send a request until it is served: a thread gives its places back shortly after its answer was sent."""
     async with asyncio.timeout(30):
-        while await status_of(application, request_scope) == 503:
+        while await status_of(application, request_scope) == 503:  # noqa: ASYNC110 -- a thread gives its places back without an event
             await asyncio.sleep(0)
 
 
