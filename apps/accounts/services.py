@@ -15,9 +15,9 @@ from .models import FailedLogIn
 WINDOW: Final = timedelta(minutes=15)
 # How many may fail within `WINDOW`. Those of one address on one account count first, so that a stranger elsewhere locks
 # nobody out; the account as a whole is limited against many addresses, and an address against many accounts.
-MOST_OF_BOTH: Final = 10
-MOST_OF_ADDRESS: Final = 50
-MOST_OF_ACCOUNT: Final = 100
+MAX_FAILED_BY_BOTH: Final = 10
+MAX_FAILED_BY_ADDRESS: Final = 50
+MAX_FAILED_BY_ACCOUNT: Final = 100
 
 
 def may_log_in(name: str, address: str) -> bool:
@@ -30,7 +30,9 @@ def may_log_in(name: str, address: str) -> bool:
         address=Count("pk", filter=of_address),
     )
     return bool(
-        failed["both"] < MOST_OF_BOTH and failed["account"] < MOST_OF_ACCOUNT and failed["address"] < MOST_OF_ADDRESS
+        failed["both"] < MAX_FAILED_BY_BOTH
+        and failed["account"] < MAX_FAILED_BY_ACCOUNT
+        and failed["address"] < MAX_FAILED_BY_ADDRESS
     )
 
 

@@ -20,7 +20,7 @@ from .fields import Count, IdempotencyKey, Label, Name, Number, Text, Unit, User
 
 MAX_UPDATES: Final = 1000
 MAX_FAILURES: Final = 1000
-MAX_MEMBERS: Final = 1000
+MAX_DATASET_MEMBERS: Final = 1000
 
 
 class _Body(BaseModel):
@@ -119,7 +119,7 @@ class SharingBody(_Body):
         "`private`: the owner, members and staff.",
     )
     owner: UserName | None = Field(None, description="The user name of the owner.")
-    members: Annotated[list[UserName], Field(max_length=MAX_MEMBERS)] | None = Field(
+    members: Annotated[list[UserName], Field(max_length=MAX_DATASET_MEMBERS)] | None = Field(
         None, description="The user names of all members. They see the dataset and may report on it."
     )
 

@@ -75,7 +75,7 @@ def removing(dataset_pk: int) -> Iterator[bool]:
         yield bool(deleted.select_for_update(skip_locked=True, no_key=True).values_list("pk"))
 
 
-def remove_some(dataset_pk: int) -> int:
+def remove_some_samples(dataset_pk: int) -> int:
     """Remove some of the samples and vectors of a deleted dataset. Returns how many; 0: there are none left."""
     return delete_some(Sample.objects.filter(dataset=dataset_pk), EmbeddingBlock.objects.filter(dataset=dataset_pk))
 

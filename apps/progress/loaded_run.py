@@ -13,7 +13,7 @@ from django.db.models import Model
 from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, WorkerShare
 
 # What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
-_HIDDEN_FIELDS: Final = frozenset(
+_UNVERSIONED_FIELDS: Final = frozenset(
     {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings", "failures_listed", "joined"}
 )
 
@@ -65,7 +65,7 @@ class LoadedRun:
         self.members[member.worker] = member
         self._loaded.append((member, vars(member).copy()))
 
-    def raise_version_if_visible(self) -> bool:
+    def bump_version_if_visible(self) -> bool:
         """Raise the dataset's version by one, if watchers see a difference. Returns whether they do."""
         if not self._is_visibly_changed():
             return False
@@ -80,7 +80,7 @@ class LoadedRun:
         return (
             bool(self.new_transitions)
             or any(
-                value != loaded[name] and name not in _HIDDEN_FIELDS
+                value != loaded[name] and name not in _UNVERSIONED_FIELDS
                 for row, loaded in self._loaded
                 if not isinstance(row, WorkerShare | RunMember)
                 for name, value in vars(row).items()

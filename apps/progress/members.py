@@ -19,7 +19,7 @@ from .loaded_run import is_new
 from .models import Run, RunMember
 from .run_state import RunState
 
-MAX_MEMBERS: Final = 1_000
+MAX_RUN_MEMBERS: Final = 1_000
 # That a member is heard is written this often.
 HEARD_SPACING: Final = timedelta(seconds=5)
 FIRST: Final = ""  # the name of whoever began the run without joining it
@@ -74,8 +74,8 @@ def leave(state: RunState, worker: str, error: str | None) -> None:
 
 
 def _add(state: RunState, worker: str) -> RunMember:
-    if len(state.members) >= MAX_MEMBERS:
-        raise LimitReached(f"A run may have {MAX_MEMBERS:,} members.")
+    if len(state.members) >= MAX_RUN_MEMBERS:
+        raise LimitReached(f"A run may have {MAX_RUN_MEMBERS:,} members.")
     joined_at = state.run.created_at if worker == FIRST else state.now
     member = RunMember(run=state.run, worker=worker, joined_at=joined_at, heard_at=state.now)
     state.members[worker] = member

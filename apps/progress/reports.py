@@ -252,14 +252,14 @@ def _start_stage_that_counts_as(state: RunState, counts_as: State) -> Stage:
 
 def _count(state: RunState, stage: Stage | None, report: Report) -> None:
     if stage is not None and report.worker is not None:
-        state.raise_share(
+        state.grow_share(
             stage, report.worker, current=report.current, total=report.total, failed=report.failed,
             skipped=report.skipped,
         )  # fmt: skip
         return
     if stage is not None:
         state.count_unshared(stage, report.current, report.total)
-    state.raise_failed_and_skipped(report.failed, report.skipped)
+    state.grow_failed_and_skipped(report.failed, report.skipped)
 
 
 def _end_run(state: RunState, report: Report) -> None:

@@ -195,9 +195,9 @@ class RunState(LoadedRun):
         stage.readings = estimates.with_reading(stage.readings, elapsed.total_seconds(), current)
         stage.current, stage.planned = current, planned
         stage.total = current if stage.state == StageState.DONE else planned
-        self.raise_percent()
+        self.grow_percent()
 
-    def raise_percent(self) -> None:
+    def grow_percent(self) -> None:
         """Raise the overall percentage to what the stages make. It never falls."""
         parts = [percentage.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
         self.run.percent = percentage.overall_percent(parts, self.run.percent)
@@ -210,12 +210,12 @@ class RunState(LoadedRun):
             None if total is None else max(total, stage.shared_total),
         )
 
-    def raise_failed_and_skipped(self, failed: int | None, skipped: int | None) -> None:
+    def grow_failed_and_skipped(self, failed: int | None, skipped: int | None) -> None:
         """Raise the run's counts of failed and skipped items to these; None leaves one. They never fall."""
         self.run.failed = max(self.run.failed, failed or 0)
         self.run.skipped = max(self.run.skipped, skipped or 0)
 
-    def raise_share(
+    def grow_share(
         self, stage: Stage, worker: str, *, current: int | None, total: int | None, failed: int | None,
         skipped: int | None,
     ) -> None:  # fmt: skip
@@ -239,9 +239,9 @@ class RunState(LoadedRun):
         self.run.failed += more_failed
         self.run.skipped += more_skipped
         if more_current or more_total:
-            self._raise_shared(stage, more_current, more_total)
+            self._grow_shared(stage, more_current, more_total)
 
-    def _raise_shared(self, stage: Stage, current: int, total: int) -> None:
+    def _grow_shared(self, stage: Stage, current: int, total: int) -> None:
         stage.shared += current
         stage.shared_total += total
         self.set_counts(stage, stage.current + current, max(stage.planned, stage.shared_total))

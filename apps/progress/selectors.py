@@ -32,8 +32,8 @@ _NO_PK: Final = -1  # nor such a row
 # The columns of each table that a read takes: all those of a run and a stage but four, which nothing shows. A new
 # column needs no line here.
 _HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__epoch", "head__version")
-_NOT_SHOWN: Final = {"created_at", "idempotency_key", "failures_listed", "joined"}
-_RUN_COLUMNS: Final = [field.attname for field in Run._meta.concrete_fields if field.attname not in _NOT_SHOWN]
+_UNREAD_COLUMNS: Final = {"created_at", "idempotency_key", "failures_listed", "joined"}
+_RUN_COLUMNS: Final = [field.attname for field in Run._meta.concrete_fields if field.attname not in _UNREAD_COLUMNS]
 _STAGE_COLUMNS: Final = [field.attname for field in Stage._meta.concrete_fields]
 _RUN: Final = len(_HEAD_COLUMNS)
 _STAGE: Final = _RUN + len(_RUN_COLUMNS)

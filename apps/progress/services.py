@@ -126,7 +126,7 @@ def start_stage(run_pk: int, name: str, *, total: int | None = None, message: st
         state.note_heartbeat(progressed=True)
         state.set_message(message)
         state.set_counts(stage, None, total)
-        state.raise_percent()
+        state.grow_percent()
         return state.run
 
 
@@ -257,9 +257,9 @@ def close_for_removal(dataset_pk: int) -> None:
     store.remove_head(dataset_pk)
 
 
-def remove_some(dataset_pk: int) -> int:
+def remove_some_runs(dataset_pk: int) -> int:
     """Remove some rows of a deleted dataset that is closed. Returns how many; 0: there are none left."""
-    return store.remove_some(dataset_pk)
+    return store.remove_some_runs(dataset_pk)
 
 
 def prune_details(before: datetime) -> int:

@@ -31,7 +31,7 @@ from .transitions import FINISHED, StageState
 # The rows that one statement inserts.
 ROWS_AT_ONCE: Final = 100
 # The reasons by which the failures of a run that are not listed are counted. What comes later counts as another.
-MOST_REASONS: Final = 100
+MAX_REASONS: Final = 100
 OTHER_REASONS: Final = "other reasons"
 
 _VERSION: Final = frozenset({"version"})
@@ -141,7 +141,7 @@ def flush(states: Iterable[RunState]) -> None:
     announced = []
     for state in states:
         head, old_version, old_run_pk = state.head, state.head.version, state.head.run_id
-        if state.raise_version_if_visible():
+        if state.bump_version_if_visible():
             heads.add(head, _VERSION if old_run_pk == head.run_id else _VERSION_AND_RUN, old_version)
             announced.append(Change(head.dataset_id, head.version))
         for row, fields, loaded in state.changed_rows():
@@ -180,7 +180,7 @@ def _count_unlisted(state: RunState) -> None:
     changed: set[tuple[str, str]] = set()
     for (stage, reason), count in state.new_unlisted.items():
         key = stage, reason
-        if key not in rows and len(rows) >= MOST_REASONS:
+        if key not in rows and len(rows) >= MAX_REASONS:
             key = stage, OTHER_REASONS
         row = rows.setdefault(key, UnlistedFailures(run=state.run, stage=stage, reason=key[1], count=0))
         row.count += count
@@ -246,7 +246,7 @@ def remove_head(dataset_pk: int) -> None:
     Head.objects.filter(pk=dataset_pk).delete()
 
 
-def remove_some(dataset_pk: int) -> int:
+def remove_some_runs(dataset_pk: int) -> int:
     """Remove some rows of a deleted dataset. Returns how many; 0: there are none left."""
     runs = Run.objects.filter(dataset=dataset_pk)
     return delete_some(*_details_of(runs), Stage.objects.filter(run__in=runs), runs)

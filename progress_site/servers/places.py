@@ -40,6 +40,7 @@ class Places:
     def __init__(self) -> None:
         self._turns = asyncio.Semaphore(MAX_THREADS)
         self._kinds = {kind: asyncio.Semaphore(places) for kind, places in PLACES.items()}
+        self._waiting: set[asyncio.Timeout] = set()
 
     async def take(self, scope: dict[str, Any]) -> list[asyncio.Semaphore] | None:
         """Take the places of a request, to be released later. None where it waited in vain.
@@ -52,10 +53,14 @@ class Places:
         wanted = [self._turns] if kind is None else [self._kinds[kind], self._turns]
         taken: list[asyncio.Semaphore] = []
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
-                for place in wanted:
-                    await place.acquire()
-                    taken.append(place)
+            async with asyncio.timeout(WAIT_SECONDS) as timeout:
+                self._waiting.add(timeout)
+                try:
+                    for place in wanted:
+                        await place.acquire()
+                        taken.append(place)
+                finally:
+                    self._waiting.discard(timeout)
         except BaseException as error:
             for place in taken:
                 place.release()
@@ -63,3 +68,12 @@ class Places:
                 return None
             raise
         return taken
+
+    def refuse_waiting(self) -> None:
+        """Refuse the requests that wait for a place: the database has just failed one that had waited as long for it.
+
+        With a place they would wait for the database from the beginning, and be refused after twice the time.
+        """
+        for timeout in self._waiting:
+            if not timeout.expired():
+                timeout.reschedule(0)

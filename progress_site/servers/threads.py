@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final
 
 from asgiref.sync import ThreadSensitiveContext
@@ -43,10 +44,16 @@ class RequestThreads:
         if places is None:
             await _refuse(scope, send)
             return
+
+        async def send_on(message: Any) -> None:
+            if message.get("status") == HTTPStatus.SERVICE_UNAVAILABLE:
+                self._places.refuse_waiting()
+            await send(message)
+
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
         try:
             async with ThreadSensitiveContext(executor=thread):
-                await self._application(scope, receive, send)
+                await self._application(scope, receive, send_on)
         finally:
             # The thread itself releases the places: after a client has disconnected, the view may still be running.
             try:

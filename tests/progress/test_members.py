@@ -101,7 +101,7 @@ def test_a_sign_of_life_of_a_member_starts_no_stage() -> None:
 
 def test_a_run_has_so_many_members_and_no_more() -> None:
     state = shared_by("")
-    for number in range(members.MAX_MEMBERS):
+    for number in range(members.MAX_RUN_MEMBERS):
         members.join(state, f"w{number}")
     members.join(state, "w0")
     with pytest.raises(LimitReached):

@@ -164,7 +164,7 @@ def test_a_count_that_grows_is_progress_and_one_that_stays_is_none() -> None:
 def test_a_share_grows_by_what_is_new_and_never_falls() -> None:
     state = run_state(index(planned=0))
     for worker, current in (("a", 10), ("b", 20), ("a", 10), ("a", 4)):
-        state.raise_share(state.stages[0], worker, current=current, total=50, failed=current // 10, skipped=None)
+        state.grow_share(state.stages[0], worker, current=current, total=50, failed=current // 10, skipped=None)
     stage = state.stages[0]
     assert (stage.current, stage.total, stage.shared, stage.shared_total, stage.workers) == (30, 100, 30, 100, 2)
     assert state.run.failed == 3
@@ -174,7 +174,7 @@ def test_a_share_grows_by_what_is_new_and_never_falls() -> None:
 
 def test_a_late_share_makes_a_stage_that_is_done_larger() -> None:
     state = run_state(index(state="done", current=10, planned=10, shared=10, shared_total=10), embed(state="active"))
-    state.raise_share(state.stages[0], "b", current=5, total=50, failed=0, skipped=0)
+    state.grow_share(state.stages[0], "b", current=5, total=50, failed=0, skipped=0)
     assert stages_of(state)[0] == ("index", "done", 15, 15)
     assert state.stages[0].planned == 60
 
@@ -211,7 +211,7 @@ def test_failures_are_new_once() -> None:
 def test_a_sign_of_life_alone_is_written_and_makes_no_version() -> None:
     state = run_state(index(), now=T0 + timedelta(seconds=1))
     state.note_heartbeat(progressed=True)
-    assert not state.raise_version_if_visible()
+    assert not state.bump_version_if_visible()
     assert changes_of(state) == {"Run": {"heartbeat_at", "progressed_at"}}
     assert state.head.version == 4
 
@@ -221,7 +221,7 @@ def test_what_watchers_see_makes_one_version() -> None:
     state.set_counts(state.stages[0], 6, None)
     state.set_message("6 of 100")
     state.start_stage(state.add_stage("sort", State.INDEXING))
-    assert state.raise_version_if_visible()
+    assert state.bump_version_if_visible()
     assert (state.head.version, state.run.updated_at) == (5, T0 + timedelta(seconds=1))
     assert {move.version for move in state.new_transitions} == {5}
 
@@ -230,7 +230,7 @@ def test_what_is_set_to_what_it_was_is_no_change() -> None:
     state = run_state(index(), message="half")
     state.set_message("other")
     state.set_message("half")
-    assert not state.raise_version_if_visible()
+    assert not state.bump_version_if_visible()
     assert changes_of(state) == {}
 
 
@@ -248,7 +248,7 @@ def test_a_stored_field_that_is_shown_makes_a_version(name: str) -> None:
     """One that fails here is a new field of `DatasetProgress` which is among the hidden ones of `loaded_run`."""
     state = run_state(index())
     setattr(state.run, name, "another value")
-    assert state.raise_version_if_visible()
+    assert state.bump_version_if_visible()
 
 
 # --- Reports --------------------------------------------------------------------------------------------------------
@@ -281,10 +281,10 @@ def test_a_refused_report_restores_rows_shares_and_lists() -> None:
 
     def change_everything() -> None:
         with state.undo_if_refused("a"):
-            state.raise_share(state.stages[0], "a", current=9, total=0, failed=0, skipped=0)
+            state.grow_share(state.stages[0], "a", current=9, total=0, failed=0, skipped=0)
             state.list_failures("index", [("a.jpg", "")])
             state.start_stage(state.add_stage("sort", State.INDEXING))
-            state.raise_share(state.stages[2], "a", current=1, total=0, failed=0, skipped=0)
+            state.grow_share(state.stages[2], "a", current=1, total=0, failed=0, skipped=0)
             raise LimitReached
 
     with pytest.raises(LimitReached):

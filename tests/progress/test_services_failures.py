@@ -71,7 +71,7 @@ def test_record_failures_for_ever_new_reasons_are_few_rows(
     indexing: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MOST_FAILURES = 1
-    monkeypatch.setattr(store, "MOST_REASONS", 2)
+    monkeypatch.setattr(store, "MAX_REASONS", 2)
     for _ in range(2):
         services.record_failures(indexing.pk, "index", [(str(number), f"reason {number}") for number in range(6)])
     # The first is listed, and known when it comes again.

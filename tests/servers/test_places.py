@@ -62,6 +62,7 @@ class Views:
         self.under_way: list[str] = []
         self.begun = asyncio.Semaphore(0)
         self.go_on = threading.Event()
+        self.status = 200
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         loop = asyncio.get_running_loop()
@@ -72,7 +73,7 @@ class Views:
             self.go_on.wait()
 
         await sync_to_async(view)()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.start", "status": self.status, "headers": []})
         await send({"type": "http.response.body", "body": b"done"})
 
 
@@ -83,6 +84,7 @@ async def status_of(application: Any, request_scope: Scope) -> int:
     async def send(message: dict[str, Any]) -> None:
         messages.append(message)
 
+    await asyncio.sleep(0)  # let the loop run also where the answer waits for nothing
     await application(request_scope, None, send)
     status: int = messages[0]["status"]
     return status
@@ -91,8 +93,8 @@ async def status_of(application: Any, request_scope: Scope) -> int:
 async def served(application: Any, request_scope: Scope) -> None:
     """Send a request until it is served: a thread gives its places back shortly after its answer was sent."""
     async with asyncio.timeout(30):
-        while await status_of(application, request_scope) == 503:  # noqa: ASYNC110 -- a thread gives its places back without an event
-            await asyncio.sleep(0)
+        while await status_of(application, request_scope) == 503:
+            pass
 
 
 @pytest.fixture
@@ -145,6 +147,22 @@ async def test_who_waits_too_long_is_told_so(impatient: None) -> None:
     assert set(await asyncio.gather(*log_ins, *pages)) == {200}
     for _ in range(PLACES[ORIGINAL]):  # those that waited in vain kept no place of their kind
         await served(application, scope("sample-original", "c", 1))
+
+
+async def test_who_waits_is_refused_where_the_database_fails() -> None:
+    """Otherwise a request would wait for a place, and then as long again for the database."""
+    views = Views()
+    application = RequestThreads(views)
+    pages = await begun(views, application, PAGE, MAX_THREADS)
+    waiting = [asyncio.create_task(status_of(application, PAGE)) for _ in range(3)]
+    log_in = asyncio.create_task(status_of(application, POSTED))
+    await asyncio.sleep(0)
+    views.status = 503
+    views.go_on.set()
+    assert set(await asyncio.gather(*pages, *waiting, log_in)) == {503}
+    assert views.under_way == [PAGE["path"]] * MAX_THREADS  # no other began
+    views.status = 200
+    await served(application, POSTED)
 
 
 async def test_a_search_keeps_its_place_after_its_client_has_left() -> None:

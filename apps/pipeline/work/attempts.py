@@ -1,4 +1,4 @@
-"""Attempts at a run that end without progress. After `MOST_ATTEMPTS` in a row, the run ends in error."""
+"""Attempts at a run that end without progress. After `MAX_ATTEMPTS` in a row, the run ends in error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models import F
 from apps.pipeline.models import Job
 from apps.progress import services as progress
 
-MOST_ATTEMPTS: Final = 5
+MAX_ATTEMPTS: Final = 5
 
 
 def count_attempt(run_pk: int, reason: str, note: str = "") -> bool:
@@ -20,7 +20,7 @@ def count_attempt(run_pk: int, reason: str, note: str = "") -> bool:
     """
     jobs = Job.objects.filter(pk=run_pk)
     jobs.update(attempts=F("attempts") + 1)
-    if jobs.values_list("attempts", flat=True).get() < MOST_ATTEMPTS:
+    if jobs.values_list("attempts", flat=True).get() < MAX_ATTEMPTS:
         return False
-    progress.fail(run_pk, f"{MOST_ATTEMPTS} attempts in a row ended without progress. {reason}", note=note)
+    progress.fail(run_pk, f"{MAX_ATTEMPTS} attempts in a row ended without progress. {reason}", note=note)
     return True

@@ -49,8 +49,8 @@ def _remove(dataset_pk: int, stop: threading.Event) -> bool:
         # In the order in which workers and reporters lock. Whoever held one of these has written its last row.
         Job.objects.filter(run__dataset=dataset_pk).exclude(lease_token="").update(lease_token="", lease_until=None)
         progress.close_for_removal(dataset_pk)
-    for remove_some in (_remove_some, progress.remove_some, datasets.remove_some):
-        if not _in_steps(partial(_removed, dataset_pk, remove_some), stop):
+    for remove_rows in (_remove_some_jobs, progress.remove_some_runs, datasets.remove_some_samples):
+        if not _in_steps(partial(_removed, dataset_pk, remove_rows), stop):
             return False
     with datasets.removing(dataset_pk) as is_ours:
         if not is_ours:
@@ -60,17 +60,17 @@ def _remove(dataset_pk: int, stop: threading.Event) -> bool:
     return True
 
 
-def _removed(dataset_pk: int, remove_some: Callable[[int], int]) -> int:
+def _removed(dataset_pk: int, remove_rows: Callable[[int], int]) -> int:
     with datasets.removing(dataset_pk) as is_ours:
-        return remove_some(dataset_pk) if is_ours else 0
+        return remove_rows(dataset_pk) if is_ours else 0
 
 
-def _in_steps(remove_some: Callable[[], int], stop: threading.Event) -> bool:
+def _in_steps(remove_rows: Callable[[], int], stop: threading.Event) -> bool:
     """Call a function until it returns 0, with pauses for other writers. Returns False if ``stop`` was set before."""
     count = 1
     while count:
         began = time.monotonic()
-        count = remove_some()
+        count = remove_rows()
         if stop.wait(PAUSE * (time.monotonic() - began)):
             return False
     return True
@@ -107,6 +107,6 @@ def prune(stop: threading.Event) -> None:
     delete_orphaned_thumbnails()
 
 
-def _remove_some(dataset_pk: int) -> int:
+def _remove_some_jobs(dataset_pk: int) -> int:
     """Remove some chunks and jobs. Returns how many; 0: there are none left."""
     return delete_some(Chunk.objects.filter(job__run__dataset=dataset_pk), Job.objects.filter(run__dataset=dataset_pk))

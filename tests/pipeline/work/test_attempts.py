@@ -18,7 +18,7 @@ from apps.pipeline.models import Job
 from apps.pipeline.queue import sweep
 from apps.pipeline.services import process_folder
 from apps.pipeline.work import lease
-from apps.pipeline.work.attempts import MOST_ATTEMPTS
+from apps.pipeline.work.attempts import MAX_ATTEMPTS
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress.models import Run
 from apps.progress.selectors import failure_note, progress_of
@@ -52,8 +52,8 @@ def attempts(run: Run) -> int:
 
 def test_run_that_the_database_refuses_again_and_again_ends_in_error(run: Run) -> None:
     with refusing(DatabaseError("too many SQL variables"), words='INSERT INTO "pipeline_chunk"'):
-        outcomes = [Runner(run.pk).process() for _ in range(MOST_ATTEMPTS)]
-    assert outcomes == [Outcome.RELEASED] * (MOST_ATTEMPTS - 1) + [Outcome.ERROR]
+        outcomes = [Runner(run.pk).process() for _ in range(MAX_ATTEMPTS)]
+    assert outcomes == [Outcome.RELEASED] * (MAX_ATTEMPTS - 1) + [Outcome.ERROR]
     run.refresh_from_db()
     assert run.error == (
         "5 attempts in a row ended without progress. The server failed. Whoever may control the dataset sees why."
@@ -67,18 +67,18 @@ def test_progress_sets_the_count_back(run: Run) -> None:
         Runner(run.pk).process()
     assert attempts(run) == 1
     with refusing(DatabaseError("no"), words='INSERT INTO "datasets_embeddingblock"'):
-        for _ in range(MOST_ATTEMPTS - 1):
+        for _ in range(MAX_ATTEMPTS - 1):
             assert Runner(run.pk).process() is Outcome.RELEASED
     # The first of these has indexed, and the others have done nothing.
-    assert attempts(run) == MOST_ATTEMPTS - 1
+    assert attempts(run) == MAX_ATTEMPTS - 1
     assert Runner(run.pk).process() is Outcome.READY
 
 
 def test_run_whose_workers_are_lost_again_and_again_ends_in_error(run: Run) -> None:
-    for attempt in range(1, MOST_ATTEMPTS + 1):
+    for attempt in range(1, MAX_ATTEMPTS + 1):
         DBTaskResult.objects.update(status=TaskResultStatus.RUNNING, started_at=timezone.now())
         Job.objects.filter(pk=run.pk).update(lease_token="dead", lease_until=timezone.now() - timedelta(seconds=1))
-        assert sweep() == (attempt < MOST_ATTEMPTS)
+        assert sweep() == (attempt < MAX_ATTEMPTS)
     error = progress_of(run.dataset_id).error
     assert error is not None
     assert "Nothing was heard from the worker" in error
@@ -86,7 +86,7 @@ def test_run_whose_workers_are_lost_again_and_again_ends_in_error(run: Run) -> N
 
 
 def test_lost_connections_and_locks_do_not_count(run: Run) -> None:
-    for _ in range(MOST_ATTEMPTS + 1):
+    for _ in range(MAX_ATTEMPTS + 1):
         with refusing(OperationalError("the connection is lost"), words='INSERT INTO "pipeline_chunk"'):
             assert Runner(run.pk).process() is Outcome.INTERRUPTED
         sweep()
