@@ -61,7 +61,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         self._is_iterating = False
         super().__init__(iterable, *args, **options)
         dataset = dataset or os.environ.get("DATASET_PROGRESS_DATASET", "")
-        stage = stage_of(self, options.get("desc"))
+        stage = stage_of(self, options.get("desc", args[0] if args else None))
         if run is None and dataset and Server.find(url).url:
             reporting = {
                 "key": key, "worker": worker, "url": url, "token": token, "obey": obey,
