@@ -4,6 +4,7 @@ Any ASGI server can run it. `progress_site.servers` has the two that it is tuned
 """
 
 import os
+import sys
 
 import django
 from django.core.asgi import get_asgi_application
@@ -12,6 +13,8 @@ from progress_site.startup import check_services, limit_waiting, one_line_errors
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
 raise_open_files_limit()
+# Seconds. A thread that computes lets the event loop run this often. By default it holds up everyone five times as long.
+sys.setswitchinterval(0.001)
 with one_line_errors():
     django.setup()  # before the imports below need the models
     limit_waiting()

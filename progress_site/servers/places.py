@@ -18,11 +18,14 @@ SIMILAR: Final = "similar"
 LOG_IN: Final = "log in"
 ORIGINAL: Final = "original"
 THUMBNAIL: Final = "thumbnail"
-# A search reads all vectors of a dataset, and a password is slow to check on purpose. A file takes a slow reader long.
-PLACES: Final = {SIMILAR: 2, LOG_IN: 2, ORIGINAL: 4, THUMBNAIL: 4}
+LIST: Final = "list"
+# A search reads all vectors of a dataset, a password is slow to check on purpose, a list has many rows, and a file takes
+# a slow reader long.
+PLACES: Final = {SIMILAR: 2, LOG_IN: 2, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
 
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
 _LOG_IN: Final = re.compile(r"/(?:accounts|admin)/login/$")
+_LIST: Final = re.compile(r"/(?:api/datasets)?$")
 
 
 def kind_of(scope: dict[str, Any]) -> str | None:
@@ -31,7 +34,9 @@ def kind_of(scope: dict[str, Any]) -> str | None:
     if (sample := _SAMPLE.search(path)) is not None:
         # A sample's page takes no other query than `?similar`.
         return sample[1] or (SIMILAR if scope.get("query_string") else None)
-    return LOG_IN if scope.get("method") == "POST" and _LOG_IN.search(path) else None
+    if scope.get("method") == "POST":
+        return LOG_IN if _LOG_IN.search(path) else None
+    return LIST if _LIST.match(path) else None
 
 
 class Places:

@@ -19,7 +19,7 @@ from django.utils import timezone
 from apps.accounts.models import FailedLogIn
 from progress_site.servers import health, places
 from progress_site.servers.health import SharedHealth
-from progress_site.servers.places import LOG_IN, MAX_THREADS, ORIGINAL, PLACES, SIMILAR, THUMBNAIL, kind_of
+from progress_site.servers.places import LIST, LOG_IN, MAX_THREADS, ORIGINAL, PLACES, SIMILAR, THUMBNAIL, kind_of
 from progress_site.servers.threads import RequestThreads
 from tests.processes import Server
 
@@ -33,7 +33,8 @@ def scope(name: str, *args: object, query: bytes = b"", method: str = "GET", **m
 
 SEARCH = scope("sample", "cats", 7, query=b"similar")
 POSTED = scope("login", method="POST")
-PAGE = scope("datasets")
+PAGE = scope("dataset", "cats")
+LIST_PAGE = scope("datasets")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,9 @@ PAGE = scope("datasets")
         (scope("admin:login", method="POST"), LOG_IN),
         (scope("login"), None),
         (PAGE, None),
+        (LIST_PAGE, LIST),
+        (scope("api:list_datasets", query=b"limit=200"), LIST),
+        (scope("api:list_datasets", method="POST"), None),
         (scope("dataset", "cats", query=b"similar"), None),
     ],
 )
@@ -121,7 +125,9 @@ async def test_a_third_search_is_refused_at_once_and_a_page_is_not() -> None:
     await served(application, SEARCH)
 
 
-@pytest.mark.parametrize("request_scope", [POSTED, scope("sample-original", "c", 1), scope("sample-thumbnail", "c", 1)])
+@pytest.mark.parametrize(
+    "request_scope", [POSTED, LIST_PAGE, scope("sample-original", "c", 1), scope("sample-thumbnail", "c", 1)]
+)
 async def test_others_wait_for_a_place(request_scope: Scope) -> None:
     views = Views()
     application = RequestThreads(views)
