@@ -13,7 +13,7 @@ from progress_site.startup import check_services, limit_waiting, one_line_errors
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
 raise_open_files_limit()
-# Seconds. A thread that computes lets the event loop run this often. By default it holds up everyone five times as long.
+# In seconds. A thread that computes lets the event loop run this often; by default, a fifth as often.
 sys.setswitchinterval(0.001)
 with one_line_errors():
     django.setup()  # before the imports below need the models

@@ -19,8 +19,8 @@ LOG_IN: Final = "log in"
 ORIGINAL: Final = "original"
 THUMBNAIL: Final = "thumbnail"
 LIST: Final = "list"
-# A search reads all vectors of a dataset, a password is slow to check on purpose, a list has many rows, and a file takes
-# a slow reader long.
+# A search reads all vectors of a dataset, a password is slow to check on purpose, a list has many rows, and a slow
+# reader takes long for a file.
 PLACES: Final = {SIMILAR: 2, LOG_IN: 2, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
 
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
