@@ -7,28 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-Reading = tuple[float, int]
-
-READINGS_KEPT: Final = 48
-# A reading sooner than this after the last one adds nothing to the rate.
-SPACING_SECONDS: Final = 0.5
-
-
-def with_reading(readings: Sequence[Reading], seconds: float, current: int) -> list[Reading]:
-    """Return the readings with a new one appended, unless the last is too recent. At most `READINGS_KEPT` are kept.
-
-    Beyond that, every second reading of the older half is dropped: recent readings stay dense, and the first stays.
-    """
-    kept = list(readings)
-    if kept and (seconds - kept[-1][0] < SPACING_SECONDS or current < kept[-1][1]):
-        return kept
-    kept.append((round(seconds, 2), current))
-    if len(kept) > READINGS_KEPT:
-        half = READINGS_KEPT // 2
-        kept = kept[:half:2] + kept[half:]
-    return kept
+from .readings import Reading
 
 
 def _rate_over(readings: Sequence[Reading], seconds: float) -> float:
@@ -40,13 +20,6 @@ def _rate_over(readings: Sequence[Reading], seconds: float) -> float:
         if end - moment >= seconds:
             break
     return (done - before) / (end - start) if end > start else 0.0
-
-
-def rate(readings: Sequence[Reading]) -> float | None:
-    """Return the items per second over the last quarter of the stage, at least 10 s. None before two readings."""
-    if len(readings) < 2:
-        return None
-    return _rate_over(readings, max(10.0, readings[-1][0] / 4))
 
 
 @dataclass(frozen=True, slots=True)

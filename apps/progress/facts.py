@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from .health import Health, assess, usual_gap
+from .health import Health, assess
 from .models import Run, Stage
 from .transitions import WORKING, StageState
 
@@ -59,7 +59,7 @@ def health_of(facts: Facts, now: datetime) -> Health | None:
     return assess(
         since_heartbeat=(now - _heartbeat_at(run)).total_seconds(),
         since_progress=(now - _progressed_at(run)).total_seconds(),
-        gap=usual_gap(stage.readings) if stage else 0.0,
+        gap=stage.gap if stage else 0.0,
     )
 
 

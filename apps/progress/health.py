@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
-from itertools import pairwise
-from statistics import median
 from typing import Final
 
-from .estimates import Reading
-
 # Seconds without a higher count (slow, stalled) or without any report (lost). A reporter with long steps gets more:
-# a factor times its usual gap between two readings.
+# a factor times its usual gap between two higher counts (`Stage.gap`).
 SLOW_AFTER: Final = 15.0
 SLOW_FACTOR: Final = 4.0
 STALLED_AFTER: Final = 60.0
@@ -27,15 +22,8 @@ class Health(StrEnum):
     LOST = "lost"
 
 
-def usual_gap(readings: Sequence[Reading]) -> float:
-    """Return the median time between two of the last dozen readings, in seconds; 0 if there are not two."""
-    recent = [moment for moment, _ in readings[-12:]]
-    gaps = [later - earlier for earlier, later in pairwise(recent)]
-    return median(gaps) if gaps else 0.0
-
-
 def lost_after(gap: float) -> float:
-    """Return after how many seconds without a report a reporter is lost. ``gap``: its usual time between readings."""
+    """Return after how many seconds without a report a reporter is lost. ``gap``: its usual time between counts."""
     return max(LOST_AFTER, LOST_FACTOR * gap)
 
 
@@ -43,7 +31,7 @@ def assess(*, since_heartbeat: float, since_progress: float, gap: float) -> Heal
     """Return the health of a working run from the seconds since its last report and since its last higher count.
 
     *Lost*: nothing is heard at all. *Stalled*: the reporter is heard, but its count does not grow. ``gap``: its usual
-    time between two readings. The next report makes the run live again.
+    seconds between two higher counts. The next report makes the run live again.
     """
     if since_heartbeat > lost_after(gap):
         return Health.LOST

@@ -14,7 +14,8 @@ from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, Worker
 
 # What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
 _UNVERSIONED_FIELDS: Final = frozenset(
-    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "readings", "failures_listed", "joined"}
+    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "failures_listed", "joined", "learned"}
+    | {"readings", "totals", "worked_seconds", "worked_until", "gap", "not_read", "skips_read"}
 )
 
 
@@ -48,6 +49,8 @@ class LoadedRun:
         self.run = run
         self.stages = list(stages)
         self.now = now
+        # How long nobody was heard before this change, if the run was lost.
+        self.silent_seconds = 0.0
         self.shares: dict[tuple[str, str], WorkerShare] = {}
         self.members: dict[str, RunMember] = {}
         self.listed_failures: set[tuple[str, str]] = set()
@@ -101,7 +104,7 @@ class LoadedRun:
         changing = (self.run, *self.stages, *self.members.values(), *shares)
         rows = [(row, vars(row).copy()) for row in changing if row is not None]
         counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
-        unlisted = self.new_unlisted.copy()
+        unlisted, silent_seconds = self.new_unlisted.copy(), self.silent_seconds
         try:
             yield
         except Exception:
@@ -113,5 +116,5 @@ class LoadedRun:
                 del self.shares[key]
             for key in list(self.new_failures)[failure_count:]:
                 del self.new_failures[key]
-            self.new_unlisted = unlisted
+            self.new_unlisted, self.silent_seconds = unlisted, silent_seconds
             raise

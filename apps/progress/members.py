@@ -98,4 +98,4 @@ def _is_living(state: RunState, member: RunMember) -> bool:
 
 def _lost_after(state: RunState) -> timedelta:
     stage = current_stage(state.stages)
-    return timedelta(seconds=health.lost_after(health.usual_gap(stage.readings) if stage else 0.0))
+    return timedelta(seconds=health.lost_after(stage.gap if stage else 0.0))

@@ -62,6 +62,8 @@ class Run(models.Model):
     updated_at = models.DateTimeField(help_text="When anything that pages show last changed.")
     heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="The last time the reporter made contact.")
     progressed_at = models.DateTimeField(null=True, blank=True, help_text="When a count last grew.")
+    # What the last ready runs of the dataset took, as `history.learned_from` makes it when the run begins.
+    learned = models.JSONField(default=list, db_default=[], blank=True)
 
     objects: ClassVar[RunQuerySet] = RunQuerySet.as_manager()  # type: ignore[assignment]  # the stubs type it as a plain manager
 
@@ -121,9 +123,24 @@ class Stage(models.Model):
     shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    # At most `estimates.READINGS_KEPT` pairs [seconds since started_at, current], thinned as they age. The rate, the
-    # time left and a chart come from them, without another query.
+    worked_seconds = models.FloatField(
+        default=0.0,
+        db_default=0.0,
+        help_text="Seconds of work up to `worked_until`, without pauses.",
+    )
+    worked_until = models.DateTimeField(null=True, blank=True)
+    gap = models.FloatField(default=0.0, db_default=0.0, help_text="The usual seconds between higher counts.")
+    not_read = models.BigIntegerField(
+        default=0, db_default=0, help_text="What of `current` is not in the readings: done before, or skipped."
+    )
+    skips_read = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="The run's skipped items at the last reading."
+    )
+    # At most `readings.KEPT` pairs [seconds of work, items done in them], thinned as they age. The rate, the time left,
+    # a chart, and what later runs learn come from them, without another query.
     readings = models.JSONField(default=list, blank=True)
+    # Where the total has changed since the stage began: pairs [seconds of work, total].
+    totals = models.JSONField(default=list, db_default=[], blank=True)
 
     class Meta:
         ordering = ["run", "position"]

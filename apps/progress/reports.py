@@ -257,9 +257,10 @@ def _count(state: RunState, stage: Stage | None, report: Report) -> None:
             skipped=report.skipped,
         )  # fmt: skip
         return
+    # What is skipped first: it tells which of the items counted then are work.
+    state.grow_failed_and_skipped(report.failed, report.skipped)
     if stage is not None:
         state.count_unshared(stage, report.current, report.total)
-    state.grow_failed_and_skipped(report.failed, report.skipped)
 
 
 def _end_run(state: RunState, report: Report) -> None:

@@ -11,7 +11,7 @@ from django.db.models import BigIntegerField
 
 from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_item_name, clean_text
 
-from . import estimates, percentage
+from . import percentage, stage_clock
 from .errors import LimitReached
 from .loaded_run import LoadedRun
 from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
@@ -51,12 +51,16 @@ class RunState(LoadedRun):
 
     def note_heartbeat(self, *, progressed: bool = False) -> None:
         """Note that the reporter was heard; with ``progressed`` also that the work goes on."""
+        if (stage := self.active_stage()) is not None and self.run.heartbeat_at != self.now:
+            self.silent_seconds += stage_clock.leave_out_silence(self.run, stage, self.now)
         self.run.heartbeat_at = self.now
         if progressed:
             self.run.progressed_at = self.now
 
     def request(self, control: Run.Control, note: str) -> None:
         """Ask the reporter to run, pause or cancel; it learns of it with the answer to its next report."""
+        if (stage := self.active_stage()) is not None:
+            stage_clock.advance(self.run, stage, self.now)
         if self.run.control == Run.Control.PAUSE:
             # A paused run is not stalled: restart its time without progress.
             self.run.progressed_at = self.now
@@ -162,6 +166,8 @@ class RunState(LoadedRun):
         if old == new:
             return
         check_stage_move(old, new)
+        if old == StageState.ACTIVE:
+            stage_clock.close(self.run, stage, self.now)
         stage.state = new.value
         if new == StageState.ACTIVE:
             stage.started_at = self.now
@@ -188,11 +194,14 @@ class RunState(LoadedRun):
         if planned:
             planned = max(planned, current)
         if current > stage.current:
+            if not self.silent_seconds:
+                stage_clock.note_gap(self.run, stage, self.now)
             self.note_heartbeat(progressed=True)
+        if stage.state == StageState.ACTIVE and ((current, planned) != before or not stage.readings):
+            stage_clock.read(self.run, stage, self.now, current, planned, self.silent_seconds)
+            self.silent_seconds = 0.0
         if (current, planned) == before:
             return
-        elapsed = self.now - (stage.started_at or self.now)
-        stage.readings = estimates.with_reading(stage.readings, elapsed.total_seconds(), current)
         stage.current, stage.planned = current, planned
         stage.total = current if stage.state == StageState.DONE else planned
         self.grow_percent()

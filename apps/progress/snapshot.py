@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from . import estimates
+from . import estimates, readings
 from .facts import Facts, current_stage, health_of, is_paused, silent_since
 from .health import Health
 from .models import Run, Stage
@@ -103,7 +103,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
     run = facts.run or Run(updated_at=facts.created_at)  # a dataset that never ran is pending, 0 of 0
     stage = current_stage(facts.stages)
     health = health_of(facts, now)
-    rate = estimates.rate(stage.readings) if stage and run.state in WORKING else None
+    rate = readings.rate(stage.readings) if stage and run.state in WORKING else None
     return DatasetProgress(
         dataset_id=facts.dataset_id,
         state=State(run.state),

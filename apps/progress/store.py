@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
 from typing import Any, Final, Literal
 
 from django.db import transaction
-from django.db.models import Exists, Max, Model, OuterRef, QuerySet, Sum
+from django.db.models import Exists, Max, Model, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
 from apps.datasets.models import Dataset
 
+from . import health
 from .errors import RunFinished
 from .loaded_run import is_new
 from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
@@ -226,11 +227,18 @@ def delete_failures(state: RunState, stage: str) -> None:
 
 
 def write_heartbeat(run_pk: int) -> bool:
-    """Note a sign of life without a lock and without a new version. False if the run is over."""
+    """Note a sign of life without a new version, and without a lock unless there was none for long. False if the run
+    is over.
+    """
     now = timezone.now()
     # The run first, as `flush` writes them: of two writers, neither waits for the other in turn.
-    if not Run.objects.filter(pk=run_pk).unfinished().update(heartbeat_at=now):
-        return False
+    heard_lately = Q(heartbeat_at=None) | Q(heartbeat_at__gte=now - timedelta(seconds=health.LOST_AFTER))
+    if not Run.objects.filter(heard_lately, pk=run_pk).unfinished().update(heartbeat_at=now):
+        try:
+            with changing(run_pk) as state:
+                state.note_heartbeat()  # which leaves the silence out of the time of work
+        except (RunFinished, Run.DoesNotExist):
+            return False
     RunMember.objects.filter(run=run_pk, worker="", heard_at__lt=now).update(heard_at=now)
     return True
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.progress.health import Health, assess, usual_gap
+from apps.progress.health import Health, assess
 
 
 @pytest.mark.parametrize(
@@ -38,10 +38,3 @@ def test_longer_silence_is_never_better(silence: float, longer: float, gap: floa
         assess(since_heartbeat=seconds, since_progress=seconds, gap=gap) for seconds in (silence, silence + longer)
     ]
     assert order.index(words[0]) <= order.index(words[1])
-
-
-def test_the_usual_gap_is_the_median_of_the_last_dozen() -> None:
-    assert usual_gap([]) == usual_gap([(1.0, 1)]) == 0
-    assert usual_gap([(0.0, 0), (2.0, 1), (4.0, 2), (104.0, 3)]) == 2
-    long_ago = [(float(100 * step), step) for step in range(20)]
-    assert usual_gap(long_ago + [(2000.0 + step, 20 + step) for step in range(12)]) == 1

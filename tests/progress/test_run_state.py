@@ -38,7 +38,7 @@ def run_state(*stages: dict[str, Any], now: datetime = T0, **run: Any) -> RunSta
 
 
 def index(**values: Any) -> dict[str, Any]:
-    return {"name": "index", "state": "active", "planned": 100, "started_at": T0, **values}
+    return {"name": "index", "state": "active", "planned": 100, "started_at": T0, "readings": [[0.0, 0]], **values}
 
 
 def embed(**values: Any) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def test_changes_carry_what_was_loaded() -> None:
     state.move_stage(state.stages[0], StageState.DONE)
     [(row, fields, before)] = state.changed_rows()
     assert row is state.stages[0]
-    assert fields == {"state", "total", "finished_at"}
+    assert fields == {"state", "total", "finished_at", "worked_until"}
     assert before["state"] == "active"
 
 
