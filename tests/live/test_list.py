@@ -11,6 +11,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
 from apps.datasets.services import delete_dataset
+from apps.live.limits import MAX_SUBSCRIPTIONS
 from apps.live.rendering import GONE_ROW, KEEPALIVE, NEW_DATASET
 from apps.progress import services
 from tests.processes import Server
@@ -49,6 +50,21 @@ def test_private_dataset_is_announced_to_those_who_may_see_it_alone(server: Serv
     client = Client()
     client.force_login(owner)
     assert newest not in client.get("/").text
+
+
+def test_socket_watches_no_more_datasets_than_the_first_thousand(server: Server, transactional_db: None) -> None:
+    first, beyond = (Dataset.objects.create(dataset_id=name, visibility="public") for name in ("first", "beyond"))
+    newest = f"{Dataset.objects.latest('pk').created_at.timestamp():.6f}"
+    ids = "&id=".join(["first", *(f"no{number}" for number in range(MAX_SUBSCRIPTIONS - 1)), "beyond"])
+    with connect(f"{server.socket_url}/progress/live/?id={ids}&newest={newest}") as socket:
+        assert next_message(socket) == GONE_ROW
+        assert 'id="row-first"' in next_message(socket)
+        services.begin_run(beyond)
+        # What is sent of the first comes after what would have been sent of the other.
+        run = services.begin_run(first)
+        assert 'id="row-first"' in next_message(socket)
+        services.request_cancel(run.pk)
+        assert 'id="row-first"' in next_message(socket)
 
 
 @pytest.mark.parametrize("way", ["deleted", "private"])

@@ -49,7 +49,7 @@ def test_who_may_steer(
     assert Run.objects.get().control == "run"
 
 
-@pytest.mark.parametrize("verb", ["dataset-process", "dataset-control", "dataset-forget-missing"])
+@pytest.mark.parametrize("verb", ["dataset-process", "dataset-control"])
 def test_steering_is_never_a_get(as_user: AsUser, public: Dataset, owner: User, verb: str) -> None:
     assert as_user(owner).get(reverse(verb, args=[public.dataset_id])).status_code == 405
 
@@ -109,7 +109,10 @@ def test_forget_what_is_missing(
     assert "2 files are gone." in as_user(stranger).get(page).text
     assert "Forget them" not in as_user(stranger).get(page).text
     assert 'id="forget-missing"' in as_user(owner).get(page).text
-    response = as_user(owner).post(reverse("dataset-forget-missing", args=[public.dataset_id]), follow=True)
+    address = reverse("dataset-forget-missing", args=[public.dataset_id])
+    assert "2 samples whose files are gone" in as_user(owner).get(address).text
+    assert Sample.objects.filter(missing_since__isnull=False).count() == 2  # nothing is forgotten yet
+    response = as_user(owner).post(address, follow=True)
     assert response.redirect_chain == [(page, 302)]
     assert "Forgot 2 missing samples." in response.text
     assert "are gone" not in response.text

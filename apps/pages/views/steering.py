@@ -69,13 +69,20 @@ def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     return redirect(dataset)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @steering
 def forget_missing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """Forget the samples whose files are gone."""
-    count = forget_missing_samples(dataset)
-    messages.success(request, f"Forgot {plural(count, 'missing samples')}.")
-    return redirect(dataset)
+    """Show what will be forgotten and what will be kept; on POST, forget the samples whose files are gone."""
+    if request.method == "POST":
+        count = forget_missing_samples(dataset)
+        messages.success(request, f"Forgot {plural(count, 'missing samples')}.")
+        return redirect(dataset)
+    context = {
+        "dataset": dataset,
+        "progress": progress_of(dataset.pk),
+        "missing_count": dataset.missing_samples().count(),
+    }
+    return render(request, "pages/dataset_forget_missing.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from django_tasks_db.models import DBTaskResult
 from apps.core import sql
 from apps.datasets.models import Dataset, Token
 from apps.datasets.services import issue_token, revoke_tokens
-from apps.pipeline.images.media import thumbnail_folder
+from apps.pipeline.images.media import thumbnail_folder, thumbnail_root
 from apps.pipeline.models import Job
 from apps.pipeline.queue import enqueue
 from apps.pipeline.work.removal import prune
@@ -136,3 +138,23 @@ def test_thumbnails_of_no_dataset_go(runs: list[Run]) -> None:
         folder.mkdir(parents=True)
     prune_all()
     assert (ours.exists(), orphans.exists()) == (True, False)
+
+
+def test_thumbnails_of_a_dataset_that_is_made_meanwhile_stay(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of a new dataset appears at any moment of the look at the folders: here, in the middle of it."""
+    ours = thumbnail_folder(runs[0].dataset_id)
+    ours.mkdir(parents=True)
+    listed = Path.iterdir
+    made: list[Path] = []
+
+    def iterdir(folder: Path) -> Iterator[Path]:
+        if folder == thumbnail_root():
+            dataset = Dataset.objects.create(dataset_id="made-meanwhile")
+            made.append(thumbnail_folder(dataset.pk))
+            made[0].mkdir(parents=True)
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    prune_all()
+    assert made[0].exists()
+    assert ours.exists()
