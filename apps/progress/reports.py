@@ -19,6 +19,7 @@ from apps.core.text import clean_item_name
 from . import members, store
 from .errors import IllegalTransition, NoRun, ProgressError, RunFinished, UnknownRun
 from .facts import Facts
+from .history import learned_from
 from .models import Run, Stage
 from .run_state import RunState
 from .snapshot import DatasetProgress, snapshot
@@ -159,7 +160,8 @@ class _ReportBatch:
     def _open_run(self, dataset_pk: int, report: Report) -> RunState:
         last = self._states.get(dataset_pk)
         number = last.run.number + 1 if last else store.next_run_number(dataset_pk)
-        state = RunState.begin(self._heads[dataset_pk], number, self._now)
+        learned = learned_from(store.load_ready_stages(dataset_pk)) if number > 1 else ()
+        state = RunState.begin(self._heads[dataset_pk], number, self._now, learned=learned)
         apply_report(state, report)
         if last is not None:
             # What the batch has said of the last run is written before there is another.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -32,11 +32,14 @@ class RunState(LoadedRun):
     """A run in memory, with the methods that change its rows. `LoadedRun` says what has to be written then."""
 
     @classmethod
-    def begin(cls, head: Head, number: int, now: datetime, *, message: str = "", idempotency_key: str = "") -> RunState:
-        """Begin run ``number`` of a dataset: pending, without stages."""
+    def begin(
+        cls, head: Head, number: int, now: datetime, *, message: str = "", idempotency_key: str = "",
+        learned: Sequence[dict[str, Any]] = (),
+    ) -> RunState:  # fmt: skip
+        """Begin run ``number`` of a dataset: pending, without stages. ``learned``: of earlier runs, see `history`."""
         run = Run(
             dataset_id=head.pk, number=number, idempotency_key=idempotency_key,
-            message=clean_text(message, MESSAGE_LENGTH), created_at=now, updated_at=now,
+            message=clean_text(message, MESSAGE_LENGTH), learned=list(learned), created_at=now, updated_at=now,
         )  # fmt: skip
         state = cls(head, run, [], now)
         state._record("", "", State.PENDING)

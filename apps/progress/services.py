@@ -20,6 +20,7 @@ from apps.datasets.models import Dataset
 
 from . import health, members, store
 from .errors import RunUnfinished, UnknownStage
+from .history import learned_from
 from .models import Run
 from .reports import Report, apply_report
 from .run_state import RunState, check_counts
@@ -103,7 +104,8 @@ def begin_or_find_run(
             else:
                 raise RunUnfinished(f"Run {last.run.number} is not finished.")
             store.flush([last])
-        state = RunState.begin(head, number, now, message=message, idempotency_key=idempotency_key)
+        learned = learned_from(store.load_ready_stages(dataset.pk)) if number > 1 else ()
+        state = RunState.begin(head, number, now, message=message, idempotency_key=idempotency_key, learned=learned)
         for plan in stages:
             state.add_stage(**asdict(plan))
         if join_as:

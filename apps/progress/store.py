@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import batched
+from itertools import batched, groupby
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from django.db import transaction
@@ -21,13 +22,13 @@ from django.utils import timezone
 from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
 from apps.datasets.models import Dataset
 
-from . import health
+from . import health, history
 from .errors import RunFinished
 from .loaded_run import is_new
 from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
 from .run_state import RunState
 from .signals import Change, progress_changed
-from .transitions import FINISHED, StageState
+from .transitions import FINISHED, StageState, State
 
 # The rows that one statement inserts.
 ROWS_AT_ONCE: Final = 100
@@ -118,6 +119,13 @@ def changing(run_pk: int, items: Collection[str] = ()) -> Iterator[RunState]:
         load_members([state], {""})
         yield state
         flush([state])
+
+
+def load_ready_stages(dataset_pk: int) -> list[list[Stage]]:
+    """Load the stages of the last ready runs of a dataset, the newest run first."""
+    ready = Run.objects.filter(dataset=dataset_pk, state=State.READY).order_by("-number").values("pk")[: history.RUNS]
+    stages = Stage.objects.filter(run__in=ready).order_by("-run_id", "position")
+    return [list(of_run) for _, of_run in groupby(stages, attrgetter("run_id"))]
 
 
 def next_run_number(dataset_pk: int) -> int:
