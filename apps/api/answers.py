@@ -116,7 +116,7 @@ class RunOut(BaseModel):
     cancelled: bool
     message: str
     error: str | None
-    percent: float
+    percent: float | None = Field(description="Null where the plan of the run is not known.")
     failed: int
     skipped: int
     created_at: Moment
@@ -128,7 +128,8 @@ class RunOut(BaseModel):
     def of(cls, dataset: Dataset, run: Run) -> Self:
         return cls(
             dataset_id=dataset.dataset_id, run=run.number, state=State(run.state), control=run.control,
-            cancelled=run.cancelled, message=run.message, error=run.error or None, percent=round(run.percent, 2),
+            cancelled=run.cancelled, message=run.message, error=run.error or None,
+            percent=None if run.percent is None else round(run.percent, 2),
             failed=run.failed, skipped=run.skipped, created_at=run.created_at, started_at=run.started_at,
             finished_at=run.finished_at,
             stages=[

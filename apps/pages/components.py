@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from apps.progress.percentage import whole
 from apps.progress.snapshot import CurrentStage, DatasetProgress, StageProgress
 from apps.progress.transitions import WORKING, StageState, State
 
@@ -96,12 +97,6 @@ def clamp(current: int, total: int) -> tuple[int, int]:
     return min(max(current, 0), total), total
 
 
-def percentage(current: int, total: int) -> int:
-    """Return ``current`` as a whole percentage of ``total``, both clamped; half a percent is rounded up."""
-    current, total = clamp(current, total)
-    return (200 * current + total) // (2 * total)
-
-
 def _counter(count: int, unit: str) -> str:
     return size(count) if unit in BYTES else str(count)
 
@@ -130,7 +125,7 @@ def make_bar(
     working = state in WORKING
     indeterminate = working and total == 0
     shown_current, shown_total = clamp(current, total)
-    percent = percentage(current, total) if working and not indeterminate else None
+    percent = whole(current, total) if working and not indeterminate else None
     if percent is not None:
         counts = f"{_counter(shown_current, unit)}/{_counter(shown_total, unit)}"
         counter, compact_counter = f"{percent}% ({counts})", f"{percent}%"
@@ -219,5 +214,5 @@ def bar_of_stage(stage: StageProgress, *, animated: bool = True) -> Bar:
     state = _INACTIVE_STAGE.get(stage.state, State(stage.counts_as))
     bar = make_bar(state, stage.current, stage.total, unit=stage.unit, label=stage_label(stage), animated=animated)
     if stage.state in (StageState.DONE, StageState.FAILED, StageState.SKIPPED) and stage.planned:
-        return replace(bar, fill=percentage(stage.current, stage.planned))
+        return replace(bar, fill=whole(stage.current, stage.planned))
     return bar

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from apps.progress.percentage import whole_of
 from apps.progress.snapshot import DatasetProgress, StageProgress
 from apps.progress.transitions import StageState
 
@@ -64,6 +65,8 @@ def _count(stage: StageProgress) -> str:
         return f"{current} of {figure(stage.planned, stage.unit)}"
     if stage.total:
         return f"{current} / {figure(stage.total, stage.unit)}"
+    if stage.expected:
+        return f"about {figure(stage.expected, stage.unit)}"
     return current if stage.current else "–"
 
 
@@ -85,8 +88,8 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
     if progress.run is None:
         return []
     facts = [Fact("Run", f"{progress.run}")]
-    if progress.percent is not None:
-        facts.append(Fact("Whole run", f"{progress.percent:.1f}%"))
+    if progress.percent is not None and len(progress.stages) > 1:
+        facts.append(Fact("Whole run", f"{whole_of(progress.percent)}%"))
     if progress.is_working:
         unit = progress.stage.unit if progress.stage else "items"
         facts.append(Fact("Rate", rate(progress.rate, unit) if progress.rate else "–"))

@@ -42,6 +42,7 @@ class LoadedRun:
     was loaded for the reports at hand: the shares of their workers by stage and worker, and as (stage, item) those of
     their failures that are listed already. ``members`` holds, by worker, those who share the run and are reported of;
     all where one joins or leaves. ``new_unlisted`` counts failures beyond those listed, by (stage, reason).
+    ``has_new_plan``: whether a stage has turned up that the plan does not have.
     """
 
     def __init__(self, head: Head, run: Run, stages: Iterable[Stage], now: datetime) -> None:
@@ -57,6 +58,7 @@ class LoadedRun:
         self.new_failures: dict[tuple[str, str], ItemFailure] = {}
         self.new_unlisted: Counter[tuple[str, str]] = Counter()
         self.new_transitions: list[Transition] = []
+        self.has_new_plan = False
         rows: list[Row] = [run, *self.stages]
         self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
 
@@ -104,7 +106,7 @@ class LoadedRun:
         changing = (self.run, *self.stages, *self.members.values(), *shares)
         rows = [(row, vars(row).copy()) for row in changing if row is not None]
         counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
-        unlisted, silent_seconds = self.new_unlisted.copy(), self.silent_seconds
+        unlisted, flags = self.new_unlisted.copy(), (self.silent_seconds, self.has_new_plan)
         try:
             yield
         except Exception:
@@ -116,5 +118,5 @@ class LoadedRun:
                 del self.shares[key]
             for key in list(self.new_failures)[failure_count:]:
                 del self.new_failures[key]
-            self.new_unlisted, self.silent_seconds = unlisted, silent_seconds
+            self.new_unlisted, (self.silent_seconds, self.has_new_plan) = unlisted, flags
             raise

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from django.core.validators import MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 
 from apps.datasets.models import Dataset
 
@@ -51,7 +51,14 @@ class Run(models.Model):
     )
     message = models.CharField(max_length=1000, blank=True)
     error = models.TextField(blank=True)
-    percent = models.FloatField(default=0.0, help_text="Over all stages by weight; it never falls.")
+    percent = models.FloatField(
+        null=True, blank=True, help_text="Over all stages by weight; it never falls. Empty: the plan is not known."
+    )
+    # A list of `percentage.Expected`, learned from an earlier run; empty where the reporter gave the stages. Where the
+    # plan has changed: the percentage that was shown then, and the share of the new plan that was done.
+    plan = models.JSONField(default=list, db_default=Value([], models.JSONField()), blank=True)
+    plan_percent = models.FloatField(default=0.0, db_default=0.0)
+    plan_share = models.FloatField(default=0.0, db_default=0.0)
     failed = models.PositiveBigIntegerField(default=0, help_text="Items that could not be processed.")
     failures_listed = models.PositiveIntegerField(default=0, help_text="How many of them are listed one by one.")
     skipped = models.PositiveBigIntegerField(default=0, help_text="Unchanged items.")
@@ -114,6 +121,9 @@ class Stage(models.Model):
     )
     unit = models.CharField(max_length=32, default="items", help_text="What is counted, in the plural.")
     weight = models.FloatField(default=1.0, validators=[MinValueValidator(0.001)])
+    is_planned = models.BooleanField(
+        default=False, db_default=False, help_text="Whether the reporter named it before it began."
+    )
     state = models.CharField(max_length=7, choices=_choices(StageState), default=StageState.WAITING)
     current = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0, help_text="As planned; once the stage is done, as counted.")

@@ -229,7 +229,7 @@ def _start_stage_of(state: RunState, report: Report) -> Stage | None:
 def _start_named_stage(state: RunState, name: str, report: Report) -> Stage:
     stage = state.stage_named(name)
     if stage is None:
-        counts_as = next((State(s) for s in (report.state, state.run.state) if s in WORKING), State.INDEXING)
+        counts_as = next((State(s) for s in (report.state, name, state.run.state) if s in WORKING), State.INDEXING)
         stage = state.add_stage(name, counts_as, label="" if name in WORKING else name)
     if report.worker is not None and state.close_if_passed(stage):
         return stage  # the other workers have gone on; what this one has done still counts

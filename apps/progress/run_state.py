@@ -131,7 +131,7 @@ class RunState(LoadedRun):
     def add_stage(self, name: str, counts_as: State, *, total: int = 0, **values: Any) -> Stage:
         """Add a waiting stage of ``total`` items behind all others. Raises `LimitReached`.
 
-        ``values``: label, unit, weight.
+        ``values``: label, unit, weight, is_planned.
         """
         if len(self.stages) >= MAX_STAGES:
             raise LimitReached(f"A run may have {MAX_STAGES} stages.")
@@ -154,6 +154,8 @@ class RunState(LoadedRun):
             check_stage_move(StageState(stage.state), StageState.ACTIVE)
             self._end_active_stage(StageState.DONE)
             self.move_stage(stage, StageState.ACTIVE)
+            self.has_new_plan |= not (stage.is_planned or stage.name in (each["name"] for each in self.run.plan))
+            self.grow_percent()
         self.move(State(stage.counts_as))
 
     def close_if_passed(self, stage: Stage) -> bool:
@@ -210,9 +212,21 @@ class RunState(LoadedRun):
         self.grow_percent()
 
     def grow_percent(self) -> None:
-        """Raise the overall percentage to what the stages make. It never falls."""
-        parts = [percentage.Part(StageState(s.state), s.weight, s.current, s.total) for s in self.stages]
-        self.run.percent = percentage.overall_percent(parts, self.run.percent)
+        """Raise the overall percentage to what the stages make. It never falls. None where the plan is not known."""
+        run = self.run
+        parts = percentage.parts_of(self.stages, run.plan)
+        anchor = percentage.Anchor(run.plan_percent, run.plan_share)
+        run.percent = None if parts is None else percentage.overall_percent(parts, run.percent or 0.0, anchor)
+
+    def change_plan(self, learned: list[percentage.Expected] | None = None) -> None:
+        """Let the percentage go on from where it stands, because the plan has changed: to ``learned``, if given."""
+        run = self.run
+        run.plan = run.plan if learned is None else learned
+        run.plan_percent, run.plan_share = 0.0, 0.0
+        parts = percentage.parts_of(self.stages, run.plan)
+        if run.percent is not None and parts is not None and (share := percentage.share_done(parts)) < run.percent:
+            run.plan_percent, run.plan_share = run.percent, share
+        self.grow_percent()
 
     def count_unshared(self, stage: Stage, current: int | None, total: int | None) -> None:
         """Set what a reporter without a worker's name has done of a stage. It counts beside the workers' shares."""

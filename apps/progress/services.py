@@ -94,7 +94,8 @@ def begin_or_find_run(
                 members.join(last, join_as)
                 for plan in stages:
                     if last.stage_named(plan.name) is None:
-                        last.add_stage(**asdict(plan))
+                        last.add_stage(**asdict(plan), is_planned=True)
+                last.change_plan()
                 store.flush([last])
                 return Begun(last.run, is_new=False, joined=True)
             if join_as:
@@ -107,7 +108,8 @@ def begin_or_find_run(
         learned = learned_from(store.load_ready_stages(dataset.pk)) if number > 1 else ()
         state = RunState.begin(head, number, now, message=message, idempotency_key=idempotency_key, learned=learned)
         for plan in stages:
-            state.add_stage(**asdict(plan))
+            state.add_stage(**asdict(plan), is_planned=True)
+        state.grow_percent()
         if join_as:
             members.join(state, join_as)
         store.flush([state])

@@ -5,12 +5,13 @@ A new field takes a line in `DatasetProgress` and one in `snapshot`, and a colum
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from . import estimates, readings
+from . import estimates, percentage, readings
 from .facts import Facts, current_stage, health_of, is_paused, silent_since
 from .health import Health
 from .models import Run, Stage
@@ -52,6 +53,8 @@ class StageProgress(CurrentStage):
     state: StageState
     started_at: Moment | None
     finished_at: Moment | None
+    # For our pages: how many items a stage of a learned plan had in the run before.
+    expected: int = Field(0, exclude=True)
 
 
 class Eta(_Frozen):
@@ -74,7 +77,10 @@ class DatasetProgress(_Frozen):
     version: int = Field(description="Grows with every change of this dataset, over all its runs.")
     epoch: str = Field(description="Versions of two epochs are not compared: a restored database has another epoch.")
     run: int | None = Field(description="The run's number within the dataset.")
-    percent: float | None = Field(description="Of the whole run, by weight, 0..100; never falls within a run.")
+    percent: float | None = Field(
+        description="Of the whole run, by weight, 0..100; never falls, and is below 100 until the run is ready. "
+        "Null where the plan of the run is neither given nor learned from an earlier run."
+    )
     stage: CurrentStage | None
     stages: tuple[StageProgress, ...]
     rate: float | None = Field(description="Items per second.")
@@ -115,9 +121,9 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         version=facts.version,
         epoch=facts.epoch,
         run=facts.run.number if facts.run else None,
-        percent=round(run.percent, 2) if facts.run else None,
+        percent=None if run.percent is None else round(run.percent, 2),
         stage=CurrentStage.model_validate(stage) if stage else None,
-        stages=tuple(StageProgress.model_validate(row) for row in facts.stages),
+        stages=(*(StageProgress.model_validate(row) for row in facts.stages), *_expected(run, facts.stages)),
         rate=round(rate, 3) if rate is not None else None,
         eta_seconds=_eta(facts.stages, stage)
         if stage and health in (Health.LIVE, Health.SLOW) and not is_paused(run)
@@ -131,6 +137,17 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         finished_at=run.finished_at,
         silent_since=silent_since(run, health),
     )
+
+
+def _expected(run: Run, stages: tuple[Stage, ...]) -> Iterator[StageProgress]:
+    """Yield the stages that an unfinished run has not begun, and is going to have if it goes as the one before."""
+    if run.state in FINISHED or any(stage.is_planned for stage in stages):
+        return
+    for each in percentage.waiting_of(stages, run.plan):
+        yield StageProgress(
+            name=each["name"], label=each["label"], counts_as=each["counts_as"], current=0, total=0, planned=0,
+            unit=each["unit"], state=StageState.WAITING, started_at=None, finished_at=None, expected=each["total"],
+        )  # fmt: skip
 
 
 def _eta(stages: tuple[Stage, ...], stage: Stage) -> Eta | None:

@@ -24,6 +24,7 @@ from apps.datasets.models import Dataset
 
 from . import health, history
 from .errors import RunFinished
+from .learning import learned_plan
 from .loaded_run import is_new
 from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
 from .run_state import RunState
@@ -143,6 +144,9 @@ def flush(states: Iterable[RunState]) -> None:
     despite the lock, `RunFinished` is raised and the transaction must be rolled back.
     """
     states = list(states)
+    for state in states:
+        if state.has_new_plan:
+            state.change_plan(learned_plan(state))
     _insert([state.run for state in states if is_new(state.run)])
     heads, runs, shares, members = _Updates("version"), _Updates("state"), _Updates("worker"), _Updates("worker")
     # Stages that end are written before those that begin: a run has one active stage.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.template import Context, Template, TemplateSyntaxError
 
-from apps.pages.components import clamp, percentage
+from apps.pages.components import clamp
 from apps.progress.facts import Facts
 from apps.progress.snapshot import CurrentStage, DatasetProgress, snapshot
 
@@ -92,11 +92,14 @@ def test_no_style_stands_in_the_markup() -> None:
 
 
 @pytest.mark.parametrize(
-    ("current", "total", "percent"),
-    [(1, 200, 1), (1, 201, 0), (3, 200, 2), (5, 200, 3), (25, 1000, 3), (99, 100, 99), (999, 1000, 100), (2, 3, 67)],
+    ("current", "total", "counter"), [(5068, 5080, "99% (5068/5080)"), (1, 5080, "1% (1/5080)"), (3, 200, "2% (3/200)")]
 )
-def test_half_a_percent_is_rounded_up(current: int, total: int, percent: int) -> None:
-    assert percentage(current, total) == percent
+def test_a_bar_says_100_only_where_all_is_done(current: int, total: int, counter: str) -> None:
+    html = render(f'dataset_progress state="indexing" current={current} total={total}')
+    assert words_of(html) == f"Indexing {counter}"
+    percent = counter.partition("%")[0]
+    assert f'aria-valuenow="{percent}"' in html
+    assert f"scale-x-{percent} " in html
 
 
 @pytest.mark.parametrize(

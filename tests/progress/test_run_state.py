@@ -38,11 +38,14 @@ def run_state(*stages: dict[str, Any], now: datetime = T0, **run: Any) -> RunSta
 
 
 def index(**values: Any) -> dict[str, Any]:
-    return {"name": "index", "state": "active", "planned": 100, "started_at": T0, "readings": [[0.0, 0]], **values}
+    return {
+        "name": "index", "state": "active", "planned": 100, "started_at": T0, "readings": [[0.0, 0]],
+        "is_planned": True, **values,
+    }  # fmt: skip
 
 
 def embed(**values: Any) -> dict[str, Any]:
-    return {"name": "embed", "counts_as": "embedding", "planned": 100, "weight": 3.0, **values}
+    return {"name": "embed", "counts_as": "embedding", "planned": 100, "weight": 3.0, "is_planned": True, **values}
 
 
 def stages_of(state: RunState) -> list[tuple[str, str, int, int]]:

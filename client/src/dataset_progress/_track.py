@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, TypeVar, overload
 
 from ._api import Server
@@ -54,14 +54,14 @@ def track(
     if not Server.find(options.get("url")).url:
         return _run_of(dataset, options).track(iterable)
     if isinstance(iterable, AsyncIterable):
-        return _iterate_async(iterable, TrackedLoop(dataset, stage, options), stage, total)
+        return _iterate_async(iterable, TrackedLoop(dataset, options), stage, total)
     return _iterate(iterable, dataset, stage, total, options)
 
 
 def _iterate(
     iterable: Iterable[T], dataset: str, stage: str, total: int | None, options: dict[str, Any]
 ) -> Iterator[T]:
-    loop = TrackedLoop(dataset, stage, options)
+    loop = TrackedLoop(dataset, options)
     if loop.run is None:
         yield from iterable
         return
@@ -137,7 +137,7 @@ class TrackedLoop:
     ``run``: the run it counts in; None inside another loop of its thread, or once ended.
     """
 
-    def __init__(self, dataset_id: str, stage: str, options: dict[str, Any]) -> None:
+    def __init__(self, dataset_id: str, options: dict[str, Any]) -> None:
         server = Server.find(options.get("url"), options.get("token"))
         key = dataset_id, server, str(options.get("key")), str(options.get("worker"))
         self._owner = current_owner()
@@ -148,7 +148,7 @@ class TrackedLoop:
             if group is not None and self._owner in group.owners and not session_of(group.run).is_closed:
                 return
             if group is None or not session_of(group.run).take_loop():
-                group = _groups[key] = _new_group(dataset_id, server, stage, options)
+                group = _groups[key] = _new_group(dataset_id, server, options)
             group.begin_loop(self._owner)
             self._group = group
 
@@ -165,7 +165,7 @@ class TrackedLoop:
             self._group.end_loop(self._owner, error)
 
 
-def _new_group(dataset_id: str, server: Server, stage: str, options: dict[str, Any]) -> _LoopGroup:
+def _new_group(dataset_id: str, server: Server, options: dict[str, Any]) -> _LoopGroup:
     """Return a group of the `Run` around the loop, else of a new run; and forget groups whose run has ended."""
     for key in [key for key, group in _groups.items() if session_of(group.run).is_closed]:
         del _groups[key]
@@ -174,13 +174,13 @@ def _new_group(dataset_id: str, server: Server, stage: str, options: dict[str, A
     linger = math.inf if has_key else linger_seconds(options.get("linger"))
     if (around := entered_run(dataset_id, server)) is not None:
         return _LoopGroup(around, owns_run=False, linger=linger)
-    return _LoopGroup(_run_of(dataset_id, options, [stage]), owns_run=True, linger=linger)
+    return _LoopGroup(_run_of(dataset_id, options), owns_run=True, linger=linger)
 
 
-def _run_of(dataset_id: str, options: dict[str, Any], stages: Sequence[str] = ()) -> Run:
-    """Return a new run with ``options``, which are those of `track`."""
+def _run_of(dataset_id: str, options: dict[str, Any]) -> Run:
+    """Return a new run with ``options``, which are those of `track`. It has no plan: more loops may follow."""
     of_run = {name: value for name, value in options.items() if name != "linger"}
-    return Run(dataset_id, stages=stages, **{"shares_end": True, **of_run})
+    return Run(dataset_id, **{"shares_end": True, **of_run})
 
 
 def _after_fork_in_child() -> None:

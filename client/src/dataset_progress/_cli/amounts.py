@@ -5,6 +5,20 @@ from __future__ import annotations
 _BYTES = frozenset({"B", "byte", "bytes"})
 
 
+def percent(done: float, total: float) -> int:
+    """Return ``done`` of ``total`` as a whole percent: half up, but 100 only where all is done and 0 where nothing is.
+
+    A total of 0 counts as 1, and ``done`` is kept within 0 and the total.
+    """
+    total = total if total > 0 else 1
+    done = min(max(done, 0), total)
+    if done in (0, total):
+        return 100 if done else 0
+    # Whole numbers are divided as such: they may be too large for a float.
+    halves = (200 * done + total) // (2 * total)
+    return int(min(max(halves, 1), 99))
+
+
 def figure(count: float, unit: str) -> str:
     """Return a count without its unit. Of bytes, the unit is a part of it: ``12.0 kB``."""
     return _size(count) if unit in _BYTES else f"{count:,.0f}"

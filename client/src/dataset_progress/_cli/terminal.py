@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from dataset_progress._cli.amounts import figure, rate
+from dataset_progress._cli.amounts import figure, percent, rate
 from dataset_progress._progress import Progress
 from dataset_progress._values import printable
 from dataset_progress._watch import Watch
@@ -21,7 +21,8 @@ def print_error(text: str) -> None:
 
 def line_of(progress: Progress) -> str:
     """Describe a progress in one line."""
-    percent = f" {progress.percent:.0f}%" if progress.percent is not None else ""
+    shown = progress.state in ("indexing", "embedding") and progress.total > 0
+    of_stage = f" {percent(progress.current, progress.total)}%" if shown else ""
     unit = str((progress.details.get("stage") or {}).get("unit", "items"))
     counts = figure(progress.current, unit)
     if progress.state == "ready" and progress.planned > progress.current:
@@ -31,7 +32,9 @@ def line_of(progress: Progress) -> str:
     if per_second := progress.details.get("rate"):
         counts += f", {rate(float(per_second), unit)}"
     text = progress.error or progress.message
-    return printable(f"{progress.dataset_id}: {progress.state}{percent} ({counts}) {text}".rstrip())
+    is_part = shown and progress.percent is not None and len(progress.details.get("stages") or []) > 1
+    whole = f", whole run {percent(progress.percent or 0, 100)}%" if is_part else ""
+    return printable(f"{progress.dataset_id}: {progress.state}{of_stage} ({counts}{whole}) {text}".rstrip())
 
 
 def print_lines(watches: list[Watch]) -> None:
@@ -71,7 +74,9 @@ def draw_bars(watches: list[Watch]) -> None:
             for each in watches:
                 if (progress := each.progress) is not None:
                     text = printable((progress.error or progress.message or progress.state)[:60])
-                    bars.update(tasks[each.dataset_id], completed=progress.percent or 0, text=text)
+                    done, total = (1, 1) if progress.state == "ready" else (progress.current, progress.total)
+                    share = percent(done, total)
+                    bars.update(tasks[each.dataset_id], completed=share, text=text)
             for trouble in troubles.new(running):
                 bars.console.print(printable(trouble), markup=False, style="yellow")
             if not running:

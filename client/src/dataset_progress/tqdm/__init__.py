@@ -67,7 +67,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
                 "key": key, "worker": worker, "url": url, "token": token, "obey": obey,
                 "flush_seconds": flush_seconds, "linger": linger, "traceback": traceback,
             }  # fmt: skip
-            self._loop = TrackedLoop(dataset, stage, reporting)
+            self._loop = TrackedLoop(dataset, reporting)
             run = self._loop.run
         if run is not None:
             self._follower = BarFollower(run, self, stage)
