@@ -7,7 +7,6 @@ import os
 import sys
 
 import django
-from django.core.asgi import get_asgi_application
 
 from progress_site.startup import check_services, limit_waiting, one_line_errors, raise_open_files_limit
 
@@ -19,19 +18,19 @@ with one_line_errors():
     django.setup()  # before the imports below need the models
     limit_waiting()
     check_services()
-http = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter
 
 from apps.live.origins import same_origins_only
 from apps.live.routing import sockets
 from progress_site.servers.door import Door
+from progress_site.servers.handler import Handler
 from progress_site.servers.health import SharedHealth
 from progress_site.servers.threads import RequestThreads
 
 application = ProtocolTypeRouter(
     {
-        "http": Door(SharedHealth(RequestThreads(http))),
+        "http": Door(SharedHealth(RequestThreads(Handler().answer))),
         "websocket": same_origins_only(sockets),
     }
 )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import iscoroutinefunction
 from typing import Any, Final
 
-from asgiref.sync import sync_to_async
 from django.http import HttpRequest, HttpResponseBase
 from django.middleware.gzip import GZipMiddleware
 from django.utils.cache import patch_vary_headers
-from django.utils.decorators import sync_and_async_middleware
 
 # A fragment that is polled is not worth its time.
 SHORTEST_COMPRESSED: Final = 4096
@@ -18,19 +15,14 @@ SHORTEST_COMPRESSED: Final = 4096
 _gzip: Final = GZipMiddleware(lambda request: None)  # type: ignore[arg-type]  # it never asks for a response
 
 
-@sync_and_async_middleware
-def answers(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+def answers(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable[[HttpRequest], HttpResponseBase]:
     """Add the headers that say who may keep an answer, and compress pages."""
-
-    async def answer_async(request: HttpRequest) -> HttpResponseBase:
-        response = _say_who_may_keep(request, await get_response(request))
-        return await sync_to_async(_compress)(request, response) if _may_compress(request, response) else response
 
     def answer(request: HttpRequest) -> HttpResponseBase:
         response = _say_who_may_keep(request, get_response(request))
         return _compress(request, response) if _may_compress(request, response) else response
 
-    return answer_async if iscoroutinefunction(get_response) else answer
+    return answer
 
 
 def _say_who_may_keep(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -1,19 +1,23 @@
-"""Places: how many requests of a kind run at the same time. A request takes its places before it takes a thread.
+"""Places: how many requests of a kind run at the same time. A request takes its place before it takes a thread.
 
-What is expensive has few places of its own, so that a crowd of it holds up nothing else.
+Each kind has its own places, so a crowd of one kind holds up no other. Reads have `REQUEST_THREADS`, and requests that
+write half as many: writers wait for one another, and on SQLite even for those of other processes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-# Requests that run at the same time, each with a thread and a database connection. Others wait for their turn.
-MAX_THREADS: Final = 32
-# How long a request waits for its places before it is told that the server is busy.
+from django.conf import settings
+
+# How long a request waits for its place before it is told that the server is busy.
 WAIT_SECONDS: Final = 4.5
 
+READ: Final = "read"
+WRITE: Final = "write"
 SIMILAR: Final = "similar"
 LOG_IN: Final = "log in"
 ORIGINAL: Final = "original"
@@ -21,64 +25,98 @@ THUMBNAIL: Final = "thumbnail"
 LIST: Final = "list"
 # A search reads all vectors of a dataset, a password is slow to check on purpose, a list has many rows, and a slow
 # reader takes long for a file.
-PLACES: Final = {SIMILAR: 2, LOG_IN: 2, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
+FEW: Final = {SIMILAR: 2, LOG_IN: 2, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
 
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
 _LOG_IN: Final = re.compile(r"/(?:accounts|admin)/login/$")
 _LIST: Final = re.compile(r"/(?:api/datasets)?$")
 
 
-def kind_of(scope: dict[str, Any]) -> str | None:
-    """Return the kind of request that has places of its own; None for all others."""
+def kind_of(scope: dict[str, Any]) -> str:
+    """Return the kind of a request."""
     path = scope.get("path", "")
     if (sample := _SAMPLE.search(path)) is not None:
-        # A sample's page takes no other query than `?similar`.
-        return sample[1] or (SIMILAR if scope.get("query_string") else None)
-    if scope.get("method") == "POST":
-        return LOG_IN if _LOG_IN.search(path) else None
-    return LIST if _LIST.match(path) else None
+        if sample[1] is not None:
+            return sample[1]
+        if scope.get("query_string"):  # a sample's page takes no other query than `?similar`
+            return SIMILAR
+    if scope.get("method") in _SAFE:
+        return LIST if _LIST.match(path) else READ
+    return LOG_IN if scope.get("method") == "POST" and _LOG_IN.search(path) else WRITE
+
+
+def places() -> dict[str, int]:
+    """Return how many requests of each kind run at the same time."""
+    reads: int = settings.REQUEST_THREADS
+    return {READ: reads, WRITE: max(1, reads // 2), **FEW}
+
+
+class Place:
+    """The places of one kind. To have one is to have taken it and not yet released it."""
+
+    def __init__(self, count: int) -> None:
+        self._free = asyncio.Semaphore(count)
+        self._failure: asyncio.Future[None] | None = None  # that those who wait now would be told of
+
+    @property
+    def is_free(self) -> bool:
+        return not self._free.locked()
+
+    async def take(self) -> None:
+        """Take a place, at once if one is free. `wait` is for those that can be refused."""
+        await self._free.acquire()
+
+    async def wait(self, receive: Callable[[], Awaitable[Any]]) -> bool:
+        """Wait for a place. Returns whether it was taken: not where that takes too long or the client has gone."""
+        if self._failure is None:
+            self._failure = asyncio.get_running_loop().create_future()
+        failure = self._failure
+        gone = asyncio.ensure_future(receive())
+        turn = asyncio.ensure_future(self._free.acquire())
+        try:
+            await asyncio.wait({turn, gone, failure}, timeout=WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            if turn.done():
+                self.release()
+            raise
+        finally:
+            is_taken, is_in_vain = turn.done(), gone.done() or failure.done()
+            turn.cancel()
+            gone.cancel()
+        if is_taken and is_in_vain:
+            self.release()
+        return is_taken and not is_in_vain
+
+    def release(self) -> None:
+        """Give a place back."""
+        self._free.release()
+
+    def refuse_waiting(self) -> None:
+        """Refuse those that wait: the database has just failed one that had waited as long for it.
+
+        With a place they would wait for the database from the beginning, and be refused after twice the time.
+        """
+        if self._failure is not None:
+            self._failure.set_result(None)
+            self._failure = None
 
 
 class Places:
     """The places of one process. All methods belong to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._turns = asyncio.Semaphore(MAX_THREADS)
-        self._kinds = {kind: asyncio.Semaphore(places) for kind, places in PLACES.items()}
-        self._waiting: set[asyncio.Timeout] = set()
+        self._kinds = {kind: Place(count) for kind, count in places().items()}
 
-    async def take(self, scope: dict[str, Any]) -> list[asyncio.Semaphore] | None:
-        """Take the places of a request, to be released later. None where it waited in vain.
+    async def take(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> Place | None:
+        """Take the place of a request, to be released later. None where it waited in vain or its client has gone.
 
-        A search waits for no other: its page asks again, and more searches would only make all of them slower.
+        ``receive`` returns once the client has gone. A search waits for no other: its page asks again, and more
+        searches would only make all of them slower.
         """
         kind = kind_of(scope)
-        if kind == SIMILAR and self._kinds[SIMILAR].locked():
-            return None
-        wanted = [self._turns] if kind is None else [self._kinds[kind], self._turns]
-        taken: list[asyncio.Semaphore] = []
-        try:
-            async with asyncio.timeout(WAIT_SECONDS) as timeout:
-                self._waiting.add(timeout)
-                try:
-                    for place in wanted:
-                        await place.acquire()
-                        taken.append(place)
-                finally:
-                    self._waiting.discard(timeout)
-        except BaseException as error:
-            for place in taken:
-                place.release()
-            if isinstance(error, TimeoutError):
-                return None
-            raise
-        return taken
-
-    def refuse_waiting(self) -> None:
-        """Refuse the requests that wait for a place: the database has just failed one that had waited as long for it.
-
-        With a place they would wait for the database from the beginning, and be refused after twice the time.
-        """
-        for timeout in self._waiting:
-            if not timeout.expired():
-                timeout.reschedule(0)
+        place = self._kinds[kind]
+        if place.is_free:
+            await place.take()
+            return place
+        return place if kind != SIMILAR and await place.wait(receive) else None

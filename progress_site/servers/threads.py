@@ -8,76 +8,88 @@ which also limits how many there are.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Final
 
-from asgiref.sync import ThreadSensitiveContext
 from django.db import connections
 
 from progress_site.unavailable import unavailable
 
+from .handler import Message
 from .health import is_health
-from .places import Places
+from .places import Place, Places
 
 # Idle threads that are kept.
 KEPT_THREADS: Final = 8
 
 
 class RequestThreads:
-    """ASGI middleware that runs each HTTP request in the thread that became idle last, or else in a new one.
+    """ASGI application that answers each HTTP request in the thread that became idle last, or else in a new one.
 
-    A request that finds no place is answered with 503.
+    ``answer`` is called in the thread, with the scope and the body of the request, and returns the messages to send. A
+    request that finds no place is answered with 503. All methods belong to the event loop's thread.
     """
 
-    def __init__(self, application: Callable[[Any, Any, Any], Awaitable[None]]) -> None:
-        self._application = application
-        self._idle: deque[Executor] = deque()
+    def __init__(self, answer: Callable[[Any, bytes], list[Message]]) -> None:
+        self._answer = answer
+        self._idle: list[ThreadPoolExecutor] = []
         self._places = Places()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]  # all of it: `Door` has received it
         # `/health/` is asked by one request at a time, and must not wait behind those that keep the process busy.
-        places = [] if is_health(scope) else await self._places.take(scope)
-        if places is None:
-            await _refuse(scope, send)
-            return
-
-        async def send_on(message: Any) -> None:
-            if message.get("status") == HTTPStatus.SERVICE_UNAVAILABLE:
-                self._places.refuse_waiting()
+        place = None if is_health(scope) else await self._places.take(scope, receive)
+        messages = _refusal(scope) if place is None and not is_health(scope) else await self._run(scope, body, place)
+        for message in messages:
             await send(message)
 
+    def _run(self, scope: Any, body: bytes, place: Place | None) -> asyncio.Future[list[Message]]:
+        """Begin to answer a request. The place is given back when the view has returned, also after a cancellation."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[Message]] = loop.create_future()
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
-        try:
-            async with ThreadSensitiveContext(executor=thread):
-                await self._application(scope, receive, send_on)
-        finally:
-            # The thread itself releases the places: after a client has disconnected, the view may still be running.
-            try:
-                thread.submit(self._release, thread, places, asyncio.get_running_loop())
-            except RuntimeError:  # the system could not start the thread
-                for place in places:
-                    place.release()
-                raise
 
-    def _release(self, thread: Executor, places: Sequence[asyncio.Semaphore], loop: asyncio.AbstractEventLoop) -> None:
-        """Let the next requests begin, and keep this thread or end it. Runs in the thread, after the view."""
-        for place in places:
+        def finish(work: Future[list[Message]]) -> None:
+            if place is not None:
+                if work.exception() is None and work.result()[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
+                    place.refuse_waiting()
+                place.release()
+            self._keep_or_end(thread)
+            if answer.cancelled():
+                return
+            if (error := work.exception()) is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(work.result())
+
+        def tell_loop(work: Future[list[Message]]) -> None:
             with suppress(RuntimeError):  # the loop is closed, because the process is ending
-                loop.call_soon_threadsafe(place.release)
+                loop.call_soon_threadsafe(finish, work)
+
+        try:
+            thread.submit(self._answer, scope, body).add_done_callback(tell_loop)
+        except RuntimeError:  # the system could not start the thread
+            if place is not None:
+                place.release()
+            raise
+        return answer
+
+    def _keep_or_end(self, thread: ThreadPoolExecutor) -> None:
         if len(self._idle) < KEPT_THREADS:
             self._idle.append(thread)
         else:
-            connections.close_all()
+            thread.submit(connections.close_all)
             thread.shutdown(wait=False)
 
 
-async def _refuse(scope: Any, send: Any) -> None:
+def _refusal(scope: Any) -> list[Message]:
     response = unavailable(scope["path"], scope["method"])
     headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
     headers.append((b"content-length", str(len(response.content)).encode()))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.content})
+    return [
+        {"type": "http.response.start", "status": response.status_code, "headers": headers},
+        {"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else response.content},
+    ]

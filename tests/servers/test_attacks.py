@@ -17,7 +17,7 @@ from apps.live.limits import MESSAGES_A_SECOND
 from apps.live.protocol import CLOSE_TOO_MANY
 from apps.pipeline.models import Source
 from progress_site.servers.door import LARGE_BODY_BYTES, MAX_BODY_BYTES, MAX_LARGE_BODIES
-from progress_site.servers.places import MAX_THREADS
+from progress_site.servers.places import places
 from tests.processes import DAPHNE, UVICORN, Server, collect_static, web_server
 from tests.services import wait_until
 
@@ -108,7 +108,7 @@ def test_body_of_unending_size_is_cut(server: Server, dataset: Dataset) -> None:
 
 def test_slow_readers_of_large_files_hold_no_memory_and_no_thread(server: Server, original: str) -> None:
     with ExitStack() as lines:
-        for _ in range(MAX_THREADS + 8):
+        for _ in range(2 * sum(places().values())):
             line = lines.enter_context(line_to(server))
             line.sendall(f"GET {original} HTTP/1.1\r\nHost: {server.host}\r\n\r\n".encode())
             assert line.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 200"

@@ -5,25 +5,24 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
-import threading
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import httpx
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
 from apps.accounts.models import FailedLogIn
-from progress_site.servers import health, places
+from progress_site.servers import health
+from progress_site.servers import places as places_of_kinds
 from progress_site.servers.health import SharedHealth
-from progress_site.servers.places import LIST, LOG_IN, MAX_THREADS, ORIGINAL, PLACES, SIMILAR, THUMBNAIL, kind_of
+from progress_site.servers.places import LIST, LOG_IN, ORIGINAL, READ, SIMILAR, THUMBNAIL, WRITE, kind_of, places
 from progress_site.servers.threads import RequestThreads
 from tests.processes import Server
 
-Scope = dict[str, Any]
+from .views import Scope, Views, status_of
 
 
 def scope(name: str, *args: object, query: bytes = b"", method: str = "GET", **more: Any) -> Scope:
@@ -35,6 +34,7 @@ SEARCH = scope("sample", "cats", 7, query=b"similar")
 POSTED = scope("login", method="POST")
 PAGE = scope("dataset", "cats")
 LIST_PAGE = scope("datasets")
+REPORT = scope("datasets", method="POST") | {"path": "/api/datasets/cats/progress"}
 
 
 @pytest.mark.parametrize(
@@ -42,68 +42,30 @@ LIST_PAGE = scope("datasets")
     [
         (SEARCH, SIMILAR),
         (scope("sample", "cats", 7, query=b"%73imilar"), SIMILAR),
-        (scope("sample", "cats", 7), None),
+        (scope("sample", "cats", 7), READ),
         (scope("sample-original", "cats", 7), ORIGINAL),
         (scope("sample-thumbnail", "cats", 7, query=b"h=1"), THUMBNAIL),
         (POSTED, LOG_IN),
         (scope("admin:login", method="POST"), LOG_IN),
-        (scope("login"), None),
-        (PAGE, None),
+        (scope("login"), READ),
+        (PAGE, READ),
         (LIST_PAGE, LIST),
         (scope("api:list_datasets", query=b"limit=200"), LIST),
-        (scope("api:list_datasets", method="POST"), None),
-        (scope("dataset", "cats", query=b"similar"), None),
+        (scope("api:list_datasets", method="POST"), WRITE),
+        (scope("dataset", "cats", query=b"similar"), READ),
+        (scope("dataset", "cats", method="HEAD"), READ),
+        (REPORT, WRITE),
+        (scope("sample", "cats", 7, method="POST"), WRITE),
+        (scope("dataset-control", "cats", method="POST"), WRITE),
     ],
 )
-def test_kinds_of_requests(request_scope: Scope, kind: str | None) -> None:
+def test_kinds_of_requests(request_scope: Scope, kind: str) -> None:
     assert kind_of(request_scope) == kind
-
-
-class Views:
-    """An application whose view runs in a thread until `go_on` is set."""
-
-    def __init__(self) -> None:
-        self.under_way: list[str] = []
-        self.begun = asyncio.Semaphore(0)
-        self.go_on = threading.Event()
-        self.status = 200
-
-    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        loop = asyncio.get_running_loop()
-
-        def view() -> None:
-            self.under_way.append(scope["path"])
-            loop.call_soon_threadsafe(self.begun.release)
-            self.go_on.wait()
-
-        await sync_to_async(view)()
-        await send({"type": "http.response.start", "status": self.status, "headers": []})
-        await send({"type": "http.response.body", "body": b"done"})
-
-
-async def status_of(application: Any, request_scope: Scope) -> int:
-    """Return the status with which a request is answered."""
-    messages: list[dict[str, Any]] = []
-
-    async def send(message: dict[str, Any]) -> None:
-        messages.append(message)
-
-    await asyncio.sleep(0)  # let the loop run also where the answer waits for nothing
-    await application(request_scope, None, send)
-    status: int = messages[0]["status"]
-    return status
-
-
-async def served(application: Any, request_scope: Scope) -> None:
-    """Send a request until it is served: a thread gives its places back shortly after its answer was sent."""
-    async with asyncio.timeout(30):
-        while await status_of(application, request_scope) == 503:
-            pass
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(places_of_kinds, "WAIT_SECONDS", 0.05)
 
 
 async def begun(views: Views, application: Any, request_scope: Scope, count: int) -> list[asyncio.Task[int]]:
@@ -116,64 +78,102 @@ async def begun(views: Views, application: Any, request_scope: Scope, count: int
 
 async def test_a_third_search_is_refused_at_once_and_a_page_is_not() -> None:
     views = Views()
-    application = RequestThreads(views)
+    application = RequestThreads(views.answer)
     searches = await begun(views, application, SEARCH, 2)
     assert await status_of(application, SEARCH) == 503
     page = await begun(views, application, PAGE, 1)
     views.go_on.set()
     assert await asyncio.gather(*searches, *page) == [200] * 3
-    await served(application, SEARCH)
+    assert await status_of(application, SEARCH) == 200
 
 
 @pytest.mark.parametrize(
-    "request_scope", [POSTED, LIST_PAGE, scope("sample-original", "c", 1), scope("sample-thumbnail", "c", 1)]
+    "request_scope", [POSTED, LIST_PAGE, REPORT, scope("sample-original", "c", 1), scope("sample-thumbnail", "c", 1)]
 )
 async def test_others_wait_for_a_place(request_scope: Scope) -> None:
     views = Views()
-    application = RequestThreads(views)
+    application = RequestThreads(views.answer)
     kind = kind_of(request_scope)
-    assert kind is not None
-    first = await begun(views, application, request_scope, PLACES[kind])
+    first = await begun(views, application, request_scope, places()[kind])
     following = asyncio.create_task(status_of(application, request_scope))
     await begun(views, application, PAGE, 1)
-    assert len(views.under_way) == PLACES[kind] + 1  # without the one that waits
+    assert len(views.under_way) == places()[kind] + 1  # without the one that waits
     views.go_on.set()
-    assert await asyncio.gather(*first, following) == [200] * (PLACES[kind] + 1)
+    assert await asyncio.gather(*first, following) == [200] * (places()[kind] + 1)
+
+
+async def test_no_kind_of_request_takes_the_places_of_another() -> None:
+    views = Views()
+    application = RequestThreads(views.answer)
+    crowds = [
+        await begun(views, application, request_scope, places()[kind_of(request_scope)])
+        for request_scope in (POSTED, REPORT, SEARCH, PAGE, LIST_PAGE, scope("sample-original", "c", 1))
+    ]
+    thumbnail = await begun(views, application, scope("sample-thumbnail", "c", 1), 1)
+    views.go_on.set()
+    assert await asyncio.gather(*thumbnail) == [200]
+    for crowd in crowds:
+        assert set(await asyncio.gather(*crowd)) == {200}
+
+
+@pytest.mark.parametrize(("setting", "reads", "writes"), [(1, 1, 1), (6, 6, 3)])
+async def test_a_setting_says_how_many_requests_run(settings: Any, setting: int, reads: int, writes: int) -> None:
+    settings.REQUEST_THREADS = setting
+    views = Views()
+    application = RequestThreads(views.answer)
+    crowd = [asyncio.create_task(status_of(application, each)) for each in [PAGE, REPORT] * (setting + 1)]
+    for _ in range(reads + writes):
+        await views.begun.acquire()
+    search = await begun(views, application, SEARCH, 1)  # whatever else could begin has begun
+    assert sorted(views.under_way[:-1]) == sorted([PAGE["path"]] * reads + [REPORT["path"]] * writes)
+    views.go_on.set()
+    assert set(await asyncio.gather(*search, *crowd)) == {200}
 
 
 async def test_who_waits_too_long_is_told_so(impatient: None) -> None:
     views = Views()
-    application = RequestThreads(views)
-    log_ins = await begun(views, application, POSTED, 2)
-    assert await status_of(application, POSTED) == 503
-    pages = await begun(views, application, PAGE, MAX_THREADS - 2)
+    application = RequestThreads(views.answer)
+    pages = await begun(views, application, PAGE, places()[READ])
     assert await status_of(application, PAGE) == 503
-    assert await status_of(application, scope("sample-original", "c", 1)) == 503
     views.go_on.set()
-    assert set(await asyncio.gather(*log_ins, *pages)) == {200}
-    for _ in range(PLACES[ORIGINAL]):  # those that waited in vain kept no place of their kind
-        await served(application, scope("sample-original", "c", 1))
+    assert set(await asyncio.gather(*pages)) == {200}
+    for _ in range(places()[READ] + 1):  # who waited in vain kept no place
+        assert await status_of(application, PAGE) == 200
+
+
+async def test_a_request_whose_client_leaves_while_it_waits_is_not_run() -> None:
+    views = Views()
+    application = RequestThreads(views.answer)
+    reports = await begun(views, application, REPORT, places()[WRITE])
+    gone = asyncio.Event()
+    leaving = asyncio.create_task(status_of(application, REPORT, gone))
+    staying = asyncio.create_task(status_of(application, REPORT))
+    await begun(views, application, PAGE, 1)  # by now both wait
+    gone.set()
+    assert await leaving == 503
+    views.go_on.set()
+    assert await asyncio.gather(*reports, staying) == [200] * (len(reports) + 1)
+    assert views.under_way.count(REPORT["path"]) == len(reports) + 1
 
 
 async def test_who_waits_is_refused_where_the_database_fails() -> None:
     """Otherwise a request would wait for a place, and then as long again for the database."""
     views = Views()
-    application = RequestThreads(views)
-    pages = await begun(views, application, PAGE, MAX_THREADS)
-    waiting = [asyncio.create_task(status_of(application, PAGE)) for _ in range(3)]
-    log_in = asyncio.create_task(status_of(application, POSTED))
-    await asyncio.sleep(0)
+    application = RequestThreads(views.answer)
+    reports = await begun(views, application, REPORT, places()[WRITE])
+    waiting = [asyncio.create_task(status_of(application, REPORT)) for _ in range(3)]
+    page = await begun(views, application, PAGE, 1)  # by now all of them wait
     views.status = 503
     views.go_on.set()
-    assert set(await asyncio.gather(*pages, *waiting, log_in)) == {503}
-    assert views.under_way == [PAGE["path"]] * MAX_THREADS  # no other began
+    assert set(await asyncio.gather(*reports, *waiting, *page)) == {503}
+    assert views.under_way.count(REPORT["path"]) == places()[WRITE]  # no other began
     views.status = 200
-    await served(application, POSTED)
+    assert await status_of(application, REPORT) == 200
 
 
 async def test_a_search_keeps_its_place_after_its_client_has_left() -> None:
     views = Views()
-    application = RequestThreads(views)
+    application = RequestThreads(views.answer)
     for search in await begun(views, application, SEARCH, 2):
         search.cancel()
         with suppress(asyncio.CancelledError):
@@ -189,7 +189,7 @@ HEALTH = scope("health", scheme="http")
 
 async def test_health_is_asked_by_one_and_told_to_all() -> None:
     views = Views()
-    application = SharedHealth(RequestThreads(views))
+    application = SharedHealth(RequestThreads(views.answer))
     first = asyncio.create_task(status_of(application, HEALTH))
     await views.begun.acquire()
     others = [asyncio.create_task(status_of(application, HEALTH)) for _ in range(400)]
@@ -206,7 +206,7 @@ async def test_health_is_asked_by_one_and_told_to_all() -> None:
 async def test_health_that_is_not_answered_is_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "WAIT_SECONDS", 0.05)
     views = Views()
-    application = SharedHealth(RequestThreads(views))
+    application = SharedHealth(RequestThreads(views.answer))
     assert await asyncio.gather(*(status_of(application, HEALTH) for _ in range(3))) == [503] * 3
     assert await status_of(application, HEALTH) == 503
     assert len(views.under_way) == 1
@@ -229,7 +229,8 @@ def test_log_ins_that_hang_hold_up_no_page(server: Server, transactional_db: Non
         stack.enter_context(transaction.atomic())
         FailedLogIn.objects.create(account="", address="", at=timezone.now())  # takes the lock
         lines = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", server.port))) for _ in range(MAX_THREADS + 8)
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            for _ in range(2 * sum(places().values()))
         ]
         for line in lines:
             line.sendall(log_in)

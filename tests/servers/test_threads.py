@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,33 +12,18 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from asgiref.sync import sync_to_async
 from websockets.asyncio.client import connect
 
-from progress_site.servers.places import MAX_THREADS
+from progress_site.servers.places import READ, places
 from progress_site.servers.threads import KEPT_THREADS, RequestThreads
 from tests.processes import Server, collect_static, environment, web_server
 from tests.repository import ROOT
 from tests.services import PostgreSQL, run_quietly, wait_until
 
+from .views import Scope, Views, status_of
 
-class Views:
-    """An application with one synchronous view, which waits for `go_on`."""
-
-    def __init__(self) -> None:
-        self.threads: list[threading.Thread] = []
-        self.begun = asyncio.Semaphore(0)
-        self.go_on = threading.Event()
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        loop = asyncio.get_running_loop()
-
-        def view() -> None:
-            self.threads.append(threading.current_thread())
-            loop.call_soon_threadsafe(self.begun.release)
-            self.go_on.wait()
-
-        await sync_to_async(view)()
+READS = places()[READ]
+PAGE: Scope = {"type": "http", "path": "/", "method": "GET", "query_string": b"", "headers": []}
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -53,17 +37,18 @@ async def until_idle(application: RequestThreads, count: int) -> None:
 async def test_consecutive_requests_share_a_thread() -> None:
     views = Views()
     views.go_on.set()
-    application = RequestThreads(views)
+    application = RequestThreads(views.answer)
     for _ in range(5):
-        await application({}, None, None)
+        await status_of(application, PAGE)
         await until_idle(application, 1)
     assert len(set(views.threads)) == 1
 
 
-async def test_concurrent_requests_have_a_thread_each_and_not_all_are_kept() -> None:
+async def test_concurrent_requests_have_a_thread_each_and_not_all_are_kept(settings: Any) -> None:
+    settings.REQUEST_THREADS = KEPT_THREADS + 3
     views = Views()
-    application = RequestThreads(views)
-    requests = [asyncio.create_task(application({}, None, None)) for _ in range(KEPT_THREADS + 3)]
+    application = RequestThreads(views.answer)
+    requests = [asyncio.create_task(status_of(application, PAGE)) for _ in range(KEPT_THREADS + 3)]
     for _ in requests:
         await views.begun.acquire()  # all of them are under way
     views.go_on.set()
@@ -75,27 +60,27 @@ async def test_concurrent_requests_have_a_thread_each_and_not_all_are_kept() -> 
 
 async def test_more_requests_than_threads_wait_for_their_turn_and_health_does_not() -> None:
     views = Views()
-    application = RequestThreads(views)
-    requests = [asyncio.create_task(application({"path": "/"}, None, None)) for _ in range(MAX_THREADS + 20)]
-    for _ in range(MAX_THREADS):
+    application = RequestThreads(views.answer)
+    requests = [asyncio.create_task(status_of(application, PAGE)) for _ in range(READS + 20)]
+    for _ in range(READS):
         await views.begun.acquire()
-    health = asyncio.create_task(application({"path": "/health/", "method": "GET"}, None, None))
+    health = asyncio.create_task(status_of(application, PAGE | {"path": "/health/"}))
     await views.begun.acquire()
-    assert len(views.threads) == MAX_THREADS + 1
+    assert len(views.threads) == READS + 1
     views.go_on.set()
     await asyncio.gather(health, *requests)
-    assert len(views.threads) == MAX_THREADS + 21
+    assert len(views.threads) == READS + 21
 
 
 async def test_thread_is_not_reused_while_its_view_runs_on_after_a_disconnect() -> None:
     views = Views()
-    application = RequestThreads(views)
-    disconnected = asyncio.create_task(application({}, None, None))
+    application = RequestThreads(views.answer)
+    disconnected = asyncio.create_task(status_of(application, PAGE))
     await views.begun.acquire()
     disconnected.cancel()
     with suppress(asyncio.CancelledError):
         await disconnected
-    following = asyncio.create_task(application({}, None, None))
+    following = asyncio.create_task(status_of(application, PAGE))
     await views.begun.acquire()  # although the first view still runs
     views.go_on.set()
     await following
@@ -170,6 +155,6 @@ def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
         async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=None)) as client:
             return await asyncio.gather(*(ask(client, address) for _ in range(100)))
 
-    with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server:
+    with web_server(tmp_path / "log", env={"DATABASE_URL": url, "REQUEST_THREADS": "6"}) as server:
         assert asyncio.run(crowd(f"{server.url}/")) == [200] * 100
-    assert 1 <= most <= MAX_THREADS + 4
+    assert 1 <= most <= 6 + 4  # the hub and the sockets have theirs
