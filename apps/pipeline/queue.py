@@ -15,6 +15,7 @@ from django_tasks_db.models import DBTaskResult
 
 from apps.pipeline.work.attempts import count_attempt
 from apps.pipeline.work.lease import release_late
+from apps.progress import services as progress
 from apps.progress.errors import RunFinished
 from apps.progress.models import Run
 from apps.progress.transitions import UNFINISHED
@@ -43,6 +44,9 @@ def sweep() -> int:
     at once.
     """
     release_late()
+    paused = Job.objects.filter(_NOT_HELD, run__control=Run.Control.PAUSE, run__control_seen_at=None)
+    for run_pk in paused.values_list("pk", flat=True):
+        progress.acknowledge(run_pk)  # nobody works on it
     dropped = (
         Job.objects.filter(_NOT_HELD, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
         .exclude(run__control=Run.Control.PAUSE)

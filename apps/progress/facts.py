@@ -27,6 +27,7 @@ class Facts:
     version: int
     run: Run | None = None
     stages: tuple[Stage, ...] = ()
+    retry: str = ""  # what the next run is asked to do again
 
     @property
     def key(self) -> tuple[str, int]:

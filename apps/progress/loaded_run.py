@@ -59,6 +59,7 @@ class LoadedRun:
         self.new_unlisted: Counter[tuple[str, str]] = Counter()
         self.new_transitions: list[Transition] = []
         self.has_new_plan = False
+        self.retry_changed = False  # of the head
         rows: list[Row] = [run, *self.stages]
         self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
 

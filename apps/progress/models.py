@@ -26,6 +26,13 @@ def _choices(words: type[State] | type[StageState]) -> list[tuple[str, str]]:
     return [(word.value, word.value.capitalize()) for word in words]
 
 
+class Retry(models.TextChoices):
+    """What of the last run is asked to be done again."""
+
+    ALL = "all", "Everything"
+    FAILED = "failed", "Only what failed"
+
+
 class RunQuerySet(models.QuerySet["Run"]):
     def unfinished(self) -> RunQuerySet:
         return self.filter(state__in=UNFINISHED)
@@ -45,6 +52,14 @@ class Run(models.Model):
     number = models.PositiveIntegerField(help_text="Counts the runs of this dataset, from 1.")
     state = models.CharField(max_length=9, choices=_choices(State), default=State.PENDING)
     control = models.CharField(max_length=6, choices=Control, default=Control.RUN)
+    control_at = models.DateTimeField(null=True, blank=True, help_text="When something was last asked of it.")
+    control_by = models.CharField(max_length=200, blank=True, default="", db_default="", help_text="Who asked.")
+    control_seen_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the reporter was first told of it; empty: not yet."
+    )
+    retry = models.CharField(
+        max_length=6, choices=Retry, blank=True, default="", db_default="", help_text="What it does again, if asked to."
+    )
     cancelled = models.BooleanField(default=False)
     idempotency_key = models.CharField(
         max_length=128, blank=True, help_text="Beginning a run with the same key again returns this run."
@@ -91,6 +106,7 @@ class Run(models.Model):
                 condition=Q(state__in=["pending", "indexing", "embedding", "ready", "error"]), name="run_state_known"
             ),
             models.CheckConstraint(condition=Q(control__in=["run", "pause", "cancel"]), name="run_control_known"),
+            models.CheckConstraint(condition=Q(retry__in=["", "all", "failed"]), name="run_retry_known"),
             models.CheckConstraint(condition=Q(percent__gte=0, percent__lte=100), name="run_percent_in_range"),
             models.CheckConstraint(
                 condition=Q(state__in=["ready", "error"], finished_at__isnull=False)
@@ -296,6 +312,25 @@ class Head(models.Model):
     epoch = models.CharField(max_length=16, default=new_epoch)
     version = models.PositiveBigIntegerField(default=0)
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
+    retry = models.CharField(
+        max_length=6,
+        choices=Retry,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What the next run is asked.",
+    )
+    retry_by = models.CharField(max_length=200, blank=True, default="", db_default="")
+    retry_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(retry="", retry_at__isnull=True) | Q(retry__in=["all", "failed"], retry_at__isnull=False),
+                name="head_retry_has_a_time",
+            ),
+        ]
+        indexes = [models.Index(fields=["retry_at"], condition=~Q(retry=""), name="head_to_retry")]
 
     def __str__(self) -> str:
         return f"{self.dataset} at version {self.version}"

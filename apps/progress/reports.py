@@ -102,7 +102,8 @@ class Accepted:
         """Return the dataset's progress after the report, without a query."""
         head, run = self._state.head, self._state.run
         stages = tuple(self._state.stages)
-        return snapshot(Facts(head.dataset_id, dataset_id, run.created_at, head.epoch, head.version, run, stages), now)
+        facts = Facts(head.dataset_id, dataset_id, run.created_at, head.epoch, head.version, run, stages, head.retry)
+        return snapshot(facts, now)
 
 
 def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | ProgressError]:
@@ -161,8 +162,14 @@ class _ReportBatch:
         last = self._states.get(dataset_pk)
         number = last.run.number + 1 if last else store.next_run_number(dataset_pk)
         learned = learned_from(store.load_ready_stages(dataset_pk)) if number > 1 else ()
-        state = RunState.begin(self._heads[dataset_pk], number, self._now, learned=learned)
-        apply_report(state, report)
+        head = self._heads[dataset_pk]
+        asked = head.retry, head.retry_by, head.retry_at
+        state = RunState.begin(head, number, self._now, learned=learned)
+        try:
+            apply_report(state, report)
+        except ProgressError:
+            head.retry, head.retry_by, head.retry_at = asked  # the run that would have done it does not begin
+            raise
         if last is not None:
             # What the batch has said of the last run is written before there is another.
             store.flush([last])
@@ -197,6 +204,7 @@ def apply_report(state: RunState, report: Report) -> None:
         raise IllegalTransition(current, State.PENDING)
     with state.undo_if_refused(report.worker):
         state.note_heartbeat()
+        state.acknowledge()
         members.hear(state, report.worker)
         stage = state.active_stage()
         if report.worker not in state.members or report.counts_something:

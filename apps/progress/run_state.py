@@ -14,12 +14,13 @@ from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_it
 from . import percentage, stage_clock
 from .errors import LimitReached
 from .loaded_run import LoadedRun
-from .models import Head, ItemFailure, Run, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Retry, Run, Stage, Transition, WorkerShare
 from .transitions import FINISHED, StageState, State, check_move, check_stage_move
 
 MAX_STORED_COUNT: Final = BigIntegerField.MAX_BIGINT
 MAX_STAGES: Final = 64
 MAX_WORKERS: Final = 1_000_000
+NAME_LENGTH: Final = 200  # characters of who asked
 
 
 def check_counts(*counts: int | None) -> None:
@@ -42,8 +43,37 @@ class RunState(LoadedRun):
             message=clean_text(message, MESSAGE_LENGTH), learned=list(learned), created_at=now, updated_at=now,
         )  # fmt: skip
         state = cls(head, run, [], now)
-        state._record("", "", State.PENDING)
+        note = ""
+        if head.retry:
+            run.retry = head.retry
+            what = "what failed" if head.retry == Retry.FAILED else "everything"
+            note = f"again, {what}, as {head.retry_by} asked" if head.retry_by else f"again, {what}"
+            state.clear_retry()
+        state._record("", "", State.PENDING, note)
         return state
+
+    # --- What people ask of it ----------------------------------------------------------------------------------------
+
+    def ask_retry(self, what: Retry, by: str) -> None:
+        """Ask whoever makes the next run to do this again. The run is over."""
+        self.head.retry, self.head.retry_by, self.head.retry_at = what, clean_text(by, NAME_LENGTH), self.now
+        self.retry_changed = True
+        self._record("", self.run.state, "retry", f"{what} {by}".strip())
+
+    def clear_retry(self) -> None:
+        """Take back what was asked of the next run, or give it to the run that begins."""
+        self.head.retry, self.head.retry_by, self.head.retry_at = "", "", None
+        self.retry_changed = True
+
+    def withdraw_retry(self, by: str) -> None:
+        """Take back what was asked of the next run."""
+        self.clear_retry()
+        self._record("", "retry", self.run.state, by)
+
+    def acknowledge(self) -> None:
+        """Note that the reporter is told now what it was asked, if it was not told before."""
+        if self.run.control_at is not None and self.run.control_seen_at is None:
+            self.run.control_seen_at = self.now
 
     # --- The run ------------------------------------------------------------------------------------------------------
 
@@ -69,6 +99,8 @@ class RunState(LoadedRun):
             self.run.progressed_at = self.now
         self._record("", self.run.control, control, note)
         self.run.control = control
+        self.run.control_by = clean_text(note, NAME_LENGTH)
+        self.run.control_at, self.run.control_seen_at = self.now, None
 
     def finish(self) -> None:
         """End the run as ready: the active stage is done, those that never began are skipped."""
@@ -89,9 +121,15 @@ class RunState(LoadedRun):
         self._end_active_stage(StageState.FAILED)
         self._end(State.ERROR, note=note or error)
 
-    def cancel(self, error: str = "Cancelled.", note: str = "cancelled") -> None:
-        """End the run in error, marked as cancelled: the active stage is skipped and keeps its count."""
+    def cancel(self, error: str = "Cancelled.", note: str = "") -> None:
+        """End the run in error, marked as cancelled: the active stage is skipped and keeps its count.
+
+        ``note``: default: who asked for it.
+        """
         self.run.cancelled = True
+        if not note:
+            asked = self.run.control == Run.Control.CANCEL and self.run.control_by
+            note = f"cancelled by {asked}" if asked else "cancelled"
         self.run.error = error
         self._end_active_stage(StageState.SKIPPED)
         self._end(State.ERROR, note=note)

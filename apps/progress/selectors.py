@@ -31,7 +31,7 @@ _NO_PK: Final = -1  # nor such a row
 
 # The columns of each table that a read takes: all those of a run and a stage but four, which nothing shows. A new
 # column needs no line here.
-_HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__epoch", "head__version")
+_HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__epoch", "head__version", "head__retry")
 _UNREAD_COLUMNS: Final = {"created_at", "idempotency_key", "failures_listed", "joined"}
 _RUN_COLUMNS: Final = [field.attname for field in Run._meta.concrete_fields if field.attname not in _UNREAD_COLUMNS]
 _STAGE_COLUMNS: Final = [field.attname for field in Stage._meta.concrete_fields]
@@ -96,7 +96,7 @@ def _facts(rows: Iterable[Sequence[Any]]) -> Iterator[Facts]:
     # Sorted here: the ORM takes longer to write an ORDER BY. Only a dataset's one and only row has no position.
     for dataset_pk, group in groupby(sorted(rows, key=itemgetter(0, _POSITION)), key=itemgetter(0)):
         dataset_rows = list(group)
-        _, dataset_id, created_at, epoch, version = dataset_rows[0][:_RUN]
+        _, dataset_id, created_at, epoch, version, retry = dataset_rows[0][:_RUN]
         run = dataset_rows[0][_RUN:_STAGE]
         stages = (row[_STAGE:] for row in dataset_rows if row[_STAGE] is not None)
         yield Facts(
@@ -105,6 +105,7 @@ def _facts(rows: Iterable[Sequence[Any]]) -> Iterator[Facts]:
             created_at=created_at,
             epoch=epoch or str(dataset_pk),
             version=version or 0,
+            retry=retry or "",
             run=_make_run(run) if run[0] is not None else None,
             stages=tuple(map(_make_stage, stages)),
         )

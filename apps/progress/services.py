@@ -7,9 +7,10 @@ whose failure is the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
@@ -18,8 +19,8 @@ from django.utils import timezone
 from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
-from . import health, members, store
-from .errors import RunUnfinished, UnknownStage
+from . import control, members, store
+from .errors import RunFinished, RunUnfinished, UnknownStage
 from .history import learned_from
 from .models import Run
 from .reports import Report, apply_report
@@ -128,6 +129,7 @@ def start_stage(run_pk: int, name: str, *, total: int | None = None, message: st
             raise UnknownStage(f"This run has no stage {name!r}.")
         state.start_stage(stage)
         state.note_heartbeat(progressed=True)
+        state.acknowledge()
         state.set_message(message)
         state.set_counts(stage, None, total)
         state.grow_percent()
@@ -211,40 +213,45 @@ def cancel(run_pk: int) -> Run:
         return state.run
 
 
-def request_pause(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to pause. False if it was asked to already, or to cancel."""
+def request_pause(run_pk: int, by: str = "") -> bool:
+    """Ask the reporter to pause, as ``by`` wants. False if it was asked to already, or to cancel."""
     with changing(run_pk) as state:
-        if state.run.control != Run.Control.RUN:
-            return False
-        state.request(Run.Control.PAUSE, note)
-        return True
+        return control.apply(state, control.Action.PAUSE, by).changed
 
 
-def request_resume(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to go on. False if the run was not paused."""
+def request_resume(run_pk: int, by: str = "") -> bool:
+    """Ask the reporter to go on, as ``by`` wants. False if the run was not paused."""
     with changing(run_pk) as state:
-        if state.run.control != Run.Control.PAUSE:
-            return False
-        state.request(Run.Control.RUN, note)
-        return True
+        return control.apply(state, control.Action.RESUME, by).changed
 
 
-def request_cancel(run_pk: int, note: str = "") -> bool:
-    """Ask the reporter to stop for good. False if it was asked to already, and the run goes on.
+def request_cancel(run_pk: int, by: str = "") -> bool:
+    """Ask the reporter to stop for good, as ``by`` wants. False if it was asked to already, and the run goes on.
 
     Where no reporter was heard for a while, or none ever, the run ends at once; one that comes back is told so at its
     next report.
     """
     with changing(run_pk) as state:
-        is_new = state.run.control != Run.Control.CANCEL
-        if is_new:
-            state.request(Run.Control.CANCEL, note)
-        heartbeat_at = state.run.heartbeat_at
-        if heartbeat_at is None or state.now - heartbeat_at > timedelta(seconds=health.SLOW_AFTER):
-            state.cancel()
-            state.set_message("")
-            return True
-        return is_new
+        return control.apply(state, control.Action.CANCEL, by).changed
+
+
+def acknowledge(run_pk: int) -> None:
+    """Note that whoever works on the run obeys what it was asked. Nothing, if the run is over."""
+    with suppress(RunFinished), changing(run_pk) as state:
+        state.acknowledge()
+
+
+def request(action: control.Action, dataset_pks: Collection[int], by: str) -> dict[int, control.Outcome]:
+    """Do ``action`` to the latest runs of these datasets, as ``by`` wants. Returns what became of each.
+
+    One transaction, and a constant number of queries. A dataset that never ran has no outcome.
+    """
+    with transaction.atomic():
+        states = store.load_runs(store.lock_heads("dataset_id", dataset_pks), timezone.now())
+        store.load_members(states.values(), {""})
+        outcomes = {pk: control.apply(state, action, by) for pk, state in states.items()}
+        store.flush(states.values())
+    return outcomes
 
 
 def renew_epochs(found: Mapping[int, str] | None = None) -> bool:

@@ -11,10 +11,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from . import estimates, percentage, readings
+from . import control, estimates, percentage, readings
 from .facts import Facts, current_stage, health_of, is_paused, silent_since
 from .health import Health
-from .models import Run, Stage
+from .models import Retry, Run, Stage
 from .transitions import FINISHED, WORKING, StageState, State
 
 
@@ -90,7 +90,14 @@ class DatasetProgress(_Frozen):
     cancelled: bool
     failed: int = Field(ge=0, description="Items that could not be processed.")
     skipped: int = Field(ge=0, description="Unchanged items.")
-    # The run's own times, for our pages. They are not part of the JSON.
+    retry: Literal["all", "failed"] | None = Field(
+        description="What the next run is asked to do again: everything, or only the items that failed."
+    )
+    # For our pages. They are not part of the JSON.
+    requested: Literal["pause", "resume", "cancel"] | None = Field(None, exclude=True)  # and not done yet
+    requested_by: str = Field("", exclude=True)  # for those who may steer the dataset
+    requested_at: datetime | None = Field(None, exclude=True)
+    may_end_now: bool = Field(False, exclude=True)
     started_at: datetime | None = Field(None, exclude=True)
     finished_at: datetime | None = Field(None, exclude=True)
     silent_since: datetime | None = Field(None, exclude=True)
@@ -133,6 +140,11 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         cancelled=run.cancelled,
         failed=run.failed,
         skipped=run.skipped,
+        retry=Retry(facts.retry).value if facts.retry else None,
+        requested=control.requested(run),
+        requested_by=run.control_by,
+        requested_at=run.control_at,
+        may_end_now=control.may_end_now(run, now),
         started_at=run.started_at,
         finished_at=run.finished_at,
         silent_since=silent_since(run, health),

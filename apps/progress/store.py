@@ -39,6 +39,7 @@ OTHER_REASONS: Final = "other reasons"
 
 _VERSION: Final = frozenset({"version"})
 _VERSION_AND_RUN: Final = frozenset({"version", "run"})
+_RETRY: Final = frozenset({"retry", "retry_by", "retry_at"})
 _SHARE_COUNTS: Final = frozenset({"current", "total", "failed", "skipped"})
 
 
@@ -155,7 +156,8 @@ def flush(states: Iterable[RunState]) -> None:
     for state in states:
         head, old_version, old_run_pk = state.head, state.head.version, state.head.run_id
         if state.bump_version_if_visible():
-            heads.add(head, _VERSION if old_run_pk == head.run_id else _VERSION_AND_RUN, old_version)
+            columns = _VERSION if old_run_pk == head.run_id else _VERSION_AND_RUN
+            heads.add(head, columns | _RETRY if state.retry_changed else columns, old_version)
             announced.append(Change(head.dataset_id, head.version))
         for row, fields, loaded in state.changed_rows():
             if isinstance(row, Run):

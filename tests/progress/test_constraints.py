@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from apps.progress import services
-from apps.progress.models import ItemFailure, Run, RunMember, Stage, UnlistedFailures, WorkerShare
+from apps.progress.models import Head, ItemFailure, Run, RunMember, Stage, UnlistedFailures, WorkerShare
 
 LONG_AGO = timezone.now() - timedelta(days=1)
 
@@ -20,6 +20,8 @@ BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
     # An unknown state is neither finished nor not, so it breaks two; a database names the one that it looked at first.
     ("run_state_known|run_finished_has_a_time", Run, {"state": "paused"}),
     ("run_control_known", Run, {"control": "stop"}),
+    ("run_retry_known", Run, {"retry": "some"}),
+    ("head_retry_has_a_time", Head, {"retry": "all"}),
     ("run_percent_in_range", Run, {"percent": 100.1}),
     ("run_percent_in_range", Run, {"percent": -0.1}),
     ("run_finished_has_a_time", Run, {"state": "ready"}),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from apps.datasets.models import Dataset
-from apps.progress import selectors, services
+from apps.progress import control, selectors, services
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished
 from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
 from apps.progress.services import StagePlan
@@ -156,6 +156,10 @@ class Progress(RuleBasedStateMachine):
     def request(self, older: bool, request: Callable[[int], bool]) -> None:
         self.on(older, request)
 
+    @rule(action=st.sampled_from(control.Action))
+    def steer(self, action: control.Action) -> None:
+        services.request(action, [self.dataset.pk], "ann")
+
     @rule(seconds=st.sampled_from([10, 20, 100, 1000]))
     def silence(self, seconds: int) -> None:
         """Time goes by and nothing is heard."""
@@ -208,7 +212,7 @@ class Progress(RuleBasedStateMachine):
             assert all(earlier.version <= later.version for earlier, later in pairwise(history))
             reached: dict[str, str] = {}
             for row in history:
-                if row.new in Run.Control.values:
+                if row.new in Run.Control.values or "retry" in (row.old, row.new):
                     continue
                 if row.old:
                     assert reached.get(row.stage, "waiting") == row.old

@@ -107,6 +107,8 @@ class Runner:
                 is_last = count_attempt(self.run_pk, _error_message(error), _error_note(error))
             return Outcome.ERROR if is_last else Outcome.RELEASED
         except _ReleaseRequested:
+            with lease.transaction():
+                progress.acknowledge(self.run_pk)
             return Outcome.RELEASED
         except _CancelRequested:
             with lease.transaction():
