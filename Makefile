@@ -7,20 +7,21 @@
 .PHONY: demo test quick js check bench bench-pipeline bench-live bench-ingest bench-client bench-fairness css docs lock shots clean
 .DELETE_ON_ERROR:
 
+# Made with the Python that `PYTHON` names, or else the first that is new enough.
 VENV := .venv
-PYTHON := $(VENV)/bin/python
+RUN := $(VENV)/bin/python
 export PYTHONUNBUFFERED := 1
 
 demo: $(VENV)/.runtime
-	@exec $(PYTHON) -m progress_site.demo
+	@exec $(RUN) -m progress_site.demo
 
 test: $(VENV)/.test
 	@scripts/install-programs
 	@scripts/test-js
-	@$(PYTHON) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
+	@$(RUN) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
 
 quick: $(VENV)/.test
-	@$(PYTHON) -m pytest -m "not slow" --failed-first --maxfail 3 $(or $(ARGS),-n logical --maxprocesses 4)
+	@$(RUN) -m pytest -m "not slow" --failed-first --maxfail 3 $(or $(ARGS),-n logical --maxprocesses 4)
 	@echo "Left out: the tests that start a server or a browser or take long (make test), and the pages' script (make js)."
 
 # The types of the pages' script, and its tests. Needs Node 20 or newer.
@@ -35,21 +36,21 @@ check: $(VENV)/.test
 bench: bench-pipeline bench-live bench-ingest bench-client bench-fairness
 
 bench-pipeline: $(VENV)/.test
-	@$(PYTHON) -m tests.bench.pipeline
+	@$(RUN) -m tests.bench.pipeline
 
 bench-live: $(VENV)/.test
 	@scripts/install-programs
-	@$(PYTHON) -m tests.bench.live
+	@$(RUN) -m tests.bench.live
 
 bench-ingest: $(VENV)/.test
 	@scripts/install-programs
-	@$(PYTHON) -m tests.bench.ingest
+	@$(RUN) -m tests.bench.ingest
 
 bench-client: $(VENV)/.test
-	@$(PYTHON) -m tests.bench.client
+	@$(RUN) -m tests.bench.client
 
 bench-fairness: $(VENV)/.test
-	@$(PYTHON) -m tests.bench.fairness
+	@$(RUN) -m tests.bench.fairness
 
 # Build the stylesheets, which are committed. Needs Node 20 or newer.
 css:
@@ -58,11 +59,11 @@ css:
 # Take the pictures in the README, of a real run in a real browser.
 shots: $(VENV)/.test
 	@scripts/install-programs
-	@$(PYTHON) -m scripts.screenshots
+	@$(RUN) -m scripts.screenshots
 
 # Write the table of settings in docs/deployment.md.
 docs: $(VENV)/.test
-	@$(PYTHON) -m scripts.settings_table
+	@$(RUN) -m scripts.settings_table
 
 # Lock the requirements, after a change of pyproject.toml.
 lock: $(VENV)/.test
@@ -73,12 +74,12 @@ clean:
 
 $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/.made
 	@echo "Installing the runtime dependencies..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt | $(VENV)/.made
 	@echo "Installing the test dependencies..."
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 # The stamp is made last, so an interrupted set-up starts again.

@@ -249,7 +249,11 @@ LOGGING: dict[str, Any] = {
         }
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"flit_core": {"level": "WARNING"}},
+    "loggers": {
+        "flit_core": {"level": "WARNING"},
+        "django.tasks": {"level": LOG_LEVEL},
+        "django_tasks_db": {"level": "ERROR"},  # it warns of every signal that stops it
+    },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }
 
@@ -270,6 +274,8 @@ MOST_FAILURES = env.int("MOST_FAILURES", 10_000, validate=bounds.Range(min=1))
 PIPELINE_PROCESSES = env.int("PIPELINE_PROCESSES", 0, validate=bounds.Range(min=0))
 # How many seconds an image may take to be read or embedded. Its process is then killed, and the image is a failure.
 ITEM_SECONDS = env.float("ITEM_SECONDS", 300.0, validate=bounds.Range(min=0, min_inclusive=False))
+# How many images a second a run processes at most, so that one can watch it. 0: as many as it can.
+PACE = env.int("PACE", 0, validate=bounds.Range(min=0))
 # After how many seconds without a sign of life a worker loses its run to another.
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
 # For how many days a finished run keeps its lists: failed items, history, workers. A dataset's latest run keeps them.

@@ -10,6 +10,7 @@ from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
 from .views import client, datasets, health, partials, samples, steering, tokens
+from .views.sign_in_link import sign_in_link
 from .views.sign_out import SignOutView
 
 
@@ -49,5 +50,6 @@ urlpatterns = [
         log_in,
         name="login",
     ),
+    path("accounts/link/<slug:number>/<slug:token>/", sign_in_link, name="sign-in-link"),
     path("accounts/logout/", SignOutView.as_view(), name="logout"),
 ]

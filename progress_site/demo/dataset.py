@@ -1,4 +1,4 @@
-"""The dataset of the demo: its id, its folder of images, and its run.
+"""The datasets of the demo: the folder of images, its id and its run, and those that `reporters` reports on.
 
 Django's settings are loaded before any of these functions is called.
 """
@@ -7,10 +7,27 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import ImproperlyConfigured
 
 from apps.datasets.dataset_ids import is_dataset_id
+
+from . import preparation
+from .processes import ROOT, ChildProcesses
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+# The datasets that `reporters` reports on: their ids, and their names on pages.
+REPORTED: Final = {
+    "demo-crawl": "Web crawl (demo)",
+    "demo-stream": "Event stream (demo)",
+    "demo-captions": "Captions, paused (demo)",
+    "demo-clip": "CLIP embeddings (demo)",
+    "demo-birds": "Birds (demo)",
+    "demo-maps": "Maps (demo)",
+}
 
 
 def choose_id(images: Path | None) -> str:
@@ -58,6 +75,16 @@ def queue(dataset_id: str, folder: Path) -> None:
         process_folder(folder, dataset_id=dataset_id, replace=True)
     except RunUnfinished:
         print(f"  {dataset_id} continues where it was stopped.", flush=True)
+
+
+def start_reporters(children: ChildProcesses, admin: User, url: str) -> None:
+    """Create the datasets of the admin that `reporters` reports on, and start it."""
+    preparation.create_datasets(admin, REPORTED)
+    token = preparation.issue_token(admin, "demo-*", "make demo: reporters")
+    children.start(
+        "reporters", "-m", "progress_site.demo.reporters", PYTHONPATH=str(ROOT / "client" / "src"),
+        DATASET_PROGRESS_URL=url, DATASET_PROGRESS_TOKEN=token,
+    )  # fmt: skip
 
 
 def _id_of_folder(folder: Path) -> str:

@@ -14,6 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .processes import ROOT
 
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound to
+
 
 def address() -> tuple[str, int]:
     """``HOST`` and ``PORT``, after checking that a server can listen there."""
@@ -63,10 +65,24 @@ def images_folder() -> Path | None:
     return path
 
 
+def is_plain(images: Path | None) -> bool:
+    """Whether the demo shows images alone: with ``DEMO=plain``, and where they are the user's own."""
+    demo = os.environ.get("DEMO", "")
+    if demo not in ("", "plain"):
+        raise ImproperlyConfigured(f"DEMO={demo} is not known: use DEMO=plain, or leave it out.")
+    return demo == "plain" or images is not None
+
+
+def url(host: str, port: int) -> str:
+    """The address of the site on this machine."""
+    name = "localhost" if host in ANY_ADDRESS else f"[{host}]" if ":" in host else host
+    return f"http://{name}:{port}"
+
+
 def host_names(host: str) -> list[str]:
     """The names that a browser may use for this server, with those of the network if ``host`` is any address."""
     names = ["localhost", "127.0.0.1", "[::1]"]
-    if host in ("0.0.0.0", "::"):  # noqa: S104 -- compared, not bound to
+    if host in ANY_ADDRESS:
         name = socket.gethostname()
         names += [name, f"{name}.local"]
         with suppress(socket.gaierror):  # some machines cannot resolve their own name

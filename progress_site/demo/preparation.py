@@ -9,9 +9,14 @@ import hashlib
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import ImproperlyConfigured
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 
 def write_secret_key(data_dir: Path) -> None:
@@ -72,13 +77,39 @@ def build_client() -> None:
     call_command("build_client", verbosity=0)
 
 
-def create_admin() -> str | None:
-    """Create an admin user if there is none. Returns the password, which is stored nowhere else."""
-    from django.contrib.auth import get_user_model
+def create_admin() -> tuple[User, str | None]:
+    """Return the first admin user. If there was none: a new one, with its password, which is stored nowhere."""
+    from django.contrib.auth.models import User
 
-    users = get_user_model().objects
-    if users.filter(is_superuser=True).exists():
-        return None
+    admin = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+    if admin is not None:
+        return admin, None
     password = secrets.token_urlsafe(12)
-    users.create_superuser("admin", password=password)
-    return password
+    return User.objects.create_superuser("admin", password=password), password
+
+
+def sign_in_path(admin: User) -> str:
+    """Return the path of a link that signs the admin in once."""
+    from apps.accounts import sign_in_links
+
+    return sign_in_links.sign_in_path(admin)
+
+
+def issue_token(admin: User, datasets: str, name: str) -> str:
+    """Return the secret of a new token of the admin, in place of the one that an earlier demo made under this name."""
+    from apps.datasets import services
+    from apps.datasets.models import Token
+
+    services.revoke_tokens(Token.objects.filter(user=admin, name=name))
+    return services.issue_token(name, user=admin, datasets=datasets)[1]
+
+
+def create_datasets(admin: User, names: Mapping[str, str]) -> None:
+    """Create public datasets of the admin, by id and name, unless they are there."""
+    from apps.datasets import services
+    from apps.datasets.models import Dataset
+
+    known = set(Dataset.objects.filter(dataset_id__in=names).values_list("dataset_id", flat=True))
+    for dataset_id, name in names.items():
+        if dataset_id not in known:
+            services.create_dataset(dataset_id, owner=admin, name=name, visibility="public")

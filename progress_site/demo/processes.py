@@ -27,6 +27,7 @@ class Child:
     """A process, how it is started, and when it is started again if it ended."""
 
     command: list[str]
+    environment: dict[str, str]
     process: subprocess.Popen[bytes]
     started_at: float
     backoff: float = 0.0
@@ -65,11 +66,11 @@ class ChildProcesses:
                 os.killpg(child.pid, signal.SIGKILL)
                 child.wait()
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start Python with ``arguments`` in the folder of the project."""
+    def start(self, name: str, *arguments: str, **environment: str) -> None:
+        """Start Python with ``arguments`` in the folder of the project, with these variables beside ours."""
         command = [sys.executable, *arguments]
         with self._signals_deferred():
-            self._children[name] = Child(command, _start(command), time.monotonic())
+            self._children[name] = Child(command, environment, _start(command, environment), time.monotonic())
 
     def wait_for_server(self, host: str, port: int) -> None:
         """Return once a server accepts connections. Raises `SystemExit` if it takes too long."""
@@ -111,7 +112,7 @@ class ChildProcesses:
                     )
             elif now >= child.start_at:
                 with self._signals_deferred():
-                    child.process = _start(child.command)
+                    child.process = _start(child.command, child.environment)
                     child.started_at, child.start_at = now, None
 
     def _processes(self) -> list[subprocess.Popen[bytes]]:
@@ -134,5 +135,5 @@ class ChildProcesses:
             raise SystemExit(0)
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, cwd=ROOT, start_new_session=True)  # noqa: S603 -- our own
+def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, start_new_session=True)  # noqa: S603 -- our own

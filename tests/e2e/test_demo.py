@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -47,9 +46,10 @@ def demo(log: Path, data_dir: Path, **values: str) -> Iterator[subprocess.Popen[
 
 
 def progress(port: int, dataset_id: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/datasets/{dataset_id}/progress") as answer:
-        shown: dict[str, Any] = json.load(answer)
-        return shown
+    """The progress of a dataset; its state and run are None before it is created."""
+    answer = httpx.get(f"http://127.0.0.1:{port}/api/datasets/{dataset_id}/progress", timeout=60)
+    shown: dict[str, Any] = answer.json()
+    return {"state": None, "run": None, **shown}
 
 
 def lives(process: psutil.Process) -> bool:
@@ -67,7 +67,7 @@ def test_demo_processes_a_folder_keeps_it_and_leaves_no_process(tmp_path: Path) 
         log = tmp_path / f"log-{start}"
         with demo(log, tmp_path / "data", **values) as process:
             printed = log.read_text()
-            assert f"http://127.0.0.1:{port}/datasets/my-photos/" in printed
+            assert f"Dataset Progress is at http://127.0.0.1:{port}/\n" in printed
             assert ("with the password" in printed) == (start == 1)
             wait_until(
                 lambda: (progress(port, "my-photos")["state"], progress(port, "my-photos")["run"]) == ("ready", start),  # noqa: B023 -- called at once
@@ -201,6 +201,7 @@ def test_a_taken_port_is_refused(tmp_path: Path) -> None:
         ({"LEASE_SECONDS": "0"}, "Must be greater than 0."),
         ({"LOG_LEVEL": "loud"}, "LOG_LEVEL"),
         ({"DATABASE_URL": "garbage"}, "DATABASE_URL"),
+        ({"DEMO": "fancy"}, "DEMO=fancy"),
         ({"EMBEDDER": "no.such.Thing"}, "no.such"),
     ],
 )

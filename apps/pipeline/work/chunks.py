@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import batched, islice
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import Q, Sum
 
 from apps.pipeline.images.scanning import FoundFile
@@ -30,9 +31,18 @@ def cut_files(files: Iterable[FoundFile]) -> Iterator[tuple[FoundFile, ...]]:
     """Cut the files of a scan into the chunks in which they are indexed."""
     iterator = iter(files)
     count = 0
-    while files := tuple(islice(iterator, INDEX_CHUNK if count < SMALL_CHUNK_FILES else LARGE_INDEX_CHUNK)):
+    while files := tuple(islice(iterator, chunk_size(_files_after(count)))):
         count += len(files)
         yield files
+
+
+def _files_after(count: int) -> int:
+    return INDEX_CHUNK if count < SMALL_CHUNK_FILES else LARGE_INDEX_CHUNK
+
+
+def chunk_size(items: int) -> int:
+    """Return how many items a chunk holds: ``items``, or what `PACE` allows in a second, if that is less."""
+    return min(items, settings.PACE or items)
 
 
 def new_chunks(job: Job, phase: Job.Phase, cuts: Iterable[Sequence[Any]]) -> Iterator[tuple[Chunk, ...]]:

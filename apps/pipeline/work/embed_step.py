@@ -22,7 +22,7 @@ from apps.pipeline.models import Chunk, Job
 from apps.pipeline.stages import EMBED
 from apps.progress import services as progress
 
-from .chunks import EMBED_CHUNK, new_chunks
+from .chunks import EMBED_CHUNK, chunk_size, new_chunks
 from .lease import Lease, LeaseLost
 from .pool import ItemTimedOut, Pool
 from .step import Step, StopRequested
@@ -46,7 +46,7 @@ def plan_embedding(job: Job, lease: Lease) -> None:
     )
     with lease.transaction():
         Chunk.objects.filter(job=job, phase=Job.Phase.EMBED).delete()
-    for chunks in new_chunks(job, Job.Phase.EMBED, batched(_paged(samples), EMBED_CHUNK)):
+    for chunks in new_chunks(job, Job.Phase.EMBED, batched(_paged(samples), chunk_size(EMBED_CHUNK))):
         with lease.transaction():
             Chunk.objects.bulk_create(chunks)
     with lease.transaction():

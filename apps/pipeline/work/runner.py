@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+import time
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from enum import StrEnum
@@ -158,6 +159,7 @@ class Runner:
     def _run_step(self, step: Step[Any], pool: Pool) -> None:
         """Put the pending chunks of a step through the pool, a few more at a time than it has processes."""
         chunks = pending_chunks(step.job, step.name)
+        began, items = time.monotonic(), 0
         submitted: dict[Future[Any], Chunk] = {}
         try:
             while True:
@@ -169,6 +171,9 @@ class Runner:
                     chunk = submitted.pop(future)
                     result = self._result(future, step, pool, chunk)
                     self._check_control(step.commit(chunk, result))
+                    items += len(result)  # files that have not changed take no time
+                    if settings.PACE:
+                        self.stop.wait(began + items / settings.PACE - time.monotonic())
         finally:
             for future in submitted:
                 future.cancel()

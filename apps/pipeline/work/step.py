@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from concurrent.futures import Future
 
+from django.conf import settings
+
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
 from apps.progress import services as progress
@@ -67,4 +69,5 @@ class Step[Result](ABC):
             return progress.report(self.run.pk, current=self.current, message=self._message(), skipped=self.skipped)
 
     def _message(self) -> str:
-        return f"{self.message}... {self.current}/{self.total}"
+        pace = f" at {settings.PACE} a second" if settings.PACE else ""
+        return f"{self.message}{pace}... {self.current}/{self.total}"

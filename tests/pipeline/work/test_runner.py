@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,17 @@ def test_run_has_as_many_processes_as_the_setting_says(
     on_change(count)
     assert Runner(run.pk).process() is Outcome.READY
     assert counts == [3]
+
+
+def test_run_goes_at_the_pace_of_the_setting(folder: Path, settings: Settings, on_change: Callable[..., None]) -> None:
+    make_images(folder, 24)
+    settings.PACE = 10
+    seen: list[tuple[float, DatasetProgress]] = []
+    on_change(lambda shown: seen.append((time.monotonic(), shown)))
+    process(folder)
+    for state, message in (("indexing", "Indexing samples"), ("embedding", "Generating embeddings")):
+        counted = [(at, shown) for at, shown in seen if shown.state == state]
+        assert {shown.message for _, shown in counted} >= {f"{message} at 10 a second... {n}/24" for n in (0, 24)}
+        assert max(after.current - before.current for (_, before), (_, after) in pairwise(counted)) <= 10
+        # All but the last chunk, which has at most ten of them, take their time before the last is counted.
+        assert counted[-1][0] - counted[0][0] >= 1.4
