@@ -278,8 +278,8 @@ ITEM_SECONDS = env.float("ITEM_SECONDS", 300.0, validate=bounds.Range(min=0, min
 PACE = env.int("PACE", 0, validate=bounds.Range(min=0))
 # After how many seconds without a sign of life a worker loses its run to another.
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
-# For how many days a finished run keeps its lists: failed items, history, workers. A dataset's latest run keeps them.
-# 0: for ever.
+# For how many days a finished run keeps its lists: failed items, history, messages, workers. A dataset's latest run
+# keeps them. 0: for ever.
 KEEP_DETAILS_DAYS = env.int("KEEP_DETAILS_DAYS", 90, validate=bounds.Range(min=0, max=36_500))
 # For how many days a finished run is kept. A dataset's latest run is always kept. 0: for ever.
 KEEP_RUNS_DAYS = env.int("KEEP_RUNS_DAYS", 730, validate=bounds.Range(min=0, max=36_500))

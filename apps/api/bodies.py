@@ -11,12 +11,27 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from apps.datasets.access.sharing import SharingChange
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
+from apps.progress.origin import Origin as RunOrigin
 from apps.progress.reports import Report
 from apps.progress.run_state import MAX_STAGES
 from apps.progress.services import StagePlan
 from apps.progress.transitions import State
 
-from .fields import Count, IdempotencyKey, Label, Name, Number, Text, Unit, UserName, Visibility, Weight, Worker
+from .fields import (
+    Count,
+    IdempotencyKey,
+    Label,
+    Link,
+    Name,
+    Number,
+    Origin,
+    Text,
+    Unit,
+    UserName,
+    Visibility,
+    Weight,
+    Worker,
+)
 
 MAX_UPDATES: Final = 1000
 MAX_FAILURES: Final = 1000
@@ -127,6 +142,15 @@ class SharingBody(_Body):
         return SharingChange(self.visibility, self.owner, self.members)
 
 
+class OriginBody(_Body):
+    """Where the reporter runs. Shown to those who may steer the dataset."""
+
+    host: Origin | None = Field(None, description="The name of the machine.")
+    process: Number | None = Field(None, description="The number of the process.")
+    client: Origin | None = Field(None, description="What reports, with its version.")
+    python: Origin | None = Field(None, description="The version of Python.")
+
+
 class RunBody(SharingBody):
     """A run that is to be begun. `visibility`, `owner` and `members` are for those who may steer the dataset."""
 
@@ -141,6 +165,10 @@ class RunBody(SharingBody):
         strict=True,
         description="Share the run that is open, as `worker`, if it was heard of lately; else begin the next.",
     )
+    origin: OriginBody | None = None
+    link: Link | None = Field(
+        None, description="The job's own page, http or https. Shown to those who may steer the dataset."
+    )
     worker: Worker | None = Field(None, description="Who joins. Its reports name it, and the last one has `leave`.")
 
     @model_validator(mode="after")
@@ -148,6 +176,14 @@ class RunBody(SharingBody):
         if self.join and self.worker is None:
             raise ValueError('with "join", "worker" says who joins')
         return self
+
+    def run_origin(self, by: str) -> RunOrigin:
+        """Return who begins the run and where. ``by``: the name of the caller."""
+        where = self.origin or OriginBody()
+        return RunOrigin(
+            by=by, host=where.host or "", process=where.process, client=where.client or "", python=where.python or "",
+            link=self.link or "",
+        )  # fmt: skip
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:

@@ -43,6 +43,6 @@ def control_run(request: HttpRequest, dataset_id: DatasetId, body: Body[ControlB
     caller = caller_of(request)
     dataset = get_steerable(caller, dataset_id)
     run = unfinished_run(dataset)
-    ACTIONS[body.action](run.pk, f"token {caller.token}")
+    ACTIONS[body.action](run.pk, caller.name)
     run.refresh_from_db()
     return RunOut.of(dataset, run)

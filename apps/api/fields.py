@@ -11,6 +11,7 @@ from ninja import Path, Query
 from pydantic import Field, StringConstraints, WithJsonSchema
 
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
+from apps.progress.origin import LINK_LENGTH, NAME_LENGTH
 from apps.progress.reports import MAX_COUNT
 
 MAX_TEXT: Final = 100_000  # characters; the services keep the beginning
@@ -38,6 +39,8 @@ Worker = Annotated[str, _line(128)]
 IdempotencyKey = Annotated[str, _line(128)]
 Label = Annotated[str, _line(100, min_length=0)]
 Unit = Annotated[str, _line(32)]
+Origin = Annotated[str, _line(NAME_LENGTH, min_length=0)]
+Link = Annotated[str, StringConstraints(strict=True, max_length=LINK_LENGTH, pattern=r"^https?://[^\x00-\x20\x7f]+$")]
 Visibility = Literal["public", "private"]
 UserName = Annotated[str, _line(150)]
 Weight = Annotated[float, Field(ge=0.001, le=1e6, strict=True)]

@@ -88,7 +88,7 @@ def take_reports(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[
         allowed = [
             (dataset, report) for dataset_id, report in reports if isinstance(dataset := found[dataset_id], Dataset)
         ]
-        answers = accept_reports([(dataset.pk, report) for dataset, report in allowed])
+        answers = accept_reports([(dataset.pk, report) for dataset, report in allowed], caller.name)
         used = {
             dataset.dataset_id
             for (dataset, _), answer in zip(allowed, answers, strict=True)

@@ -48,7 +48,7 @@ def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) 
         begun = services.begin_or_find_run(
             dataset, [stage.plan() for stage in body.stages], message=body.message,
             idempotency_key=body.idempotency_key or "", replace=body.replace,
-            join_as=(body.worker or "") if body.join else "",
+            join_as=(body.worker or "") if body.join else "", origin=body.run_origin(caller.name),
         )  # fmt: skip
     return Status(201 if begun.is_new else 200, BegunRun.of_begun(dataset, begun.run, joined=begun.joined))
 

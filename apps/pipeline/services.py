@@ -13,6 +13,7 @@ from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import importable_folder, source_folder
 from apps.progress import services as progress
 from apps.progress.models import Run
+from apps.progress.origin import Origin
 
 from .models import Job, Source
 from .queue import enqueue
@@ -40,7 +41,7 @@ def create_dataset(caller: Caller, dataset_id: str, *, name: str, folder: str, v
         dataset = create(caller, dataset_id, name=name, visibility=visibility)
         if path is not None:
             Source.objects.create(dataset=dataset, folder=str(path), from_browser=True)
-            queue_run(dataset)
+            queue_run(dataset, by=caller.name)
     return dataset
 
 
@@ -79,10 +80,10 @@ def has_source(dataset: Dataset) -> bool:
     return Source.objects.filter(dataset=dataset).exists()
 
 
-def queue_run(dataset: Dataset, *, forget_missing: bool = False) -> Run:
+def queue_run(dataset: Dataset, *, by: str = "", forget_missing: bool = False) -> Run:
     """Begin a run and queue it for the workers. Raises `NoSource`, `FolderRefused`, `RunUnfinished`.
 
-    ``forget_missing``: at the end of the run, forget the samples whose files are gone.
+    ``by``: who begins it. ``forget_missing``: at the end of the run, forget the samples whose files are gone.
     """
     source = Source.objects.filter(dataset=dataset).first()
     if source is None:
@@ -90,7 +91,7 @@ def queue_run(dataset: Dataset, *, forget_missing: bool = False) -> Run:
     if source.from_browser:
         source_folder(source)  # of other folders, the worker on its own machine says whether they can be read
     with transaction.atomic():
-        run = progress.begin_run(dataset, STAGES)
+        run = progress.begin_run(dataset, STAGES, origin=Origin(by=by))
         enqueue(Job.objects.create(run=run, forget_missing=forget_missing))
     return run
 

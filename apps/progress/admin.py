@@ -19,7 +19,7 @@ from apps.datasets.models import Dataset
 from . import selectors, services
 from .errors import RunFinished
 from .facts import current_stage
-from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare
+from .models import Head, ItemFailure, Run, RunMember, RunMessage, Stage, Transition, UnlistedFailures, WorkerShare
 
 
 class WithBar(admin.ModelAdmin[Any]):
@@ -196,6 +196,16 @@ class TransitionAdmin(ReadOnlyAdmin):
     list_filter = ("new", "at")
     list_select_related = ("run__dataset",)
     search_fields = ("run__dataset__dataset_id", "stage", "note")
+    date_hierarchy = "at"
+    show_full_result_count = False
+
+
+@admin.register(RunMessage)
+class RunMessageAdmin(ReadOnlyAdmin):
+    dataset_lookup = "run__dataset"
+    list_display = ("at", "run", "text")
+    list_select_related = ("run__dataset",)
+    search_fields = ("run__dataset__dataset_id", "text")
     date_hierarchy = "at"
     show_full_result_count = False
 

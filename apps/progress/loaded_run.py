@@ -10,11 +10,21 @@ from typing import Any, Final, NamedTuple
 
 from django.db.models import Model
 
-from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Run, RunMember, RunMessage, Stage, Transition, WorkerShare
 
 # What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
 _UNVERSIONED_FIELDS: Final = frozenset(
-    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "failures_listed", "joined", "learned"}
+    {
+        "heartbeat_at",
+        "progressed_at",
+        "workers",
+        "shared",
+        "shared_total",
+        "failures_listed",
+        "joined",
+        "learned",
+        "message_count",
+    }
     | {"readings", "totals", "worked_seconds", "worked_until", "gap", "not_read", "skips_read"}
 )
 
@@ -60,6 +70,7 @@ class LoadedRun:
         self.new_transitions: list[Transition] = []
         self.has_new_plan = False
         self.retry_changed = False  # of the head
+        self.new_messages: list[RunMessage] = []
         rows: list[Row] = [run, *self.stages]
         self._loaded = [(row, vars(row).copy()) for row in rows if not is_new(row)]
 
@@ -108,6 +119,7 @@ class LoadedRun:
         rows = [(row, vars(row).copy()) for row in changing if row is not None]
         counts = len(self.stages), len(self.new_transitions), len(self.shares), len(self.new_failures)
         unlisted, flags = self.new_unlisted.copy(), (self.silent_seconds, self.has_new_plan)
+        message_count = len(self.new_messages)
         try:
             yield
         except Exception:
@@ -115,6 +127,7 @@ class LoadedRun:
                 vars(row).update(values)
             stage_count, transition_count, share_count, failure_count = counts
             del self.stages[stage_count:], self.new_transitions[transition_count:]
+            del self.new_messages[message_count:]
             for key in list(self.shares)[share_count:]:
                 del self.shares[key]
             for key in list(self.new_failures)[failure_count:]:

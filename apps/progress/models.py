@@ -78,6 +78,16 @@ class Run(models.Model):
     failures_listed = models.PositiveIntegerField(default=0, help_text="How many of them are listed one by one.")
     skipped = models.PositiveBigIntegerField(default=0, help_text="Unchanged items.")
     joined = models.PositiveIntegerField(default=0, help_text="How many members it has had; 0: it is not shared.")
+    started_by = models.CharField(
+        max_length=200, blank=True, default="", db_default="", help_text="The user or the token that began it."
+    )
+    origin = models.JSONField(
+        default=dict, db_default={}, blank=True, help_text="Where it runs: host, process, client and python."
+    )
+    link = models.URLField(max_length=2000, blank=True, default="", db_default="", help_text="The job's own page.")
+    message_count = models.PositiveBigIntegerField(
+        default=0, db_default=0, help_text="How many messages it has had; the last ones are kept."
+    )
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -297,6 +307,27 @@ class Transition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage or 'run'}: {self.old} → {self.new}"
+
+
+class RunMessage(models.Model):
+    """One of the last messages of a run's reporter. A new one takes the slot of the oldest."""
+
+    KEPT: ClassVar = 200
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="messages")
+    slot = models.PositiveSmallIntegerField(help_text="The message's number within the run, modulo `KEPT`.")
+    number = models.PositiveBigIntegerField()
+    text = models.CharField(max_length=1000)
+    at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "slot"], name="message_once_a_slot"),
+        ]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class Head(models.Model):

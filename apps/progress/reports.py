@@ -21,6 +21,7 @@ from .errors import IllegalTransition, NoRun, ProgressError, RunFinished, Unknow
 from .facts import Facts
 from .history import learned_from
 from .models import Run, Stage
+from .origin import Origin
 from .run_state import RunState
 from .snapshot import DatasetProgress, snapshot
 from .transitions import FINISHED, WORKING, StageState, State
@@ -106,13 +107,14 @@ class Accepted:
         return snapshot(facts, now)
 
 
-def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | ProgressError]:
+def accept_reports(reports: Sequence[tuple[int, Report]], by: str = "") -> list[Accepted | ProgressError]:
     """Take in reports, each with its dataset's row id, in order and in one transaction (the caller's, if there is one).
 
-    Returns an outcome for each. A refused report changes nothing, and the others are taken in all the same.
+    ``by``: who reports; a run that a report opens keeps it. Returns an outcome for each. A refused report changes
+    nothing, and the others are taken in all the same.
     """
     with transaction.atomic(savepoint=False):
-        batch = _ReportBatch(reports)
+        batch = _ReportBatch(reports, by)
         outcomes = [batch.accept(dataset_pk, report) for dataset_pk, report in reports]
         batch.flush()
     return [
@@ -126,7 +128,8 @@ def accept_reports(reports: Sequence[tuple[int, Report]]) -> list[Accepted | Pro
 class _ReportBatch:
     """The runs that a batch of reports is about: loaded together, changed report by report, flushed together."""
 
-    def __init__(self, reports: Sequence[tuple[int, Report]]) -> None:
+    def __init__(self, reports: Sequence[tuple[int, Report]], by: str) -> None:
+        self._by = by
         self._now = timezone.now()
         self._heads = store.lock_heads("dataset_id", {dataset_pk for dataset_pk, _ in reports})
         self._new_heads = {
@@ -164,7 +167,7 @@ class _ReportBatch:
         learned = learned_from(store.load_ready_stages(dataset_pk)) if number > 1 else ()
         head = self._heads[dataset_pk]
         asked = head.retry, head.retry_by, head.retry_at
-        state = RunState.begin(head, number, self._now, learned=learned)
+        state = RunState.begin(head, number, self._now, learned=learned, origin=Origin(by=self._by))
         try:
             apply_report(state, report)
         except ProgressError:

@@ -14,13 +14,13 @@ from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_it
 from . import percentage, stage_clock
 from .errors import LimitReached
 from .loaded_run import LoadedRun
-from .models import Head, ItemFailure, Retry, Run, Stage, Transition, WorkerShare
+from .models import Head, ItemFailure, Retry, Run, RunMessage, Stage, Transition, WorkerShare
+from .origin import NAME_LENGTH, NO_ORIGIN, Origin
 from .transitions import FINISHED, StageState, State, check_move, check_stage_move
 
 MAX_STORED_COUNT: Final = BigIntegerField.MAX_BIGINT
 MAX_STAGES: Final = 64
 MAX_WORKERS: Final = 1_000_000
-NAME_LENGTH: Final = 200  # characters of who asked
 
 
 def check_counts(*counts: int | None) -> None:
@@ -35,14 +35,15 @@ class RunState(LoadedRun):
     @classmethod
     def begin(
         cls, head: Head, number: int, now: datetime, *, message: str = "", idempotency_key: str = "",
-        learned: Sequence[dict[str, Any]] = (),
+        learned: Sequence[dict[str, Any]] = (), origin: Origin = NO_ORIGIN,
     ) -> RunState:  # fmt: skip
         """Begin run ``number`` of a dataset: pending, without stages. ``learned``: of earlier runs, see `history`."""
         run = Run(
-            dataset_id=head.pk, number=number, idempotency_key=idempotency_key,
-            message=clean_text(message, MESSAGE_LENGTH), learned=list(learned), created_at=now, updated_at=now,
+            dataset_id=head.pk, number=number, idempotency_key=idempotency_key, learned=list(learned),
+            created_at=now, updated_at=now, **origin.columns(),
         )  # fmt: skip
         state = cls(head, run, [], now)
+        state.set_message(message)
         note = ""
         if head.retry:
             run.retry = head.retry
@@ -78,9 +79,15 @@ class RunState(LoadedRun):
     # --- The run ------------------------------------------------------------------------------------------------------
 
     def set_message(self, message: str | None) -> None:
-        """Set the message for people; None leaves it."""
-        if message is not None:
-            self.run.message = clean_text(message, MESSAGE_LENGTH)
+        """Set the message for people; None leaves it. One that is new is kept with its time."""
+        if message is None:
+            return
+        text = clean_text(message, MESSAGE_LENGTH)
+        if text and text != self.run.message:
+            slot, number = self.run.message_count % RunMessage.KEPT, self.run.message_count
+            self.new_messages.append(RunMessage(run=self.run, slot=slot, number=number, text=text, at=self.now))
+            self.run.message_count += 1
+        self.run.message = text
 
     def note_heartbeat(self, *, progressed: bool = False) -> None:
         """Note that the reporter was heard; with ``progressed`` also that the work goes on."""
@@ -91,7 +98,10 @@ class RunState(LoadedRun):
             self.run.progressed_at = self.now
 
     def request(self, control: Run.Control, note: str) -> None:
-        """Ask the reporter to run, pause or cancel; it learns of it with the answer to its next report."""
+        """Ask the reporter to run, pause or cancel; it learns of it with the answer to its next report.
+
+        ``note`` says who asks.
+        """
         if (stage := self.active_stage()) is not None:
             stage_clock.advance(self.run, stage, self.now)
         if self.run.control == Run.Control.PAUSE:

@@ -29,10 +29,12 @@ _statements: dict[Hashable, Statement] = {}
 _STAND_IN: Final = "\0"  # no dataset has such an id
 _NO_PK: Final = -1  # nor such a row
 
-# The columns of each table that a read takes: all those of a run and a stage but four, which nothing shows. A new
+# The columns of each table that a read takes: all those of a run and a stage but those that a bar does not show. A new
 # column needs no line here.
 _HEAD_COLUMNS: Final = ("pk", "dataset_id", "created_at", "head__epoch", "head__version", "head__retry")
-_UNREAD_COLUMNS: Final = {"created_at", "idempotency_key", "failures_listed", "joined"}
+_UNREAD_COLUMNS: Final = {"created_at", "idempotency_key", "failures_listed", "joined"} | {
+    "started_by", "origin", "link", "message_count"
+}  # fmt: skip
 _RUN_COLUMNS: Final = [field.attname for field in Run._meta.concrete_fields if field.attname not in _UNREAD_COLUMNS]
 _STAGE_COLUMNS: Final = [field.attname for field in Stage._meta.concrete_fields]
 _RUN: Final = len(_HEAD_COLUMNS)

@@ -23,6 +23,7 @@ from . import control, members, store
 from .errors import RunFinished, RunUnfinished, UnknownStage
 from .history import learned_from
 from .models import Run
+from .origin import NO_ORIGIN, Origin
 from .reports import Report, apply_report
 from .run_state import RunState, check_counts
 from .store import changing
@@ -48,13 +49,17 @@ def begin_run(
     message: str = "",
     idempotency_key: str = "",
     replace: bool = False,
+    origin: Origin = NO_ORIGIN,
 ) -> Run:
     """Begin the next run of ``dataset``, pending.
 
     ``idempotency_key``: a key that the dataset has had before returns the run that was begun with it, whatever became
     of it. ``replace``: cancel the unfinished run, if there is one; else it raises `RunUnfinished`.
+    ``origin``: who begins it, and where.
     """
-    return begin_or_find_run(dataset, stages, message=message, idempotency_key=idempotency_key, replace=replace).run
+    return begin_or_find_run(
+        dataset, stages, message=message, idempotency_key=idempotency_key, replace=replace, origin=origin
+    ).run
 
 
 class Begun(NamedTuple):
@@ -73,6 +78,7 @@ def begin_or_find_run(
     idempotency_key: str = "",
     replace: bool = False,
     join_as: str = "",
+    origin: Origin = NO_ORIGIN,
 ) -> Begun:
     """Do as `begin_run`. ``join_as``: the worker that shares the run with others who do so, until it leaves.
 
@@ -107,7 +113,9 @@ def begin_or_find_run(
                 raise RunUnfinished(f"Run {last.run.number} is not finished.")
             store.flush([last])
         learned = learned_from(store.load_ready_stages(dataset.pk)) if number > 1 else ()
-        state = RunState.begin(head, number, now, message=message, idempotency_key=idempotency_key, learned=learned)
+        state = RunState.begin(
+            head, number, now, message=message, idempotency_key=idempotency_key, learned=learned, origin=origin
+        )
         for plan in stages:
             state.add_stage(**asdict(plan), is_planned=True)
         state.grow_percent()
@@ -155,6 +163,11 @@ def report(
             raise UnknownStage("No stage is under way.")
         apply_report(state, Report(current=current, total=total, message=message, skipped=skipped))
         return state.run
+
+
+def note_origin(run_pk: int, origin: Origin) -> None:
+    """Note where an unfinished run is worked on now. Who began it stays. Watchers are not told."""
+    store.write_origin(run_pk, origin)
 
 
 def heartbeat(run_pk: int) -> bool:

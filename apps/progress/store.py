@@ -26,7 +26,19 @@ from . import health, history
 from .errors import RunFinished
 from .learning import learned_plan
 from .loaded_run import is_new
-from .models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare, new_epoch
+from .models import (
+    Head,
+    ItemFailure,
+    Run,
+    RunMember,
+    RunMessage,
+    Stage,
+    Transition,
+    UnlistedFailures,
+    WorkerShare,
+    new_epoch,
+)
+from .origin import Origin
 from .run_state import RunState
 from .signals import Change, progress_changed
 from .transitions import FINISHED, StageState, State
@@ -177,6 +189,7 @@ def flush(states: Iterable[RunState]) -> None:
     _insert([row for state in states for row in state.members.values() if is_new(row)])
     _insert([row for state in states for row in state.new_failures.values()])
     _insert([row for state in states for row in state.new_transitions])
+    _keep_messages([row for state in states for row in state.new_messages[-RunMessage.KEPT :]])
     for state in states:
         if state.new_unlisted:
             _count_unlisted(state)
@@ -187,6 +200,15 @@ def flush(states: Iterable[RunState]) -> None:
 def _insert(rows: Sequence[Model]) -> None:
     if rows:
         type(rows[0])._default_manager.bulk_create(rows, batch_size=ROWS_AT_ONCE)
+
+
+def _keep_messages(messages: Sequence[RunMessage]) -> None:
+    """Write messages, each in its slot, where another may be by now."""
+    if messages:
+        RunMessage.objects.bulk_create(
+            messages, batch_size=ROWS_AT_ONCE, update_conflicts=True, unique_fields=["run", "slot"],
+            update_fields=["number", "text", "at"],
+        )  # fmt: skip
 
 
 def _count_unlisted(state: RunState) -> None:
@@ -257,6 +279,11 @@ def write_heartbeat(run_pk: int) -> bool:
     return True
 
 
+def write_origin(run_pk: int, origin: Origin) -> None:
+    """Write where an unfinished run is worked on, without a lock and a new version. Who began it stays."""
+    Run.objects.filter(pk=run_pk).unfinished().update(origin=origin.columns()["origin"])
+
+
 def delete_unused_heads(dataset_pks: Collection[int]) -> None:
     """Delete those of the heads that were created for a run which was refused."""
     if dataset_pks:
@@ -290,6 +317,7 @@ def _details_of(runs: QuerySet[Run]) -> tuple[QuerySet[Any], ...]:
         ItemFailure.objects.filter(run__in=runs),
         UnlistedFailures.objects.filter(run__in=runs),
         Transition.objects.filter(run__in=runs),
+        RunMessage.objects.filter(run__in=runs),
         WorkerShare.objects.filter(stage__run__in=runs),
         RunMember.objects.filter(run__in=runs),
     )

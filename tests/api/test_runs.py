@@ -33,6 +33,17 @@ def test_a_run_is_begun_with_its_stages(pipeline: Pipeline) -> None:
     assert pipeline.get("datasets/cats/progress").json()["stage"]["label"] == "Encoding"
 
 
+def test_a_run_is_begun_with_where_it_runs(pipeline: Pipeline) -> None:
+    origin = {"host": "gpu-07", "process": 4711, "client": "ours 1.0", "python": "3.12.1"}
+    body = {"origin": origin, "link": "https://jobs.example/7"}
+    assert pipeline.post("datasets/cats/runs", body).status_code == 201
+    run = Run.objects.get()
+    assert (run.origin, run.link) == (origin, "https://jobs.example/7")
+    assert run.started_by.startswith("token ")
+    refused = pipeline.post("datasets/dogs/runs", {"link": "javascript:alert(1)"})
+    assert refused.status_code == 422
+
+
 def test_a_retry_with_the_key_is_harmless(pipeline: Pipeline) -> None:
     body = {"stages": PLAN, "idempotency_key": "job-7", "replace": True}
     first = pipeline.post("datasets/cats/runs", body)

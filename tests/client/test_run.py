@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -59,6 +61,25 @@ def test_an_exception_of_the_iterable_fails_the_run_and_goes_on_its_way() -> Non
     assert error.startswith("OSError: disk full\n")
     assert 'raise OSError("disk full")' in error
     assert "dataset_progress" not in error
+
+
+def test_run_says_where_it_is_reported_from() -> None:
+    with Run("cats", link="https://jobs.example/7") as run:
+        run.set(1)
+    ended()
+    row = RunRow.objects.get()
+    assert row.link == "https://jobs.example/7"
+    assert (row.origin["host"], row.origin["process"]) == (socket.gethostname(), os.getpid())
+    assert row.origin["client"].startswith("dataset-progress")
+    assert row.origin.keys() == {"host", "process", "client", "python"}
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "https://", "x", 7])
+def test_link_that_is_no_web_page_is_not_sent(link: Any) -> None:
+    with Run("cats", link=link) as run:
+        run.set(1)
+    assert ended().state == "ready"
+    assert RunRow.objects.get().link == ""
 
 
 def test_stages_with_weights() -> None:

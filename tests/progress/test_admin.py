@@ -20,14 +20,24 @@ from apps.datasets.services import delete_dataset, issue_token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
 from apps.progress import selectors, services
-from apps.progress.models import Head, ItemFailure, Run, RunMember, Stage, Transition, UnlistedFailures, WorkerShare
+from apps.progress.models import (
+    Head,
+    ItemFailure,
+    Run,
+    RunMember,
+    RunMessage,
+    Stage,
+    Transition,
+    UnlistedFailures,
+    WorkerShare,
+)
 from apps.progress.reports import Report
 
 from .conftest import EMBED, INDEX
 
 READ_ONLY = [
-    Run, Stage, WorkerShare, RunMember, ItemFailure, UnlistedFailures, Transition, Head, Sample, EmbeddingBlock, Source,
-    Job, Chunk,
+    Run, Stage, WorkerShare, RunMember, RunMessage, ItemFailure, UnlistedFailures, Transition, Head, Sample,
+    EmbeddingBlock, Source, Job, Chunk,
 ]  # fmt: skip
 OF_DATASETS = [Dataset, *READ_ONLY]
 ALL = [ReservedPrefix, Token, *OF_DATASETS]
@@ -41,7 +51,7 @@ def fill(first: int, last: int) -> None:
         services.finish(services.begin_run(dataset, [INDEX]).pk)
         run = services.begin_run(dataset, [INDEX, EMBED])
         services.start_stage(run.pk, "index")
-        reporting.accept_reports([(dataset.pk, Report(worker="one", current=45))])
+        reporting.accept_reports([(dataset.pk, Report(worker="one", current=45, message="half"))])
         issue_token(f"d{number}", user=owner)
         services.record_failures(run.pk, "index", [("a.jpg", "truncated")])
         services.begin_or_find_run(dataset, join_as="two")

@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, models, transaction
 from django.utils import timezone
 
 from apps.progress import services
-from apps.progress.models import Head, ItemFailure, Run, RunMember, Stage, UnlistedFailures, WorkerShare
+from apps.progress.models import Head, ItemFailure, Run, RunMember, RunMessage, Stage, UnlistedFailures, WorkerShare
 
 LONG_AGO = timezone.now() - timedelta(days=1)
 
@@ -40,7 +40,7 @@ BROKEN_BY_UPDATE: list[tuple[str, type[models.Model], dict[str, Any]]] = [
 BROKEN_BY_INSERT = [
     "run_number_once", "run_one_unfinished", "stage_position_once", "stage_name_once", "stage_one_active",
     "failure_once_an_item", "run_idempotency_key_once", "share_once_a_worker",
-    "unlisted_once_a_reason", "member_once_a_run",
+    "unlisted_once_a_reason", "member_once_a_run", "message_once_a_slot",
 ]  # fmt: skip
 
 
@@ -96,6 +96,9 @@ def _insert(name: str, run: Run) -> None:
         case "unlisted_once_a_reason":
             for _ in range(2):
                 UnlistedFailures.objects.create(run=run, stage="index", reason="truncated", count=1)
+        case "message_once_a_slot":
+            for number in (0, RunMessage.KEPT):
+                RunMessage.objects.create(run=run, slot=0, number=number, text="half", at=now)
         case "failure_once_an_item":
             for _ in range(2):
                 ItemFailure.objects.create(run=run, stage="index", item="a.jpg", reason="", at=now)

@@ -37,6 +37,11 @@ class Caller:
         user = None if self.user is None else (self.user.pk, self.is_staff)
         return user, None if self.token is None else self.token.datasets
 
+    @property
+    def name(self) -> str:
+        """The caller's name in a run's history: of the user, or ``token`` and the token's name."""
+        return str(self.user) if self.token is None else f"token {self.token.name}"
+
     def visible(self, among: QuerySet[Dataset] | None = None) -> QuerySet[Dataset]:
         """Return the datasets that the caller may see; of ``among``, where that is given.
 

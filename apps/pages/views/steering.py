@@ -40,7 +40,7 @@ ACTIONS = {
 def process(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Queue another run over the dataset's folder."""
     try:
-        run = queue_run(dataset)
+        run = queue_run(dataset, by=str(request.user))
     except RunUnfinished:
         messages.warning(request, "A run is already in progress.")
     except (NoSource, FolderRefused) as refusal:

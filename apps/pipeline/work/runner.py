@@ -30,6 +30,7 @@ from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import services as progress
 from apps.progress.errors import RunFinished
 from apps.progress.models import ItemFailure, Run
+from apps.progress.origin import this_process
 
 from .attempts import count_attempt
 from .chunks import check_plan, pending_chunks
@@ -128,6 +129,7 @@ class Runner:
         return Outcome.READY
 
     def _run_phases(self, lease: Lease) -> None:
+        progress.note_origin(self.run_pk, this_process())
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
         self._check_control(job.run)

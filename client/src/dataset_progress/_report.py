@@ -13,6 +13,7 @@ from ._api import Api
 from ._control import Control
 from ._counting import Counts
 from ._errors import Cancelled, Refused
+from ._origin import origin
 from ._sender_thread import RunOver
 from ._settings import RunSettings
 
@@ -80,6 +81,7 @@ class Report:
             "idempotency_key": self._settings.key,
             **({"join": True, "worker": self.member} if self.member else {"replace": True}),
             **self._settings.sharing,
+            **origin(self._settings.link),
         }
         self._run = api.begin_run(self._settings.dataset_id, body)
 

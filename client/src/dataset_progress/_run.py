@@ -45,6 +45,7 @@ class Run:
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
     ``flush_seconds``: how long leaving may take; default: ``DATASET_PROGRESS_FLUSH_SECONDS``, else 2.
     ``traceback``: whether an error is reported with the last frames of its traceback.
+    ``link``: the job's own page, https://…, shown with the run to those who may steer the dataset.
     ``transport``: a transport of httpx. ``clock``: a function that returns monotonic seconds.
 
     Without an address it reports nowhere and costs nothing. Apart from pause and cancel (``obey``) it never raises
@@ -68,6 +69,7 @@ class Run:
         token: str | None = None,
         flush_seconds: float | None = None,
         traceback: bool = True,
+        link: str | None = None,
         shares_end: bool = False,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -84,6 +86,7 @@ class Run:
             token=token,
             flush_seconds=flush_seconds,
             traceback=traceback,
+            link=link,
         )
         joins = finish and (key is None or shares_end)
         self._use(

@@ -25,7 +25,7 @@ class RunSettings:
 
     ``stages``: the plan, in the form of the API. ``server``: without a ``url`` if nothing is to be reported.
     ``key``: the idempotency key by which processes find the run. ``sharing``: who sees the dataset, in the form of the
-    API, as far as the job says.
+    API, as far as the job says. ``link``: the job's own page.
     """
 
     dataset_id: str
@@ -36,6 +36,7 @@ class RunSettings:
     obeys: bool
     flush_seconds: float
     reports_traceback: bool
+    link: str | None = None
 
     @classmethod
     def resolve(
@@ -52,6 +53,7 @@ class RunSettings:
         token: str | None,
         flush_seconds: float | None,
         traceback: bool,
+        link: str | None = None,
     ) -> RunSettings:
         """Complete the arguments of `Run`."""
         return cls(
@@ -63,6 +65,7 @@ class RunSettings:
             obeys=obey,
             flush_seconds=_seconds("flush_seconds", flush_seconds, FLUSH_SECONDS),
             reports_traceback=traceback,
+            link=None if link is None else values.text(link, 4096),
         )
 
     @property
