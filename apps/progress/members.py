@@ -2,7 +2,7 @@
 
 A member is living until it leaves, or is not heard for the time after which a run is lost; being heard again brings it
 back. Whoever began the run without joining it is living also before it is heard for the first time. The run ends when a
-member leaves and no other is living.
+member has left and no other is living: at once, or when the others have been silent for that time (`end_if_left`).
 """
 
 from __future__ import annotations
@@ -61,6 +61,16 @@ def leave(state: RunState, worker: str, error: str | None) -> None:
         member.left_at = member.heard_at = _now(state, member)
         if error is not None:
             member.error = clean_text(error, ERROR_LENGTH) or "Failed, and no reason was given."
+    _end_if_left_by_all(state)
+
+
+def end_if_left(state: RunState) -> None:
+    """End the run as `leave` does, if a member has left and no other is living any more. All members are loaded."""
+    if not state.run.is_finished and any(member.left_at is not None for member in state.members.values()):
+        _end_if_left_by_all(state)
+
+
+def _end_if_left_by_all(state: RunState) -> None:
     if any(_is_living(state, each) for each in state.members.values()):
         return
     failed = [each for each in state.members.values() if each.error]

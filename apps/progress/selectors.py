@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from datetime import timedelta
 from functools import cache
 from itertools import batched, groupby
 from operator import itemgetter
 from typing import Any, Final
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Statement
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
+from . import health
 from .errors import NoRun
 from .facts import Facts
-from .models import Run, Stage, Transition
+from .models import Run, RunMember, Stage, Transition
 from .snapshot import DatasetProgress, snapshot
 from .transitions import State
 
@@ -133,6 +135,15 @@ def unfinished_run(dataset: Dataset) -> Run:
     if run is None:
         raise NoRun("No run is open.")
     return run
+
+
+def runs_that_may_be_left() -> list[int]:
+    """Return the row ids of unfinished runs that a member has left, and in which no other was heard of lately."""
+    heard_lately = timezone.now() - timedelta(seconds=health.LOST_AFTER)
+    of_run = RunMember.objects.filter(run=OuterRef("pk"))
+    left, living = of_run.filter(left_at__isnull=False), of_run.filter(left_at=None, heard_at__gte=heard_lately)
+    runs = Run.objects.unfinished().filter(Exists(left), ~Exists(living))
+    return list(runs.values_list("pk", flat=True))
 
 
 def failure_note(run: Run) -> str:

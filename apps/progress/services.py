@@ -19,7 +19,7 @@ from django.utils import timezone
 from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
-from . import control, members, store
+from . import control, members, selectors, store
 from .errors import RunFinished, RunUnfinished, UnknownStage
 from .history import learned_from
 from .models import Run
@@ -265,6 +265,20 @@ def request(action: control.Action, dataset_pks: Collection[int], by: str) -> di
         outcomes = {pk: control.apply(state, action, by) for pk, state in states.items()}
         store.flush(states.values())
     return outcomes
+
+
+def end_left_runs() -> int:
+    """End the runs that every member has left or been lost from, as the last that left would have. Returns how many.
+
+    A run whose members all fell silent stays as it is: nobody has said how it ends.
+    """
+    ended = 0
+    for run_pk in selectors.runs_that_may_be_left():
+        with suppress(RunFinished), changing(run_pk) as state:
+            store.load_members([state])
+            members.end_if_left(state)
+            ended += state.run.is_finished
+    return ended
 
 
 def renew_epochs(found: Mapping[int, str] | None = None) -> bool:

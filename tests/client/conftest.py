@@ -33,7 +33,7 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(autouse=True)
 def _no_warning_yet() -> None:
     """Let each test see the one warning of its process, and have all requests of a second."""
-    _sender_thread._lines.clear()
+    _sender_thread._threads.clear()
 
 
 @pytest.fixture
@@ -56,8 +56,7 @@ def until_silent(run: Run) -> None:
     """Wait for the sender of a run to end, so that it does not disturb the next test."""
     sender = session_of(run)._sender
     assert sender is not None
-    sender._thread.join(60)
-    assert not sender._thread.is_alive()
+    assert sender._stopped.wait(60)
 
 
 def stands(seen: list[int]) -> bool:
@@ -105,7 +104,8 @@ def ended(dataset_id: str = "cats") -> DatasetProgress:
 
 def program(code: str) -> subprocess.CompletedProcess[str]:
     """Run a program that reports to the tests' server."""
-    return script(code, **{name: value for name, value in os.environ.items() if name.startswith("DATASET_PROGRESS_")})
+    passed = ("DATASET_PROGRESS_", "TMPDIR")
+    return script(code, **{name: value for name, value in os.environ.items() if name.startswith(passed)})
 
 
 def script(code: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:

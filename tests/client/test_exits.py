@@ -80,7 +80,7 @@ class Interrupted(threading.Event):
 def job(run):
     run.advance(5)
     if MIDDLE != "a count":
-        run._session._sender._closing = Interrupted()
+        run._session._sender._thread._changed = Interrupted()
         if MIDDLE == "a close":
             run.close()
         return

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from dataset_progress import Run, _sender_thread, track
+from dataset_progress import Run, _sender, track
 
 from apps.datasets.models import Token
 from apps.datasets.services import issue_token
@@ -89,7 +89,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
 
 
 @pytest.mark.parametrize("trouble", ["down", "no such name", "no address", "slow", *ANSWERS])
-def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_job_is_not_harmed(trouble: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_sender, "MAX_RETRY_SECONDS", 0.0)
     with address_of(trouble) as url, caplog.at_level(logging.WARNING, "dataset_progress"):
         began = time.monotonic()
         with Run("cats", url=url, token="x", flush_seconds=0.5) as run:
@@ -115,6 +116,7 @@ def test_leaving_takes_two_seconds_at_most(
     value: str, warned: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("DATASET_PROGRESS_FLUSH_SECONDS", value)
+    monkeypatch.setattr(_sender, "MAX_RETRY_SECONDS", 0.0)
     with bad_server("slow") as url:
         run = Run("cats", url=url)
         run.advance()
@@ -156,7 +158,7 @@ def test_an_end_that_nobody_heard_is_said_when_the_server_is_back(transactional_
 def test_a_token_that_is_revoked(
     address: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_sender_thread, "MAX_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(_sender, "MAX_RETRY_SECONDS", 0.0)
     with Run("cats", flush_seconds=0.5) as run:
         for item in run.track(range(3)):
             if item == 1:
@@ -168,10 +170,10 @@ def test_a_token_that_is_revoked(
     until_silent(run)
 
 
-def test_without_an_address_it_costs_nothing_and_says_so_once() -> None:
+@pytest.mark.parametrize("env", [{}, {"DATASET_PROGRESS_URL": ""}])
+def test_without_an_address_it_costs_nothing_and_says_so_once(env: dict[str, str]) -> None:
     code = """
-import logging, sys, threading
-logging.basicConfig(level=logging.DEBUG)
+import sys, threading
 from dataset_progress import Run, track
 items = [1, 2, 3]
 for _ in range(2):
@@ -182,9 +184,10 @@ with Run("cats") as run:
 assert threading.active_count() == 1
 assert "httpx" not in sys.modules
 """
-    ended = script(code)
+    ended = script(code, **env)
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
-    assert ended.stderr.count("DATASET_PROGRESS_URL is not set") == 1
+    told = "progress is not reported: set DATASET_PROGRESS_URL to the server's address, or to nothing\n"
+    assert ended.stderr == ("" if env else told)
 
 
 @pytest.mark.parametrize("trouble", ["down", "slow"])

@@ -179,6 +179,32 @@ def test_who_began_without_joining_is_a_member_without_a_name(
     assert shown(dataset).state == "ready"
 
 
+@pytest.mark.parametrize("error", [None, "disk full"])
+def test_a_run_that_all_have_left_or_been_lost_from_ends_as_the_last_that_left_said(
+    dataset: Dataset, error: str | None
+) -> None:
+    run = joined(dataset, "a", "load").run
+    joined(dataset, "b")
+    say(dataset, worker="a", stage="load", current=4)
+    say(dataset, worker="b", run=1, error=error, leave=True, message="Stopped.")
+    assert services.end_left_runs() == 0
+    assert shown(dataset).state == "indexing"
+    silent_since = timezone.now() - LOST
+    RunMember.objects.update(joined_at=silent_since, heard_at=silent_since)
+    Run.objects.update(heartbeat_at=silent_since)
+    assert services.end_left_runs() == 1
+    assert (shown(dataset).state, shown(dataset).error) == ("error" if error else "ready", error)
+    assert services.end_left_runs() == 0
+    assert Run.objects.get() == run
+
+
+def test_no_run_ends_because_all_its_members_are_silent(dataset: Dataset) -> None:
+    joined(dataset, "a")
+    RunMember.objects.update(joined_at=timezone.now() - LOST, heard_at=timezone.now() - LOST)
+    assert services.end_left_runs() == 0
+    assert shown(dataset).state == "pending"
+
+
 def test_only_a_member_leaves_and_leaving_opens_no_run(dataset: Dataset) -> None:
     say(dataset, worker="a", current=1)
     assert isinstance(refused(dataset, worker="a", leave=True), NotJoined)

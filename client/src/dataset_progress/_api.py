@@ -38,6 +38,15 @@ class Server:
         return cls(found.strip().rstrip("/"), secret.strip())
 
 
+@dataclass(frozen=True)
+class BegunRun:
+    """A run that was begun or found. ``was_joined``: whether others had begun it, and this process shares it now."""
+
+    number: int
+    was_joined: bool
+    is_finished: bool
+
+
 class Api:
     """Makes requests to one server over one connection, which the first request opens.
 
@@ -69,16 +78,17 @@ class Api:
         )
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._client is not None:
-            self._client.close()
+        """Close the connection. The next request opens another."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
-    def begin_run(self, dataset_id: str, body: dict[str, Any]) -> int:
-        """Begin a run, or find the one with the body's idempotency key. Return its number."""
+    def begin_run(self, dataset_id: str, body: dict[str, Any]) -> BegunRun:
+        """Begin a run, join one, or find the one with the body's idempotency key."""
         answer = self.request("POST", f"datasets/{dataset_id}/runs", body)
         if not isinstance(number := answer.get("run"), int):
             raise self._unexpected_answer()
-        return number
+        return BegunRun(number, bool(answer.get("joined")), answer.get("state") in ("ready", "error"))
 
     def report(self, updates: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Report updates, each with its ``dataset_id``. Return one result for each."""
@@ -113,7 +123,10 @@ class Api:
         if not isinstance(answer, dict):
             raise self._unexpected_answer()
         if response.status_code >= 400:
-            raise Refused(response.status_code, str(answer.get("code", "")), str(answer.get("detail", "")), retry_after)
+            detail = str(answer.get("detail", ""))
+            if response.status_code == 401 and not self.server.token:
+                detail = f"{detail or 'no token'}; set DATASET_PROGRESS_TOKEN"
+            raise Refused(response.status_code, str(answer.get("code", "")), detail, retry_after)
         return answer
 
     def request_patiently(self, method: str, path: str, body: dict[str, Any], *, seconds: float) -> dict[str, Any]:

@@ -99,6 +99,11 @@ class Share:
             return None
         return max(0, (self.base_total or 0) + sum(totals))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known of the stage."""
+        return not (self.counters or self.base or self.base_total or self.failed)
+
     def set(self, done: int | None, total: int | None) -> None:
         """Set how much is done, and of how much, whatever the counters say."""
         if done is not None:
@@ -136,6 +141,14 @@ class Share:
             if counter.total is not None:
                 self.base_total = (self.base_total or 0) + values.count(counter.total, self.scale)
 
+    def drop(self, counter: Counter) -> None:
+        """Remove a counter and what it has counted, also if it was retired."""
+        self.retire(counter)
+        self.base -= values.count(counter.done, self.scale)
+        if counter.total is not None:
+            self.base_total = (self.base_total or 0) - values.count(counter.total, self.scale)
+        self.in_hand = 0
+
     def retire_ended_threads(self) -> None:
         for counter in [each for each in self.counters if isinstance(each, ThreadCounter)]:
             if not counter.thread.is_alive():
@@ -152,7 +165,8 @@ class Counts:
 
     ``stage``: the name of the stage under way. ``by_thread.counters``: the counters of this thread, by stage. All
     methods may be called from any thread. ``lock`` is held by whoever reads or changes ``shares``. ``planned``: the
-    names of the stages that the run begins with.
+    names of the stages that the run begins with. ``held``: the loops that may turn out to be parts of one in another
+    process; None if all are counted. ``has_dropped``: whether some have turned out to be.
     """
 
     def __init__(self, stage: str, planned: Iterable[str] = ()) -> None:
@@ -167,6 +181,8 @@ class Counts:
         self.was_left = False  # whether the last loop was left before its end
         self.shares: dict[str, Share] = {}
         self.by_thread = threading.local()
+        self.held: list[tuple[str, Counter]] | None = None
+        self.has_dropped = False
 
     def begin_stage(self, stage: str, total: int | None) -> None:
         with self.lock:
@@ -210,6 +226,8 @@ class Counts:
             self.was_left = False
             share.owners.add(owner)
             share.counters.append(counter)
+            if self.held is not None:
+                self.held.append((stage, counter))
             self.stage = stage
             return True
 
@@ -226,6 +244,16 @@ class Counts:
                 if was_left:
                     share.in_hand += counter.in_hand
                     self.was_left = True
+
+    def drop_held(self) -> None:
+        """Take back what the loops have counted that are held, and count them no further."""
+        with self.lock:
+            for stage, counter in self.held or ():
+                self.shares[stage].drop(counter)
+            self.shares = {stage: share for stage, share in self.shares.items() if not share.is_empty}
+            self.held = None
+            self.was_left = False
+            self.has_dropped = True
 
     def leave_all(self) -> None:
         """Treat the loops that are still open as left, as the end of the program does."""
@@ -249,13 +277,13 @@ class Counts:
     def is_complete(self) -> bool:
         """Whether all items of the stage under way are done, as far as their number is known."""
         with self.lock:
-            share = self._share(self.stage)
+            share = self.shares.get(self.stage) or Share()
             return share.total is None or share.done + share.in_hand * share.scale >= share.total
 
     def describe(self) -> str:
         """Say how much is done of the stage under way: ``4 of 10``."""
         with self.lock:
-            share = self._share(self.stage)
+            share = self.shares.get(self.stage) or Share()
             done, total = (f"{(number or 0) / share.scale:,.12g}" for number in (share.done, share.total))
             return f"{done} of {total}" if share.total else done
 

@@ -13,8 +13,8 @@ from ._api import Api
 from ._control import Control
 from ._counting import Counts
 from ._errors import Cancelled, Refused
-from ._origin import origin
-from ._sender_thread import RunOver
+from ._membership import Membership
+from ._sender import RunOver
 from ._settings import RunSettings
 
 # What one request may list, so that the server and proxies accept its size.
@@ -27,9 +27,9 @@ STAGE_FIELDS = ("current", "failed", "total", "label", "unit")
 class Report:
     """The report of one process on a run; the `Source` of its sender.
 
-    ``joins``: whether this process shares the run with other programs on the dataset, so that it ends when the last has
-    left; else it begins the run or finds it by its key. ``parent``: the member that gave the run to this process.
-    ``member``: the one of both that the run waits for. Whichever of them is first begins the run in its name.
+    ``finishes``: whether this process ends the run. ``shares``: whether it shares the run with other programs on the
+    dataset, so that it ends when the last has left. ``parent``: the name of the process that gave the run to this one,
+    which then joins in its name: whichever of them is first begins the run.
     ``is_end_refused``: whether the server refused the end of the run.
     ``is_stopped``: whether nothing is reported any more. ``tick``: what `on_tick` calls.
     """
@@ -41,15 +41,16 @@ class Report:
         control: Control,
         worker: str | int | None,
         *,
-        joins: bool,
+        finishes: bool,
+        shares: bool,
         parent: str | None,
     ) -> None:
         self._settings = settings
         self._counts = counts
         self._control = control
         self._worker = values.identifier(_unique_worker() if worker is None else worker)
-        self._joins = joins
-        self.member = self._worker if joins else parent
+        self._finishes = finishes
+        self.membership = Membership(settings, parent or self._worker, shares=shares, was_given=parent is not None)
         self._run: int | None = None
         self._ending: dict[str, Any] = {}
         self._acknowledged: dict[str, dict[str, Any]] = {}  # counts by stage
@@ -71,19 +72,21 @@ class Report:
             self._ending = {"state": "error", "error": values.error_text(error, with_traceback=has_traceback)}
         if message:
             self._ending["message"] = message
+        self.membership.note_ending(self._run, self._ending)
 
     # --- Called by the sender ----------------------------------------------------------------------------------------
 
     def begin(self, api: Api) -> None:
         """Begin the run, join the one that others report, or find it by its idempotency key."""
-        body = {
-            "stages": self._settings.stages,
-            "idempotency_key": self._settings.key,
-            **({"join": True, "worker": self.member} if self.member else {"replace": True}),
-            **self._settings.sharing,
-            **origin(self._settings.link),
-        }
-        self._run = api.begin_run(self._settings.dataset_id, body)
+        self._run = self.membership.begin(api)
+
+    def is_held(self) -> bool:
+        """Return whether nothing is to be reported yet, because loops may be parts of one in another process.
+
+        If all of them are, this process has no part in the run.
+        """
+        counts = self._counts
+        return counts.held is not None or (counts.has_dropped and not counts.shares and self._run is None)
 
     def updates(self, *, is_last: bool) -> list[dict[str, Any]]:
         """Return what has changed: each stage, the one under way last, then the message, then the end of the run."""
@@ -104,7 +107,7 @@ class Report:
             if (message := counts.read_message()) != self._acknowledged_message:
                 updates.append(self._update(message=message))
             if is_last and self._ending and not batch.is_full:
-                updates.append(self._update(**self._ending, **({"leave": True} if self._joins else {})))
+                updates += self._last_update()
         return updates
 
     def heartbeat(self) -> list[dict[str, Any]]:
@@ -165,12 +168,19 @@ class Report:
         """Let a paused job continue, because nothing can tell it to resume any more."""
         self.is_stopped = True
         self.tick = None
+        self.membership.end()
         self._control.end_pause()
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    def _last_update(self) -> list[dict[str, Any]]:
+        """Return how this process leaves the run or ends it, if it does one or the other."""
+        if self.membership.leaves:
+            return [self._update(**self._ending, leave=True)]
+        return [self._update(**self._ending)] if self._finishes else []
+
     def _update(self, **fields: Any) -> dict[str, Any]:
-        member = {"worker": self._worker} if self._joins else {}
+        member = {"worker": self._worker} if self.membership.leaves else {}
         return {"dataset_id": self._settings.dataset_id, "run": self._run, **member, **fields}
 
     def _mark_sent(self, update: dict[str, Any]) -> None:

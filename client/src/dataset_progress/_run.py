@@ -88,11 +88,11 @@ class Run:
             traceback=traceback,
             link=link,
         )
-        joins = finish and (key is None or shares_end)
+        shares = finish and (key is None or shares_end)
         self._use(
             Session(
-                settings, stage=settings.first_stage, finishes=finish, joins=joins, worker=worker, transport=transport,
-                clock=clock,
+                settings, stage=settings.first_stage, finishes=finish, shares=shares, worker=worker,
+                transport=transport, clock=clock,
             )
         )  # fmt: skip
 
@@ -102,10 +102,14 @@ class Run:
 
     def __getstate__(self) -> dict[str, Any]:
         self._session.is_shared = True
-        return {"settings": self._session.settings, "stage": self._counts.stage, "parent": self._session.report.member}
+        membership = self._session.report.membership
+        return {
+            "settings": self._session.settings, "stage": self._counts.stage, "parent": membership.name,
+            "shares": membership.shares,
+        }  # fmt: skip
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._use(Session(state["settings"], stage=state["stage"], finishes=False, parent=state["parent"]))
+        self._use(Session(**state, finishes=False))
 
     def __repr__(self) -> str:
         return f"<Run of {self.dataset}>"

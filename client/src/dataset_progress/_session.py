@@ -7,15 +7,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import _exits, _inherit
-from ._api import Api, Server, logger
+from . import _exits, _inherit, _outer
+from ._api import Server
 from ._control import Control
 from ._counting import Counter, Counts
 from ._errors import Cancelled
 from ._job_errors import JobErrors
 from ._registry import Registry
 from ._report import Report
-from ._sender_thread import INTERVAL_SECONDS, Sender
+from ._sender import INTERVAL_SECONDS, Sender
+from ._sender_thread import sender_thread
 from ._settings import RunSettings
 
 if TYPE_CHECKING:
@@ -23,13 +24,15 @@ if TYPE_CHECKING:
 
 # A job that was cancelled, and goes on for this long, is told to be going on.
 MAX_STOPPING_SECONDS = 15.0
+# For so long the loops of a forked process may turn out to be parts of one that begins in the process that forked it.
+HELD_SECONDS = 2.0
 
 
 class Session:
     """Counts, reports and obeys on behalf of one process.
 
-    ``finishes``: whether this process ends the run. ``joins``: whether it shares the run with other programs, and the
-    last ends it. ``parent``: the name under which the process that gave the run to this one has joined it.
+    ``finishes``: whether this process ends the run. ``shares``: whether it shares the run with other programs, and the
+    last ends it. ``parent``: the name under which the process that gave the run to this one joins it.
     ``is_shared``: whether other processes were given the run.
 
     The run of plain loops ends by itself (`linger`): the thread of its sender ends it, so that no loop waits.
@@ -41,7 +44,7 @@ class Session:
         *,
         stage: str,
         finishes: bool,
-        joins: bool = False,
+        shares: bool = False,
         parent: str | None = None,
         worker: str | int | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -50,7 +53,7 @@ class Session:
         self.settings = settings
         self.counts = Counts(stage, (each["name"] for each in settings.stages))
         self._finishes = finishes
-        self._joins = joins
+        self._shares = shares
         self._parent = parent
         self._transport = transport
         self._clock = clock
@@ -62,12 +65,16 @@ class Session:
 
     def _open(self, worker: str | int | None = None) -> None:
         self.control = Control(self.settings.dataset_id, self._clock, obeys=self.settings.obeys)
-        self.report = Report(self.settings, self.counts, self.control, worker, joins=self._joins, parent=self._parent)
+        self.report = Report(
+            self.settings, self.counts, self.control, worker, finishes=self._finishes, shares=self._shares,
+            parent=self._parent,
+        )  # fmt: skip
         self.report.tick = self._on_tick
         self.is_closed = False
         self.is_shared = False
         self._sender: Sender | None = None
         self.job_errors = JobErrors()
+        self._held_until = 0.0
         self._lingers_until: float | None = None
         self._lingering_error: BaseException | None = None
 
@@ -78,6 +85,22 @@ class Session:
 
     # --- Beginning ---------------------------------------------------------------------------------------------------
 
+    def hold_if_uncertain(self) -> None:
+        """Hold what loops count from now on, if they may be parts of a loop in the process that forked this one."""
+        with self.counts.lock:
+            if _outer.is_uncertain() and self.counts.held is None:
+                self.counts.held = []
+                self._held_until = self._clock() + HELD_SECONDS
+
+    def _decide_on_held(self, *, is_last: bool = False) -> None:
+        if self.counts.held is None:
+            return
+        if _outer.is_within_loop(self.settings.dataset_id, self.settings.server):
+            self.counts.drop_held()
+        elif is_last or self._clock() >= self._held_until:
+            self.counts.held = None
+            _outer.be_certain()
+
     def start(self) -> None:
         """Start the sender, unless it has been started or there is nothing to report to."""
         if self._sender is not None or self.is_closed or not self.is_enabled:
@@ -86,12 +109,13 @@ class Session:
         with self.counts.lock:
             if self._sender is not None or self.is_closed:
                 return
+            thread = sender_thread(self.settings.server)
             try:
-                api = Api(self.settings.server, self._transport)
-                self._sender = Sender(self.report, api, self._clock, predecessor)
+                api = thread.api(self.settings.server, self._transport)
+                self._sender = Sender(self.report, api, thread, self._clock, predecessor)
             except Exception as error:  # no thread can be started, or none any more
                 self.settings = replace(self.settings, server=Server("", ""))
-                logger.warning("progress is not reported: %s (the job goes on)", error)
+                thread.warn(error)
             else:
                 _exits.end_with_worker_process()
 
@@ -142,9 +166,8 @@ class Session:
             if self.is_closed:
                 return False
             self.is_closed = True
+            self._decide_on_held(is_last=True)
             self.counts.settle(is_done=error is None)
-            if not self._finishes:
-                return True
             if error is None and self.counts.was_left and not self.counts.is_complete():
                 message = f"Stopped at {self.counts.describe()}."
             self.report.end(error, message)
@@ -218,6 +241,9 @@ class Session:
 
     def _on_tick(self) -> None:
         with self.counts.lock:
+            self._decide_on_held()
+            if not self.report.has_begun:
+                return
             if self.control.is_ignored(MAX_STOPPING_SECONDS):
                 self._lingers_until = self._clock()
                 self._end_unattended(Cancelled("The job has not stopped."), message="The job has not stopped.")
@@ -241,8 +267,8 @@ class Session:
     def after_fork_in_child(self) -> None:
         """Count from zero as another worker, and let the parent end the run."""
         if not self.is_closed:
-            self._finishes = self._joins = False
-            self._parent = self.report.member
+            self._finishes = False
+            self._parent = self.report.membership.name
             self.counts.reset()
             self._open()
 

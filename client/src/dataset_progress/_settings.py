@@ -12,6 +12,8 @@ from typing import Any
 
 from . import _values as values
 from ._api import Server, logger
+from ._ids import reported_id
+from ._launchers import job_key
 from ._stages import STATES, Stage, plan
 
 FLUSH_SECONDS = 2.0
@@ -20,18 +22,33 @@ MAX_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True)
+class Key:
+    """An idempotency key. ``is_final``: whether a run that has ended is the last one with this key."""
+
+    value: str
+    is_final: bool
+
+    @classmethod
+    def find(cls, given: str | int | None) -> Key:
+        """Take the argument, else ``DATASET_PROGRESS_KEY``, else the launcher's name of the job, else a new key."""
+        if (key := shared_key(given)) is not None:
+            return cls(values.identifier(key), is_final=True)
+        return cls(values.identifier(job_key() or secrets.token_hex(16)), is_final=False)
+
+
+@dataclass(frozen=True)
 class RunSettings:
     """What all processes of a run have in common.
 
     ``stages``: the plan, in the form of the API. ``server``: without a ``url`` if nothing is to be reported.
-    ``key``: the idempotency key by which processes find the run. ``sharing``: who sees the dataset, in the form of the
-    API, as far as the job says. ``link``: the job's own page.
+    ``key``: by which processes find the run. ``sharing``: who sees the dataset, in the form of the API, as far as the
+    job says. ``link``: the job's own page.
     """
 
     dataset_id: str
     stages: list[dict[str, Any]]
     server: Server
-    key: str
+    key: Key
     sharing: dict[str, Any]
     obeys: bool
     flush_seconds: float
@@ -56,11 +73,12 @@ class RunSettings:
         link: str | None = None,
     ) -> RunSettings:
         """Complete the arguments of `Run`."""
+        valid, server = reported_id(dataset_id), find_server(url, token)
         return cls(
-            dataset_id=dataset_id,
+            dataset_id=valid or str(dataset_id),
             stages=plan(stages),
-            server=_server(dataset_id, url, token),
-            key=values.identifier(secrets.token_hex(16) if (key := shared_key(key)) is None else key),
+            server=server if valid else Server("", ""),
+            key=Key.find(key),
             sharing=_sharing(visibility, owner, members),
             obeys=obey,
             flush_seconds=_seconds("flush_seconds", flush_seconds, FLUSH_SECONDS),
@@ -90,21 +108,16 @@ def _sharing(visibility: str | None, owner: str | None, members: Iterable[str] |
     return sharing
 
 
-def _server(dataset_id: str, url: str | None, token: str | None) -> Server:
+def find_server(url: str | None, token: str | None = None) -> Server:
+    """Return the server to report to; without a ``url`` if there is none, of which is told once if nobody said so."""
     server = Server.find(url, token)
-    if not server.url:
+    if not server.url and url is None and "DATASET_PROGRESS_URL" not in os.environ:
         _log_no_address()
-        return server
-    try:
-        values.dataset_id(dataset_id)
-    except ValueError as error:
-        logger.warning("progress is not reported: %s", error)
-        return Server("", "")
     return server
 
 
 def shared_key(key: str | int | None) -> str | int | None:
-    """Return the key by which processes share a run: ``key``, else ``DATASET_PROGRESS_KEY``, else None."""
+    """Return the key that the user gave for a run: ``key``, else ``DATASET_PROGRESS_KEY``, else None."""
     return os.environ.get("DATASET_PROGRESS_KEY") or None if key is None else key
 
 
@@ -127,5 +140,4 @@ def _seconds(name: str, value: float | None, default: float) -> float:
 
 @cache
 def _log_no_address() -> None:
-    """Logged once in a process."""
-    logger.debug("progress is not reported: DATASET_PROGRESS_URL is not set")
+    logger.warning("progress is not reported: set DATASET_PROGRESS_URL to the server's address, or to nothing")

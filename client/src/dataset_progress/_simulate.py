@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from . import _values as values
+from ._ids import dataset_id as valid_id
 from ._run import Run
 from ._stages import Stage
 
@@ -32,7 +32,7 @@ def simulate(
     Returns whether the server acknowledged everything. Raises `ValueError` for an invalid dataset id and for negative
     numbers.
     """
-    values.dataset_id(dataset_id)
+    dataset_id = valid_id(dataset_id)
     if min(items, seconds, failures) < 0:
         raise ValueError("items, seconds and failures must not be negative")
     stages = [Stage("indexing", total=items, unit="samples"), Stage("embedding", total=items, weight=2, unit="samples")]

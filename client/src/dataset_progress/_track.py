@@ -8,8 +8,10 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Iterator
 from typing import Any, TypeVar, overload
 
+from . import _outer
 from ._api import Server
 from ._callers import current_owner
+from ._ids import reported_id
 from ._iterating import AsyncItems
 from ._run import Run, entered_run, session_of
 from ._settings import linger_seconds, shared_key
@@ -114,17 +116,29 @@ class _LoopGroup:
         self._error: BaseException | None = None
 
     def begin_loop(self, owner: object) -> None:
+        session = session_of(self.run)
+        session.hold_if_uncertain()
         self.owners.add(owner)
+        _outer.enter(session.settings.dataset_id, session.settings.server)
         if self.owns_run:
-            session_of(self.run).watch_loop()
+            session.watch_loop()
 
     def end_loop(self, owner: object, error: BaseException | None) -> None:
         """End a loop. The last one lets the run end, with the first error of those beside it."""
-        self.owners.discard(owner)
+        session = session_of(self.run)
+        if owner in self.owners:
+            self.owners.remove(owner)
+            _outer.leave(session.settings.dataset_id, session.settings.server)
         self._error = self._error or error
         if not self.owners and self.owns_run:
-            session_of(self.run).linger(self._linger, self._error)
+            session.linger(self._linger, self._error)
             self._error = None
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether another loop may count in its run."""
+        session = session_of(self.run)
+        return session.is_enabled and not session.is_closed
 
 
 _lock = threading.RLock()  # reentrant, because the garbage collector may end a loop while its thread holds the lock
@@ -139,6 +153,7 @@ class TrackedLoop:
 
     def __init__(self, dataset_id: str, options: dict[str, Any]) -> None:
         server = Server.find(options.get("url"), options.get("token"))
+        dataset_id = reported_id(dataset_id) or ""
         key = dataset_id, server, str(options.get("key")), str(options.get("worker"))
         self._owner = current_owner()
         self._group: _LoopGroup | None = None
@@ -146,6 +161,8 @@ class TrackedLoop:
         with _lock:
             group = _groups.get(key)
             if group is not None and self._owner in group.owners and not session_of(group.run).is_closed:
+                return
+            if _outer.is_within_loop(dataset_id, server):
                 return
             if group is None or not session_of(group.run).take_loop():
                 group = _groups[key] = _new_group(dataset_id, server, options)
@@ -167,7 +184,7 @@ class TrackedLoop:
 
 def _new_group(dataset_id: str, server: Server, options: dict[str, Any]) -> _LoopGroup:
     """Return a group of the `Run` around the loop, else of a new run; and forget groups whose run has ended."""
-    for key in [key for key, group in _groups.items() if session_of(group.run).is_closed]:
+    for key in [key for key, group in _groups.items() if not group.is_needed]:
         del _groups[key]
     # A run with a key is over for good once it has ended, so it waits for the end of the program.
     has_key = shared_key(options.get("key")) is not None and options.get("linger") is None

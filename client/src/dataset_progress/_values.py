@@ -16,15 +16,7 @@ MAX_COUNT = 10**15
 MAX_TRACEBACK_FRAMES = 5
 MAX_TRACEBACK_CHARACTERS = 3000
 _PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 -- pathlib would be imported for this alone
-_DATASET_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]+")
-
-
-def dataset_id(value: object) -> str:
-    """Return ``value``. Raises `ValueError` if it is not a valid dataset id."""
-    if not (isinstance(value, str) and _DATASET_ID.fullmatch(value)):
-        raise ValueError(f"{value!r} is not a valid dataset id (letters, digits, . _ -)")
-    return value
 
 
 def count(value: object, scale: int = 1) -> int:

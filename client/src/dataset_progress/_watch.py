@@ -10,9 +10,9 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import _values as values
 from ._api import Api, Server, logger
 from ._errors import ProgressError, Unreachable
+from ._ids import dataset_id as valid_id
 from ._progress import Progress
 from ._watcher import Watcher
 
@@ -60,7 +60,7 @@ class Watch:
             raise ValueError(f"mode must be websocket, polling or manual, not {mode!r}")
         if not polling_interval > 0:
             raise ValueError(f"polling_interval must be more than 0 seconds, not {polling_interval!r}")
-        self.dataset_id = values.dataset_id(dataset_id)
+        self.dataset_id = dataset_id = valid_id(dataset_id)
         self.progress: Progress | None = None
         self.error: ProgressError | None = None
         self.trouble: ProgressError | None = None

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from dataset_progress import _values as values
+from dataset_progress._ids import dataset_id as valid_id
 
 from . import commands
 
@@ -98,7 +98,7 @@ def _add_wait(parser: argparse.ArgumentParser) -> None:
 
 def _dataset_id(value: str) -> str:
     try:
-        return values.dataset_id(value)
+        return valid_id(value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from tqdm.auto import tqdm as _auto
 
-from dataset_progress._api import Server
 from dataset_progress._run import Run
+from dataset_progress._settings import find_server
 from dataset_progress._track import TrackedLoop
 
 from ._bars import BarFollower, is_short, stage_of
@@ -62,7 +62,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         super().__init__(iterable, *args, **options)
         dataset = dataset or os.environ.get("DATASET_PROGRESS_DATASET", "")
         stage = stage_of(self, options.get("desc", args[0] if args else None))
-        if run is None and dataset and Server.find(url).url:
+        if run is None and dataset and find_server(url).url:
             reporting = {
                 "key": key, "worker": worker, "url": url, "token": token, "obey": obey,
                 "flush_seconds": flush_seconds, "linger": linger, "traceback": traceback,

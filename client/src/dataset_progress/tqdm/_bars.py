@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from inspect import isawaitable, iscoroutine
 from typing import Any
 
+from dataset_progress import _outer
 from dataset_progress import _values as values
 from dataset_progress._control import Control
 from dataset_progress._counting import Words
@@ -131,11 +132,15 @@ class BarFollower:
         """Count what the bar counts from now on, in addition to what it has counted before."""
         self.counter = BarCounter(bar)
         self.is_following = True
+        self._session.hold_if_uncertain()
+        _outer.enter(self._session.settings.dataset_id, self._session.settings.server)
         # The counter is its own owner, because two bars of one thread both count.
         self._session.count(self._stage, self.counter, owner=self.counter)
 
     def stop(self, *, was_left: bool = False) -> None:
         """Keep what the bar has counted, and stop counting. Repeating it is harmless."""
+        if self.is_following:
+            _outer.leave(self._session.settings.dataset_id, self._session.settings.server)
         self.is_following = False
         self._session.counts.remove(self._stage, self.counter, owner=self.counter, was_left=was_left)
 

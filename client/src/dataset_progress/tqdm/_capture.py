@@ -12,6 +12,7 @@ from typing import Any
 from tqdm.asyncio import tqdm_asyncio as _async
 from tqdm.std import tqdm as _std
 
+from dataset_progress import _outer
 from dataset_progress._run import Run, session_of
 
 from ._bars import BarFollower, is_short, stage_of
@@ -34,6 +35,9 @@ class _Capture:
                 if not current.counter.is_over:
                     return
                 current.stop()
+            settings = session_of(self._run).settings
+            if _outer.is_within_loop(settings.dataset_id, settings.server):
+                return
             self._follower = BarFollower(self._run, bar, stage_of(bar, desc))
             setattr(bar, FOLLOWER, self._follower)
 
