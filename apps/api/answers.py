@@ -14,9 +14,10 @@ from apps.progress.models import Run
 from apps.progress.snapshot import DatasetProgress, Moment
 from apps.progress.transitions import State
 
-from .fields import Visibility
+from .fields import Role, Visibility
 
 Control = Literal["run", "pause", "cancel"]
+Retried = Literal["all", "failed"]
 
 
 class FieldError(BaseModel):
@@ -83,6 +84,7 @@ class SharingOut(BaseModel):
     visibility: Visibility
     owner: str = Field(description="A user name; empty where it has no owner.")
     members: list[str] = Field(description="User names.")
+    roles: dict[str, Role] = Field(description="What each member may do: `view`, `report` or `steer`.")
 
 
 class Datasets(BaseModel):
@@ -113,6 +115,9 @@ class RunOut(BaseModel):
     run: int = Field(description="Its number within the dataset.")
     state: State
     control: Control = Field(description="What whoever reports is asked to do.")
+    retry: Retried | None = Field(
+        description="What of the run before it does again, as people asked: everything, or only the failed items."
+    )
     cancelled: bool
     message: str
     error: str | None
@@ -128,7 +133,7 @@ class RunOut(BaseModel):
     def of(cls, dataset: Dataset, run: Run) -> Self:
         return cls(
             dataset_id=dataset.dataset_id, run=run.number, state=State(run.state), control=run.control,
-            cancelled=run.cancelled, message=run.message, error=run.error or None,
+            retry=run.retry or None, cancelled=run.cancelled, message=run.message, error=run.error or None,
             percent=None if run.percent is None else round(run.percent, 2),
             failed=run.failed, skipped=run.skipped, created_at=run.created_at, started_at=run.started_at,
             finished_at=run.finished_at,
@@ -182,3 +187,45 @@ class Results(BaseModel):
     """One result an update, in their order."""
 
     results: list[Result]
+
+
+class Steered(BaseModel):
+    """What became of an action on one dataset."""
+
+    dataset_id: str
+    status: int = Field(description="What the request would have been answered with by itself.")
+    changed: bool = Field(description="False where it was so already, and where it was refused.")
+    detail: str = Field(description="What happened, for people.")
+    code: str | None = Field(description="Why it was refused.")
+
+
+class SteeredMany(BaseModel):
+    """One result a dataset, in their order."""
+
+    results: list[Steered]
+
+
+class FailureOut(BaseModel):
+    """An item that could not be processed."""
+
+    item: str
+    reason: str
+    stage: str
+    at: Moment
+
+
+class UnlistedOut(BaseModel):
+    """Items that failed for one reason and are not listed one by one."""
+
+    stage: str
+    reason: str
+    count: int
+
+
+class Failures(BaseModel):
+    """The failed items of a run."""
+
+    run: int
+    failures: list[FailureOut]
+    unlisted: list[UnlistedOut] = Field(description="Those beyond `MOST_FAILURES`, by reason; on the first page alone.")
+    next: int | None = Field(description="The `after` that asks for what follows; null at the end.")

@@ -25,6 +25,7 @@ from .fields import (
     Name,
     Number,
     Origin,
+    Role,
     Text,
     Unit,
     UserName,
@@ -135,11 +136,16 @@ class SharingBody(_Body):
     )
     owner: UserName | None = Field(None, description="The user name of the owner.")
     members: Annotated[list[UserName], Field(max_length=MAX_DATASET_MEMBERS)] | None = Field(
-        None, description="The user names of all members. They see the dataset and may report on it."
+        None, description="The user names of all members. They see the dataset."
+    )
+    roles: Annotated[dict[UserName, Role], Field(max_length=MAX_DATASET_MEMBERS)] | None = Field(
+        None,
+        description="What members may do: `view`, `report` (as new members may) or `steer`: also pause, cancel, "
+        "process and retry. Who is left out keeps theirs.",
     )
 
     def change(self) -> SharingChange:
-        return SharingChange(self.visibility, self.owner, self.members)
+        return SharingChange(self.visibility, self.owner, self.members, self.roles)
 
 
 class OriginBody(_Body):
@@ -152,7 +158,7 @@ class OriginBody(_Body):
 
 
 class RunBody(SharingBody):
-    """A run that is to be begun. `visibility`, `owner` and `members` are for those who may steer the dataset."""
+    """A run that is to be begun. What says who sees the dataset is for its owner, staff, and the site's own tokens."""
 
     stages: Annotated[list[StageBody], Field(max_length=MAX_STAGES)] = []
     message: Text = ""
@@ -196,4 +202,20 @@ class RunBody(SharingBody):
 class ControlBody(_Body):
     """What the people in charge ask of whoever reports."""
 
-    action: Literal["pause", "resume", "cancel"]
+    action: Literal["pause", "resume", "cancel", "end", "retry"]
+    only_failed: bool = Field(False, strict=True, description="With `retry`: only the items that failed.")
+
+    @model_validator(mode="after")
+    def _retries(self) -> Self:
+        if self.only_failed and self.action != "retry":
+            raise ValueError('"only_failed" goes with the action "retry"')
+        return self
+
+
+class ControlManyBody(ControlBody):
+    """The same for many datasets."""
+
+    datasets: Annotated[
+        list[Annotated[str, StringConstraints(strict=True, max_length=128)]],
+        Field(min_length=1, max_length=MAX_UPDATES),
+    ] = Field(description="Their ids.")

@@ -1,48 +1,70 @@
-"""Ask for a run to pause, resume or stop."""
+"""Steer one dataset or many: pause, resume, cancel, end, retry."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Final
 
 from django.http import HttpRequest
 from ninja import Body
 
 from apps.datasets.access.lookup import get_steerable
-from apps.progress import services
-from apps.progress.selectors import unfinished_run
+from apps.progress.control import Action
+from apps.progress.errors import NoRun
+from apps.progress.models import Run
+from apps.progress.steering import Result, steer
 
-from .answers import RunOut
+from .answers import RunOut, Steered, SteeredMany
 from .auth import WRITE, caller_of
-from .bodies import ControlBody
-from .errors import WRITE_REFUSALS
+from .bodies import ControlBody, ControlManyBody
+from .errors import WRITE_REFUSALS, status_of
 from .fields import DatasetId
 from .routing import router
-
-ACTIONS: Final[dict[str, Callable[[int, str], bool]]] = {
-    "pause": services.request_pause,
-    "resume": services.request_resume,
-    "cancel": services.request_cancel,
-}
 
 
 @router.post(
     "/datasets/{dataset_id}/control",
     auth=WRITE,
     response={200: RunOut, **WRITE_REFUSALS},
-    tags=["Runs"],
+    tags=["Steering"],
     operation_id="control_run",
-    summary="Pause, resume or cancel",
+    summary="Pause, resume, cancel, end or retry",
 )
 def control_run(request: HttpRequest, dataset_id: DatasetId, body: Body[ControlBody]) -> RunOut:
     """Ask whoever reports on the open run to hold, to go on, or to stop; it is told with the answer to its next report.
-    For the dataset's owner, staff, and the site's own tokens; members may report.
+    `end` ends a run whose reporter did not obey within 15 s. `retry` asks for the last run to be done again.
+    For the dataset's owner, members who may steer, staff, and the site's own tokens.
 
     Asking for what was asked already is answered as the first time. Refused with `no_run` where none is open.
     """
     caller = caller_of(request)
     dataset = get_steerable(caller, dataset_id)
-    run = unfinished_run(dataset)
-    ACTIONS[body.action](run.pk, caller.name)
-    run.refresh_from_db()
+    [result] = steer(caller, _action(body), [dataset_id])
+    if result.refusal is not None:
+        raise result.refusal
+    run = Run.objects.filter(dataset=dataset).order_by("-number").first()
+    if run is None:
+        raise NoRun("It has never run.")
     return RunOut.of(dataset, run)
+
+
+@router.post(
+    "/control",
+    auth=WRITE,
+    response={200: SteeredMany, **WRITE_REFUSALS},
+    tags=["Steering"],
+    operation_id="control_many",
+    summary="Steer many datasets at once",
+)
+def control_many(request: HttpRequest, body: Body[ControlManyBody]) -> SteeredMany:
+    """Do the same to up to 1,000 datasets. Each has a result of its own, and one that is refused hinders no other."""
+    return SteeredMany(results=[_steered(one) for one in steer(caller_of(request), _action(body), body.datasets)])
+
+
+def _action(body: ControlBody | ControlManyBody) -> Action:
+    return Action.RETRY_FAILED if body.action == "retry" and body.only_failed else Action(body.action)
+
+
+def _steered(result: Result) -> Steered:
+    refusal = result.refusal
+    return Steered(
+        dataset_id=result.dataset_id, status=200 if refusal is None else status_of(refusal), changed=result.changed,
+        detail=result.detail, code=refusal.code if refusal else None,
+    )  # fmt: skip

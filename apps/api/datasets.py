@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from ninja import Query, Status
 
 from apps.datasets.access.errors import UnknownDataset
-from apps.datasets.access.lookup import get_steerable, get_visible
+from apps.datasets.access.lookup import get_manageable, get_visible
 from apps.datasets.models import Dataset
 from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.progress.selectors import in_state, progress_of_many
@@ -80,9 +80,9 @@ def get_dataset(request: HttpRequest, dataset_id: DatasetId) -> DatasetDetail:
 def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
     """Delete a dataset with its runs and samples. The folder of its images stays as it is.
 
-    For its owner, staff, and the site's own tokens; members may report.
+    For its owner, staff, and the site's own tokens.
     """
-    delete_dataset(get_steerable(caller_of(request), dataset_id))
+    delete_dataset(get_manageable(caller_of(request), dataset_id))
     return Status(204, None)
 
 
@@ -97,9 +97,9 @@ def remove_dataset(request: HttpRequest, dataset_id: DatasetId) -> Status[None]:
 def forget_missing(request: HttpRequest, dataset_id: DatasetId) -> Forgotten:
     """Delete the samples whose files are gone, with their thumbnails and embeddings.
 
-    For its owner, staff, and the site's own tokens; members may report.
+    For its owner, staff, and the site's own tokens.
     """
-    return Forgotten(forgotten=forget_missing_samples(get_steerable(caller_of(request), dataset_id)))
+    return Forgotten(forgotten=forget_missing_samples(get_manageable(caller_of(request), dataset_id)))
 
 
 def _with_progress(datasets: list[Dataset]) -> list[DatasetOut]:

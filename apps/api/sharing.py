@@ -7,7 +7,7 @@ from dataclasses import asdict
 from django.http import HttpRequest
 from ninja import Body
 
-from apps.datasets.access.lookup import get_steerable
+from apps.datasets.access.lookup import get_manageable
 from apps.datasets.access.sharing import share, sharing_of
 
 from .answers import Error, SharingOut
@@ -29,7 +29,7 @@ TAGS = ["Datasets"]
 )
 def get_sharing(request: HttpRequest, dataset_id: DatasetId) -> SharingOut:
     """The visibility, owner and members of a dataset. For its owner, staff, and the site's own tokens."""
-    return SharingOut(**asdict(sharing_of(get_steerable(caller_of(request), dataset_id))))
+    return SharingOut(**asdict(sharing_of(get_manageable(caller_of(request), dataset_id))))
 
 
 @router.patch(
@@ -43,7 +43,7 @@ def get_sharing(request: HttpRequest, dataset_id: DatasetId) -> SharingOut:
 def change_sharing(request: HttpRequest, dataset_id: DatasetId, body: Body[SharingBody]) -> SharingOut:
     """Set what is given and leave the rest. Whoever may no longer see the dataset loses it within five seconds.
 
-    For its owner, staff, and the site's own tokens; members may report.
+    For its owner, staff, and the site's own tokens.
     """
     caller = caller_of(request)
-    return SharingOut(**asdict(share(caller, get_steerable(caller, dataset_id), body.change())))
+    return SharingOut(**asdict(share(caller, get_manageable(caller, dataset_id), body.change())))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import InlineModelAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from .models import Dataset, EmbeddingBlock, ReservedPrefix, Sample, Token
+from .models import Dataset, EmbeddingBlock, Membership, ReservedPrefix, Sample, Token
 from .services import revoke_tokens, save_new_token
 
 
@@ -30,6 +31,13 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
         return False
 
 
+class MembershipInline(admin.TabularInline[Membership, Dataset]):
+    model = Membership
+    autocomplete_fields = ("user",)
+    verbose_name = "member"
+    extra = 0
+
+
 class DatasetAdmin(admin.ModelAdmin[Dataset]):
     """Edit the name of a dataset, its owner and who may see it."""
 
@@ -38,9 +46,12 @@ class DatasetAdmin(admin.ModelAdmin[Dataset]):
     list_select_related = ("owner",)
     search_fields = ("dataset_id", "name", "owner__username")
     date_hierarchy = "created_at"
-    autocomplete_fields = ("owner", "members")
-    fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "visibility", "owner", "members", "created_at")
+    autocomplete_fields = ("owner",)
+    fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "visibility", "owner", "created_at")
     readonly_fields = ("created_at",)
+
+    def get_inlines(self, request: HttpRequest, obj: Dataset | None) -> list[type[InlineModelAdmin[Any, Any]]]:
+        return [MembershipInline] if obj else []
 
     def get_readonly_fields(self, request: HttpRequest, obj: Dataset | None = None) -> tuple[str, ...]:
         # Addresses and scripts contain the id, so it never changes.

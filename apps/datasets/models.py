@@ -68,7 +68,9 @@ class Dataset(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="datasets"
     )
-    members = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="shared_datasets")
+    members = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, related_name="shared_datasets", through="Membership"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     # The samples that are missing since then or longer count as missing no longer. A worker deletes them.
     missing_forgotten_at = models.DateTimeField(null=True, editable=False)
@@ -107,6 +109,37 @@ class Dataset(models.Model):
         if self.missing_forgotten_at is not None:
             missing = missing.filter(missing_since__gt=self.missing_forgotten_at)
         return missing
+
+
+class Membership(models.Model):
+    """A member of a dataset, and what the member may do with it. All members see it."""
+
+    class Role(models.TextChoices):
+        """Each role may do what those before it may."""
+
+        VIEW = "view", "View"
+        REPORT = "report", "Report"
+        STEER = "steer", "Steer"
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    role = models.CharField(
+        max_length=6,
+        choices=Role,
+        default=Role.REPORT,
+        db_default=Role.REPORT.value,
+        help_text="View: see it. Report: also report on it. Steer: also pause, cancel, process and retry it.",
+    )
+
+    class Meta:
+        ordering = ["dataset", "user"]
+        constraints = [
+            models.UniqueConstraint(fields=["dataset", "user"], name="membership_once"),
+            models.CheckConstraint(condition=Q(role__in=["view", "report", "steer"]), name="membership_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.dataset}"
 
 
 class ReservedPrefix(models.Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.core.sql import delete_some
 
-from .models import Dataset, EmbeddingBlock, Sample, Token
+from .models import Dataset, EmbeddingBlock, Membership, Sample, Token
 from .tokens import set_secret
 
 # `Token.last_used_at` is this precise, so that a token that is used often costs few writes.
@@ -48,15 +48,21 @@ def rename_dataset(dataset: Dataset, name: str) -> None:
 
 
 def share_dataset(
-    dataset: Dataset, *, visibility: str, owner: AbstractBaseUser | None, members: Collection[AbstractBaseUser]
+    dataset: Dataset, *, visibility: str, owner: AbstractBaseUser | None, members: Mapping[AbstractBaseUser, str]
 ) -> None:
-    """Set who sees a dataset. Raises `ValidationError` for an unknown visibility."""
+    """Set who sees a dataset, and the role of each member. Raises `ValidationError` for an unknown visibility."""
     with transaction.atomic():
         dataset.visibility = visibility
         dataset.owner_id = owner.pk if owner else None
         dataset.full_clean()
         dataset.save(update_fields=["visibility", "owner"])
-        dataset.members.set([user.pk for user in members])
+        Membership.objects.filter(dataset=dataset).exclude(user__in=[user.pk for user in members]).delete()
+        Membership.objects.bulk_create(
+            [Membership(dataset=dataset, user_id=user.pk, role=role) for user, role in members.items()],
+            update_conflicts=True,
+            unique_fields=["dataset", "user"],
+            update_fields=["role"],
+        )
 
 
 def delete_dataset(dataset: Dataset) -> None:

@@ -15,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 
 from apps.datasets.access.errors import NotAllowed, UnknownDataset
-from apps.datasets.access.lookup import get_steerable, get_visible
+from apps.datasets.access.lookup import get_manageable, get_steerable, get_visible
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
@@ -50,18 +50,27 @@ def visible_dataset(request: HttpRequest, dataset_id: str) -> Dataset:
         raise Http404 from refusal
 
 
-def steering(
-    view: Callable[[HttpRequest, Dataset], HttpResponseBase],
-) -> Callable[[HttpRequest, str], HttpResponseBase]:
+Steered = Callable[[HttpRequest, Dataset], HttpResponseBase]
+
+
+def steering(view: Steered) -> Callable[[HttpRequest, str], HttpResponseBase]:
     """Call ``view`` with the dataset in place of its id, where the user may steer it.
 
     Others get a 404 where they may not see it, the login page where they are not signed in, and else a 403.
     """
+    return _guarded(view, get_steerable)
 
+
+def managing(view: Steered) -> Callable[[HttpRequest, str], HttpResponseBase]:
+    """Do as `steering`, where the user may delete the dataset and say who sees it."""
+    return _guarded(view, get_manageable)
+
+
+def _guarded(view: Steered, get: Callable[[Caller, str], Dataset]) -> Callable[[HttpRequest, str], HttpResponseBase]:
     @wraps(view)
     def guarded(request: HttpRequest, dataset_id: str) -> HttpResponseBase:
         try:
-            dataset = get_steerable(Caller(request.user), dataset_id)
+            dataset = get(Caller(request.user), dataset_id)
         except UnknownDataset as refusal:
             raise Http404 from refusal
         except NotAllowed as refusal:

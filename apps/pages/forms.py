@@ -8,7 +8,8 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from apps.datasets.models import Dataset
+from apps.datasets.access.sharing import Sharing
+from apps.datasets.models import Dataset, Membership
 
 # For how many days a new token is valid; empty: until it is revoked.
 _LIFETIMES = [("", "Never"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
@@ -58,7 +59,8 @@ class SharingForm(forms.Form):
     members = forms.CharField(
         required=False,
         max_length=20_000,
-        help_text="User names, separated by blanks or commas. Members see the dataset and may report on it.",
+        help_text="User names, separated by blanks or commas. Members see the dataset and may report on it. "
+        "ada:steer may also pause, cancel, process and retry it; ada:view may only see it.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,8 +68,22 @@ class SharingForm(forms.Form):
         self.fields["visibility"].choices = _visibility_choices()  # type: ignore[attr-defined]  # a choice field
         _disable_text_help(self, "owner", "members")
 
-    def clean_members(self) -> list[str]:
-        return re.split(r"[\s,]+", text) if (text := self.cleaned_data["members"].strip(", \n\r\t")) else []
+    def clean(self) -> dict[str, Any]:
+        """Split the members into their names and their roles."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if "members" in data:
+            text = data["members"].strip(", \n\r\t")
+            pairs = [part.partition(":") for part in re.split(r"[\s,]+", text)] if text else []
+            data["members"] = [name for name, _, _ in pairs]
+            data["roles"] = {name: role or Membership.Role.REPORT.value for name, _, role in pairs}
+        return data
+
+
+def members_text(sharing: Sharing) -> str:
+    """Return the members as `SharingForm` reads them; that a member may report goes without saying."""
+    return ", ".join(
+        name if role == Membership.Role.REPORT else f"{name}:{role}" for name, role in sharing.roles.items()
+    )
 
 
 class TokenForm(forms.Form):

@@ -52,11 +52,17 @@ class Panel:
 
 
 def phase(progress: DatasetProgress) -> str:
-    """Return a word that changes with the run, its state and whether it is paused, but not with its counts.
+    """Return a word that changes with the run, its state and what is asked of it, but not with its counts.
 
     It holds the epoch, because a dataset that was deleted and created again, or restored, may have the same run.
     """
-    return f"{progress.epoch}-{progress.run or 0}-{progress.state}{'-paused' if progress.paused else ''}"
+    return f"{progress.epoch}-{progress.run or 0}-{progress.state}{_asked(progress)}"
+
+
+def _asked(progress: DatasetProgress) -> str:
+    """Return what the reporter is asked, and whether it does so."""
+    words = (progress.requested, "paused" if progress.paused else None, progress.retry and f"retry-{progress.retry}")
+    return "".join(f"-{word}" for word in words if word)
 
 
 def _count(stage: StageProgress) -> str:

@@ -35,6 +35,7 @@ urlpatterns = [
     path(DATASET + "progress/header/", partials.header, name="progress-header"),
     path(DATASET + "progress/bar/", partials.bar, name="progress-bar"),
     path(DATASET + "process/", steering.process, name="dataset-process"),
+    path("control/", steering.control_many, name="control-many"),
     path(DATASET + "control/", steering.control, name="dataset-control"),
     path(DATASET + "sharing/", steering.sharing, name="dataset-sharing"),
     path(DATASET + "missing/forget/", steering.forget_missing, name="dataset-forget-missing"),

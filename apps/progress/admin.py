@@ -55,7 +55,7 @@ class DatasetList(ChangeList):
 @admin.register(Dataset)
 class DatasetAdmin(WithBar, PlainDatasetAdmin):
     list_display: tuple[str, ...] = ("dataset_id", "name", "bar", "visibility", "owner", "created_at")
-    fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "bar", "visibility", "owner", "members", "created_at")
+    fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "bar", "visibility", "owner", "created_at")
 
     def get_fields(self, request: HttpRequest, obj: Dataset | None = None) -> list[Any]:
         return [name for name in self.fields if obj or name not in ("bar", "created_at")]

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
 from . import health
+from .errors import Cancelling, NoRun, NotAsked, NothingFailed, ProgressError, RunUnfinished, TooEarly
 from .models import Retry, Run
 from .run_state import RunState
 from .transitions import FINISHED, State
@@ -31,12 +32,16 @@ class Action(StrEnum):
 class Outcome(NamedTuple):
     """Whether an action changed the run, and what there is to say to whoever did it.
 
-    ``code``: that of the refusal where it cannot be done; empty where it is done, or is so already.
+    ``refusal``: why it cannot be done; None where it is done, or is so already.
     """
 
     changed: bool
     detail: str
-    code: str = ""
+    refusal: ProgressError | None = None
+
+    @classmethod
+    def refused(cls, refusal: ProgressError) -> Outcome:
+        return cls(False, str(refusal), refusal)
 
 
 def apply(state: RunState, action: Action, by: str) -> Outcome:
@@ -92,7 +97,7 @@ def _is_paused(run: Run) -> bool:
 def _pause(state: RunState, by: str) -> Outcome:
     match state.run.control:
         case Run.Control.CANCEL:
-            return Outcome(False, f"{_who(state.run.control_by)} has cancelled it.", "cancelling")
+            return Outcome.refused(Cancelling(f"{_who(state.run.control_by)} has cancelled it."))
         case Run.Control.PAUSE:
             return Outcome(False, f"{_who(state.run.control_by)} has paused it already.")
     state.request(Run.Control.PAUSE, by)
@@ -102,7 +107,7 @@ def _pause(state: RunState, by: str) -> Outcome:
 def _resume(state: RunState, by: str) -> Outcome:
     match state.run.control:
         case Run.Control.CANCEL:
-            return Outcome(False, f"{_who(state.run.control_by)} has cancelled it.", "cancelling")
+            return Outcome.refused(Cancelling(f"{_who(state.run.control_by)} has cancelled it."))
         case Run.Control.RUN:
             resumed = f"{_who(state.run.control_by)} has resumed it already." if state.run.control_at else ""
             return Outcome(False, resumed or "It is not paused.")
@@ -127,8 +132,8 @@ def _end(state: RunState, by: str) -> Outcome:
     run = state.run
     if not may_end_now(run, state.now):
         if requested(run) is None:
-            return Outcome(False, "Cancel it first. It can be ended where its reporter does not obey.", "not_asked")
-        return Outcome(False, f"Its reporter has {OBEY_WITHIN.seconds} s to obey.", "too_early")
+            return Outcome.refused(NotAsked("Cancel it first. It can be ended where its reporter does not obey."))
+        return Outcome.refused(TooEarly(f"Its reporter has {OBEY_WITHIN.seconds} s to obey."))
     run.control_by = by or run.control_by
     state.cancel("Cancelled. Its reporter did not obey.", f"ended by {by}" if by else "ended")
     state.set_message("")
@@ -138,9 +143,9 @@ def _end(state: RunState, by: str) -> Outcome:
 def _retry(state: RunState, what: Retry, by: str) -> Outcome:
     head, run = state.head, state.run
     if not run.is_finished:
-        return Outcome(False, f"Run {run.number} is not finished.", "run_unfinished")
+        return Outcome.refused(RunUnfinished(f"Run {run.number} is not finished."))
     if what == Retry.FAILED and not run.failed:
-        return Outcome(False, f"No item of run {run.number} failed.", "nothing_failed")
+        return Outcome.refused(NothingFailed(f"No item of run {run.number} failed."))
     if head.retry == what:
         return Outcome(False, f"{_who(head.retry_by)} has asked for it already.")
     state.ask_retry(what, by)
@@ -152,8 +157,8 @@ def _without_run(state: RunState, action: Action, by: str) -> Outcome:
         state.withdraw_retry(by)
         return Outcome(True, "The retry is withdrawn.")
     if state.run.cancelled and state.run.control_by:
-        return Outcome(False, f"{_who(state.run.control_by)} has cancelled it.", "no_run")
-    return Outcome(False, "No run is open.", "no_run")
+        return Outcome.refused(NoRun(f"{_who(state.run.control_by)} has cancelled it."))
+    return Outcome.refused(NoRun("No run is open."))
 
 
 def _who(name: str) -> str:

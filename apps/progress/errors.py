@@ -7,6 +7,10 @@ ProgressError
 ├── UnknownRun          a report for a run that has not been begun
 ├── UnknownStage        the run has no stage of that name
 ├── IllegalTransition   a move that the tables in `transitions` do not have
+├── Cancelling          another operator has cancelled the run, so it cannot be paused or resumed
+├── NotAsked            a run is to be ended at once that nobody asked to stop, or that obeys
+├── TooEarly            a run is to be ended at once whose reporter has time to obey
+├── NothingFailed       a retry of failed items, where none failed
 ├── NotJoined           a worker leaves a run that it has not joined
 └── LimitReached        more stages, workers or members than one run may have
 """
@@ -49,6 +53,22 @@ class IllegalTransition(ProgressError):
         super().__init__(f"{old} cannot become {new}")
         self.old = old
         self.new = new
+
+
+class Cancelling(ProgressError):
+    code = "cancelling"
+
+
+class NotAsked(ProgressError):
+    code = "not_asked"
+
+
+class TooEarly(ProgressError):
+    code = "too_early"
+
+
+class NothingFailed(ProgressError):
+    code = "nothing_failed"
 
 
 class NotJoined(ProgressError):

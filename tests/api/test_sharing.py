@@ -18,15 +18,15 @@ SHARING = "datasets/cats/sharing"
 def test_the_owner_reads_and_changes_it(dataset: Dataset, token_of: Callable[..., str]) -> None:
     pipeline = Pipeline(token_of("owner"))
     User.objects.create_user("ada")
-    assert pipeline.get(SHARING).json() == {"visibility": "public", "owner": "owner", "members": []}
-    after = {"visibility": "private", "owner": "owner", "members": ["ada"]}
-    response = pipeline.send("PATCH", SHARING, {"visibility": "private", "members": ["ada"]})
+    assert pipeline.get(SHARING).json() == {"visibility": "public", "owner": "owner", "members": [], "roles": {}}
+    after = {"visibility": "private", "owner": "owner", "members": ["ada"], "roles": {"ada": "steer"}}
+    response = pipeline.send("PATCH", SHARING, {"visibility": "private", "members": ["ada"], "roles": {"ada": "steer"}})
     assert (response.status_code, response.json()) == (200, after)
     assert pipeline.get(SHARING).json() == after
     assert Pipeline("").get("datasets/cats").status_code == 404
 
 
-def test_names_of_users_are_for_those_who_may_steer(dataset: Dataset, token_of: Callable[..., str]) -> None:
+def test_names_of_users_are_for_those_who_may_manage(dataset: Dataset, token_of: Callable[..., str]) -> None:
     member = Pipeline(token_of("ada"))
     dataset.members.add(User.objects.get(username="ada"))
     for pipeline, status in ((member, 403), (Pipeline(token_of("bob")), 403), (Pipeline(""), 403)):

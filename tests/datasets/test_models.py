@@ -118,6 +118,16 @@ def test_a_prefix_is_reserved_once_for_a_team(db: None) -> None:
         ReservedPrefix.objects.create(prefix="team-a-", team=team)
 
 
+def test_a_user_is_a_member_once_with_a_known_role(dataset: Dataset) -> None:
+    ada = User.objects.create_user("ada")
+    dataset.members.add(ada)
+    assert dataset.memberships.get().role == "report"
+    with refused("membership_once"), transaction.atomic():
+        dataset.memberships.create(user=ada, role="view")
+    with refused("membership_role_known"), transaction.atomic():
+        dataset.memberships.update(role="rule")
+
+
 def test_a_sample_outlives_its_embedding(dataset: Dataset) -> None:
     embedded = sample(dataset, embedding_block=block(dataset))
     EmbeddingBlock.objects.all().delete()
@@ -136,7 +146,7 @@ def test_every_constraint_of_the_app_is_tested_here() -> None:
     declared = {c.name for model in apps.get_app_config("datasets").get_models() for c in model._meta.constraints}
     assert declared == {
         "dataset_id_once", "dataset_visibility_known", "sample_once_a_path", "embedding_block_dimensions_positive",
-        "reserved_prefix_once_a_team",
+        "reserved_prefix_once_a_team", "membership_once", "membership_role_known",
     }  # fmt: skip
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.progress import services
-from apps.progress.control import Action, Outcome
+from apps.progress.control import Action
 from apps.progress.models import Head, Run, Transition
 from apps.progress.reports import Report, accept_reports
 from apps.progress.transitions import State
@@ -19,8 +19,15 @@ from apps.progress.transitions import State
 from .helpers import say, seen
 
 
-def do(run: Run, action: str, by: str = "ann") -> Outcome:
-    return services.request(Action(action), [run.dataset_id], by)[run.dataset_id]
+class Did(NamedTuple):
+    changed: bool
+    detail: str
+    code: str
+
+
+def do(run: Run, action: str, by: str = "ann") -> Did:
+    changed, detail, refusal = services.request(Action(action), [run.dataset_id], by)[run.dataset_id]
+    return Did(changed, detail, refusal.code if refusal else "")
 
 
 def asked(run: Run, *, seconds_ago: float) -> None:

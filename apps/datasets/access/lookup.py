@@ -41,14 +41,40 @@ def get_or_create_writable(caller: Caller, dataset_id: str, *, visibility: str =
 
 
 def get_steerable(caller: Caller, dataset_id: str) -> Dataset:
-    """Return a dataset that the caller may pause, cancel and delete. Raises `UnknownDataset` and `NotAllowed`.
+    """Return a dataset that the caller may pause, cancel, process and retry. Raises `UnknownDataset` and `NotAllowed`.
+
+    A token has to be allowed to report on it as well.
+    """
+    return _found(find_steerable(caller, [dataset_id])[dataset_id])
+
+
+def get_manageable(caller: Caller, dataset_id: str) -> Dataset:
+    """Return a dataset that the caller may delete and share. Raises `UnknownDataset` and `NotAllowed`.
 
     A token has to be allowed to report on it as well.
     """
     dataset = get_visible(caller, dataset_id) if caller.token is None else get_writable(caller, dataset_id)
-    if not caller.may_steer(dataset):
+    if not caller.may_manage(dataset):
         raise NotAllowed
     return dataset
+
+
+def find_steerable(caller: Caller, dataset_ids: Collection[str]) -> dict[str, Dataset | AccessDenied]:
+    """Return for each id the dataset, or why the caller may not steer it. However many ids there are: at most two
+    queries for a user, and ten for a token.
+    """
+    found: dict[str, Dataset | AccessDenied] = dict.fromkeys(dataset_ids, UnknownDataset())
+    ids = [dataset_id for dataset_id in found if is_dataset_id(dataset_id)]
+    if caller.token is None:
+        found |= {dataset.dataset_id: dataset for dataset in caller.visible().filter(dataset_id__in=ids)}
+    else:
+        found |= find_writable(caller, ids)[0]
+    steerable = caller.steerable([dataset for dataset in found.values() if isinstance(dataset, Dataset)])
+    refused = NotAllowed("You may not steer this dataset.")
+    return {
+        dataset_id: refused if isinstance(dataset, Dataset) and dataset_id not in steerable else dataset
+        for dataset_id, dataset in found.items()
+    }
 
 
 def find_writable(caller: Caller, dataset_ids: Collection[str]) -> tuple[dict[str, Dataset | AccessDenied], set[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -10,7 +10,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Permissi
 from django.db.models import Q, QuerySet
 
 from apps.core.sql import rows_in
-from apps.datasets.models import Dataset, Token
+from apps.datasets.models import Dataset, Membership, Token
 from apps.datasets.services import note_token_use
 from apps.datasets.tokens import active_tokens, digest_of
 
@@ -55,7 +55,7 @@ class Caller:
         if self.user is not None and not self.is_staff:
             rule = Q(visibility=Dataset.Visibility.PUBLIC)
             if not self.user.is_anonymous:
-                member_of = Dataset.members.through.objects.filter(user_id=self.user.pk).values("dataset_id")
+                member_of = Membership.objects.filter(user_id=self.user.pk).values("dataset_id")
                 rule |= Q(owner_id=self.user.pk) | Q(pk__in=member_of)
             datasets = datasets.filter(rule)
         return datasets if self.token is None else datasets.filter(covered(self.token.patterns))
@@ -73,28 +73,45 @@ class Caller:
     def writable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
         """Return those of the datasets that the caller may report on, by id. At most one query.
 
-        Only a token may report: on the datasets that its user owns or is a member of; on all of them where the user is
-        staff, and for a token of the site's own.
+        Only a token may report: on the datasets that its user owns or is a member of who may report; on all of them
+        where the user is staff, and for a token of the site's own.
         """
         covered = {dataset.dataset_id: dataset for dataset in datasets if self.may_report_on(dataset.dataset_id)}
         if self.has_every_right:
             return covered
-        others = [dataset.pk for dataset in covered.values() if not self._owns(dataset)]
-        memberships = rows_in(Dataset.members.through, "dataset_id", others)
-        member_of = {row.dataset_id for row in memberships if self.user is not None and row.user_id == self.user.pk}
-        return {
-            dataset_id: dataset
-            for dataset_id, dataset in covered.items()
-            if self._owns(dataset) or dataset.pk in member_of
-        }
+        return self._with_role(covered, {Membership.Role.REPORT, Membership.Role.STEER})
+
+    def steerable(self, datasets: Iterable[Dataset]) -> dict[str, Dataset]:
+        """Return those of the datasets that the caller may pause, cancel, process and retry, by id. At most one query.
+
+        Check first that it may see them, or with a token, that it may report on them.
+        The owner may, a member who may steer, staff, and a token of the site's own.
+        """
+        found = {dataset.dataset_id: dataset for dataset in datasets}
+        return found if self.has_every_right else self._with_role(found, {Membership.Role.STEER})
 
     def may_steer(self, dataset: Dataset) -> bool:
-        """Return whether the caller may pause, cancel and delete the dataset.
+        """Return whether the caller may pause, cancel, process and retry the dataset, as `steerable` says."""
+        return bool(self.steerable([dataset]))
+
+    def may_manage(self, dataset: Dataset) -> bool:
+        """Return whether the caller may delete the dataset, and say who sees it: its owner, staff, the site's tokens.
 
         Check first that it may see the dataset, or with a token, that it may report on it.
-        The owner may, and staff, and a token of the site's own. Members may not.
         """
         return self.has_every_right or self._owns(dataset)
+
+    def _with_role(self, datasets: Mapping[str, Dataset], roles: set[Membership.Role]) -> dict[str, Dataset]:
+        """Return those that the user owns, or is a member of with one of these roles."""
+        others = [dataset.pk for dataset in datasets.values() if not self._owns(dataset)]
+        user_pk = None if self.user is None or self._is_anonymous else self.user.pk
+        rows = rows_in(Membership, "dataset_id", others) if user_pk is not None else []
+        member_of = {row.dataset_id for row in rows if row.user_id == user_pk and row.role in roles}
+        return {
+            dataset_id: dataset
+            for dataset_id, dataset in datasets.items()
+            if self._owns(dataset) or dataset.pk in member_of
+        }
 
     def may_report_on(self, dataset_id: str) -> bool:
         """Return whether the caller has a token that may write this id, whoever owns the dataset."""

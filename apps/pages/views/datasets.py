@@ -51,7 +51,8 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
     progress = progress_of(dataset.pk)
     runs = list(Run.objects.filter(dataset=dataset).order_by("-number")[:HISTORY_SIZE])
     latest = runs[0] if runs else None
-    may_steer = Caller(request.user).may_steer(dataset)
+    caller = Caller(request.user)
+    may_steer = caller.may_steer(dataset)
     context = {
         "dataset": dataset,
         "progress": progress,
@@ -59,6 +60,7 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "runs": runs,
         "latest": latest,
         "may_steer": may_steer,
+        "may_manage": caller.may_manage(dataset),
         "failure_note": failure_note(latest) if may_steer and latest and latest.error else "",
         "has_source": has_source(dataset),
         "failures": requested_page(ItemFailure.objects.filter(run=latest), FAILURES_SIZE, request.GET, "failures_"),

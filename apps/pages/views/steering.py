@@ -1,16 +1,20 @@
-"""What the owner of a dataset, or staff, may do to it: process, steer, share, forget what is missing, and delete.
+"""What those who may steer or manage a dataset may do to it: process, steer, share, forget what is missing, and delete.
 
 Each redirects to the dataset's page with a message. A run that ended in the meantime is a message too, not an error.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
+from typing import Final
 
 from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.datasets.access.errors import QuotaReached
@@ -18,21 +22,22 @@ from apps.datasets.access.rules import Caller
 from apps.datasets.access.sharing import SharingChange, share, sharing_of
 from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset, forget_missing_samples
-from apps.pages.access import steering
+from apps.pages.access import managing, steering
 from apps.pages.amounts import plural
-from apps.pages.forms import SharingForm
+from apps.pages.forms import SharingForm, members_text
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.services import NoSource, queue_run
-from apps.progress.errors import NoRun, RunFinished, RunUnfinished
+from apps.progress.control import Action
+from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
-from apps.progress.selectors import progress_of, unfinished_run
-from apps.progress.services import request_cancel, request_pause, request_resume
+from apps.progress.selectors import progress_of
+from apps.progress.steering import steer
 
-ACTIONS = {
-    "pause": (request_pause, "Pausing. The worker stops at its next report."),
-    "resume": (request_resume, "Resumed."),
-    "cancel": (request_cancel, "Cancelling. Finished work is kept."),
-}
+MOST_CHOSEN: Final = 1000
+DONE: Final = {
+    Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
+    Action.RETRY: "retry requested", Action.RETRY_FAILED: "retry of failed items requested",
+}  # fmt: skip
 
 
 @require_POST
@@ -53,24 +58,49 @@ def process(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 @require_POST
 @steering
 def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """Pause, resume or cancel the unfinished run."""
-    action = ACTIONS.get(request.POST.get("action", ""))
+    """Pause, resume, cancel, end or retry."""
+    action = _action(request)
     if action is None:
-        return HttpResponse("Unknown action. Use pause, resume or cancel.", status=400, content_type="text/plain")
-    request_control, message = action
-    try:
-        changed = request_control(unfinished_run(dataset).pk, str(request.user))
-    except (NoRun, RunFinished):
-        changed = False
-    if changed:
-        messages.success(request, message)
-    else:
-        messages.warning(request, "Nothing to do. The run has ended, or this was already requested.")
+        return _unknown_action()
+    [result] = steer(Caller(request.user), action, [dataset.dataset_id])
+    (messages.success if result.changed else messages.warning)(request, result.detail)
     return redirect(dataset)
 
 
+@require_POST
+@login_required
+def control_many(request: HttpRequest) -> HttpResponse:
+    """Do the same to each chosen dataset, and say what became of them: the field ``dataset`` has their ids."""
+    action = _action(request)
+    if action is None:
+        return _unknown_action()
+    chosen = request.POST.getlist("dataset")[:MOST_CHOSEN]
+    results = steer(Caller(request.user), action, chosen)
+    if changed := sum(result.changed for result in results):
+        messages.success(request, f"{plural(changed, 'datasets')}: {DONE[action]}.")
+    for detail, count in Counter(result.detail for result in results if not result.changed).most_common(5):
+        messages.warning(request, f"{plural(count, 'datasets')}: {detail}")
+    if not chosen:
+        messages.warning(request, "Choose some datasets first.")
+    address = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()})
+    return redirect(address if is_ours else "datasets")
+
+
+def _action(request: HttpRequest) -> Action | None:
+    try:
+        return Action(request.POST.get("action", ""))
+    except ValueError:
+        return None
+
+
+def _unknown_action() -> HttpResponse:
+    text = f"Unknown action. Use one of {', '.join(Action)}."
+    return HttpResponse(text, status=400, content_type="text/plain")
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
-@steering
+@managing
 def forget_missing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Show what will be forgotten and what will be kept; on POST, forget the samples whose files are gone."""
     if request.method == "POST":
@@ -86,11 +116,11 @@ def forget_missing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@steering
+@managing
 def sharing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Show who sees the dataset; on a valid POST, change it."""
     current = sharing_of(dataset)
-    initial = {**asdict(current), "members": ", ".join(current.members)}
+    initial = {**asdict(current), "members": members_text(current)}
     form = SharingForm(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid():
         try:
@@ -107,7 +137,7 @@ def sharing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@steering
+@managing
 def delete(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Show what will be deleted and what will be kept; on POST, delete the dataset."""
     if request.method == "POST":

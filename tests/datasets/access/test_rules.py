@@ -16,13 +16,15 @@ SEES = {
     "stranger": (True, False),
     "owner": (True, True),
     "member": (True, True),
+    "viewer": (True, True),
+    "steerer": (True, True),
     "staff": (True, True),
 }
 
 
 @pytest.fixture
 def people(db: None) -> dict[str, User | AnonymousUser]:
-    named = {name: User.objects.create_user(name) for name in ("stranger", "owner", "member")}
+    named = {name: User.objects.create_user(name) for name in ("stranger", "owner", "member", "viewer", "steerer")}
     return {"anonymous": AnonymousUser(), "staff": User.objects.create_user("staff", is_staff=True), **named}
 
 
@@ -32,6 +34,8 @@ def datasets(people: dict[str, User]) -> dict[str, Dataset]:
     for visibility in ("public", "private"):
         made[visibility] = Dataset.objects.create(dataset_id=visibility, visibility=visibility, owner=people["owner"])
         made[visibility].members.add(people["member"])
+        for who, role in (("viewer", "view"), ("steerer", "steer")):
+            made[visibility].members.add(people[who], through_defaults={"role": role})
     # Somebody else's, so that being an owner or a member somewhere says nothing about elsewhere.
     other = User.objects.create_user("other")
     made["elsewhere"] = Dataset.objects.create(dataset_id="elsewhere", visibility="private", owner=other)
@@ -76,14 +80,16 @@ def test_a_dataset_is_private_unless_said_otherwise() -> None:
     assert Dataset(dataset_id="x").visibility == "private"
 
 
-# Who may report on a private dataset with a token, and who may steer it.
+# Who may report on a private dataset with a token, who may steer it, and who may delete it and say who sees it.
 RIGHTS = {
-    # whose token: (report, steer)
-    "stranger": (False, False),
-    "owner": (True, True),
-    "member": (True, False),
-    "staff": (True, True),
-    "": (True, True),  # the site's own
+    # whose token: (report, steer, manage)
+    "stranger": (False, False, False),
+    "owner": (True, True, True),
+    "member": (True, False, False),
+    "viewer": (False, False, False),
+    "steerer": (True, True, False),
+    "staff": (True, True, True),
+    "": (True, True, True),  # the site's own
 }
 
 
@@ -91,7 +97,8 @@ RIGHTS = {
 def test_what_a_token_may_do(people: dict[str, Any], datasets: dict[str, Dataset], who: str) -> None:
     private = datasets["private"]
     caller = Caller(people[who] if who else None, Token(datasets="private,p-*"))
-    assert (list(caller.writable([private])) == ["private"], caller.may_steer(private)) == RIGHTS[who]
+    reports = list(caller.writable([private])) == ["private"]
+    assert (reports, caller.may_steer(private), caller.may_manage(private)) == RIGHTS[who]
     assert caller.writable([datasets["public"], datasets["elsewhere"]]) == {}
     assert [caller.may_report_on(dataset_id) for dataset_id in ("p-1", "q-1")] == [True, False]
     reader = Caller(caller.user, Token(datasets="*", can_write=False))
@@ -103,7 +110,8 @@ def test_a_session_steers_and_reports_on_nothing(
     people: dict[str, Any], datasets: dict[str, Dataset], who: str
 ) -> None:
     caller = Caller(people[who])
-    assert caller.may_steer(datasets["public"]) is (who in ("owner", "staff"))
+    assert caller.may_steer(datasets["public"]) is (who in ("owner", "steerer", "staff"))
+    assert caller.may_manage(datasets["public"]) is (who in ("owner", "staff"))
     assert (caller.writable(datasets.values()), caller.may_report_on("new")) == ({}, False)
 
 

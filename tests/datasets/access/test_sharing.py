@@ -21,7 +21,7 @@ NEW = SharingChange("private", "bob", ["ada", "bob", "ada"])
 
 @pytest.fixture
 def people() -> dict[str, User]:
-    names = ("ada", "bob", "member", "stranger", "staff")
+    names = ("ada", "bob", "member", "steerer", "stranger", "staff")
     return {name: User.objects.create_user(name, is_staff=name == "staff") for name in names}
 
 
@@ -29,6 +29,7 @@ def people() -> dict[str, User]:
 def dataset(people: dict[str, User]) -> Dataset:
     dataset = Dataset.objects.create(dataset_id="cats", visibility="public", owner=people["ada"])
     dataset.members.add(people["member"])
+    dataset.members.add(people["steerer"], through_defaults={"role": "steer"})
     return dataset
 
 
@@ -37,14 +38,14 @@ def dataset(people: dict[str, User]) -> Dataset:
 def test_who_may_steer_may_share(people: dict[str, Any], dataset: Dataset, who: str, with_token: bool) -> None:
     user = people.get(who)
     caller = Caller(user, Token(datasets="*") if with_token or user is None else None)
-    after = Sharing("private", "bob", ("ada", "bob"))
+    after = Sharing("private", "bob", ("ada", "bob"), {"ada": "report", "bob": "report"})
     assert share(caller, dataset, NEW) == sharing_of(Dataset.objects.get()) == after
 
 
-@pytest.mark.parametrize("who", ["member", "stranger"])
+@pytest.mark.parametrize("who", ["member", "steerer", "stranger"])
 def test_others_may_ask_for_nothing_but_what_is_so(people: dict[str, Any], dataset: Dataset, who: str) -> None:
     before = sharing_of(dataset)
-    assert share(Caller(people[who]), dataset, SharingChange("public", members=["member"])) == before
+    assert share(Caller(people[who]), dataset, SharingChange("public", members=["member", "steerer"])) == before
     for change in (NEW, SharingChange("private"), SharingChange(members=[])):
         with pytest.raises(NotAllowed, match="Only its owner"):
             share(Caller(people[who]), dataset, change)
@@ -53,9 +54,19 @@ def test_others_may_ask_for_nothing_but_what_is_so(people: dict[str, Any], datas
 
 def test_what_is_left_out_stays(people: dict[str, Any], dataset: Dataset) -> None:
     caller = Caller(people["ada"])
-    assert share(caller, dataset, SharingChange("private")) == Sharing("private", "ada", ("member",))
+    assert share(caller, dataset, SharingChange("private")) == Sharing(
+        "private", "ada", ("member", "steerer"), {"member": "report", "steerer": "steer"}
+    )
     assert share(caller, dataset, SharingChange(members=[])) == Sharing("private", "ada", ())
     assert share(caller, dataset, SharingChange(owner="bob")) == Sharing("private", "bob", ())
+
+
+def test_roles_are_kept_and_changed(people: dict[str, Any], dataset: Dataset) -> None:
+    caller = Caller(people["ada"])
+    after = share(caller, dataset, SharingChange(members=["steerer", "bob"], roles={"bob": "view"}))
+    assert after == sharing_of(Dataset.objects.get())
+    assert after.roles == {"bob": "view", "steerer": "steer"}
+    assert share(caller, dataset, SharingChange(roles={"steerer": "report"})).roles["steerer"] == "report"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +76,8 @@ def test_what_is_left_out_stays(people: dict[str, Any], dataset: Dataset) -> Non
         (SharingChange("private", owner="nobody"), "owner"),
         (SharingChange("private", owner=""), "owner"),
         (SharingChange("secret"), "visibility"),
+        (SharingChange(roles={"bob": "view"}), "roles"),
+        (SharingChange(roles={"member": "admin"}), "roles"),
     ],
 )
 def test_one_mistake_changes_nothing(
