@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,16 @@ def test_pause_resume_cancel(as_user: AsUser, public: Dataset, staff: User, run_
         run.refresh_from_db()
         assert run.control == control
         assert f">{button}</button>" in response.text or not button
-    assert "Cancelling at the worker's next report" in response.text
+    assert "Cancelling… asked by stef" in " ".join(response.text.split())
     again = client.post(address, {"action": "cancel"}, follow=True)
-    assert "Nothing to do" in again.text
+    assert "stef has cancelled it already." in again.text
+    assert "End it now" in again.text
+    assert "Its reporter has 15 s to obey." in client.post(address, {"action": "end"}, follow=True).text
+    Run.objects.update(control_at=timezone.now() - timedelta(seconds=16))
+    assert "appears-late" not in client.get(public.get_absolute_url()).text
+    assert "Ended." in client.post(address, {"action": "end"}, follow=True).text
+    run.refresh_from_db()
+    assert (run.state, run.cancelled, run.control_by) == ("error", True, "stef")
 
 
 def test_control_of_what_is_over_and_of_what_is_unknown(
@@ -84,9 +92,41 @@ def test_control_of_what_is_over_and_of_what_is_unknown(
 ) -> None:
     run_in(public, "ready")
     address = reverse("dataset-control", args=[public.dataset_id])
-    assert "Nothing to do" in as_user(owner).post(address, {"action": "pause"}, follow=True).text
+    assert "No run is open." in as_user(owner).post(address, {"action": "pause"}, follow=True).text
     assert as_user(owner).post(address, {"action": "explode"}).status_code == 400
     assert as_user(owner).post(address).status_code == 400
+
+
+def test_a_retry_is_requested_and_withdrawn(as_user: AsUser, public: Dataset, owner: User, run_in: RunIn) -> None:
+    run = run_in(public, "indexing")
+    services.record_failures(run.pk, "index", [("a.jpg", "bad")])
+    services.fail(run.pk, "disk full")
+    address, client = reverse("dataset-control", args=[public.dataset_id]), as_user(owner)
+    assert "Retry failed items" in client.get(public.get_absolute_url()).text
+    assert "Retry requested." in client.post(address, {"action": "retry-failed"}, follow=True).text
+    assert "Withdraw" in client.get(public.get_absolute_url()).text
+    assert "The retry is withdrawn." in client.post(address, {"action": "cancel"}, follow=True).text
+
+
+def test_chosen_datasets_are_steered_together(
+    as_user: AsUser, public: Dataset, private: Dataset, owner: User, stranger: User, run_in: RunIn
+) -> None:
+    runs = [run_in(public, "indexing"), run_in(private, "ready")]
+    chosen = {"action": "pause", "dataset": [public.dataset_id, private.dataset_id], "next": "/?state=indexing"}
+    page = as_user(owner).post(reverse("control-many"), chosen, follow=True)
+    assert page.redirect_chain == [("/?state=indexing", 302)]
+    assert "1 dataset: pausing." in page.text
+    assert "1 dataset: No run is open." in page.text
+    assert [Run.objects.get(pk=run.pk).control for run in runs] == ["pause", "run"]
+    told = as_user(stranger).post(reverse("control-many"), {**chosen, "next": "//evil.example"}, follow=True)
+    assert told.redirect_chain == [("/", 302)]
+    assert "1 dataset: You may not steer this dataset." in told.text
+    assert "1 dataset: There is no such dataset." in told.text
+    assert as_user(None).post(reverse("control-many"), chosen).headers["Location"].startswith("/accounts/login/")
+    assert (
+        "Choose some datasets first."
+        in as_user(owner).post(reverse("control-many"), {"action": "pause"}, follow=True).text
+    )
 
 
 def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: RunIn, folder: Path) -> None:
