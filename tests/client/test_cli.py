@@ -51,7 +51,10 @@ def test_report_of_what_failed_and_of_the_end(address: str) -> None:
     assert command("report", "cats", "--state", "indexing").returncode == 0
     assert command("report", "cats", *report).returncode == 0
     assert set(ItemFailure.objects.values_list("item", "reason")) == {("a.jpg", "truncated"), ("b.jpg", "empty")}
-    assert command("report", "cats", "--error", "\x1b[2Jno disk").stdout == b"cats: error 0% (0)  [2Jno disk\n"
+    assert (
+        command("report", "cats", "--error", "\x1b[2Jno disk").stdout
+        == b"cats: error (0, load, 2 failed)  [2Jno disk\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,16 +98,16 @@ def test_simulate_and_watch(address: str) -> None:
     assert command("simulate", "cats", "--items", "20", "--seconds", "0.5", "--wait", "100").returncode == 0
     failing = ("--items", "20", "--seconds", "0.1", "--error", "no disk", "--wait", "100")
     assert command("simulate", "dogs", *failing).returncode == 1
-    good, both = command("watch", "cats"), command("watch", "cats", "dogs", "--poll", "0.1")
+    good, both = command("watch", "cats"), command("watch", "cats", "dogs", "--poll", "0.1", "--linger", "0")
     assert (good.returncode, both.returncode) == (0, 1)
-    assert b"cats: ready 100%" in good.stdout
+    assert b"cats: ready (20/20, 3 failed)" in good.stdout
     assert b"dogs: error" in both.stdout
     assert b"no disk" in both.stdout
 
 
 def test_what_goes_wrong_has_a_status_and_one_line(address: str) -> None:
     for arguments, status, words in (
-        (["watch", "nothing"], 3, b"server refused"),
+        (["watch", "nothing", "--wait", "0"], 3, b"nothing: there is no such dataset"),
         (["report", "cats", "--url", f"http://127.0.0.1:{free_port()}"], 3, b"cannot be reached"),
         (["report", "cats", "--current", "1", "--token", "dp_none"], 3, b"unauthorized"),
         (["report", "cats", "--state", "done"], 2, b"invalid choice"),

@@ -176,7 +176,7 @@ def follow(url: str, mode: Literal["websocket", "polling"], transport: httpx.Bas
     versions: list[int] = []
     _watcher.Watcher(
         "cats", _api.Api(_api.Server(url, ""), transport), mode=mode, polling_interval=0.01, max_failures=9,
-        stopped=threading.Event(), on_progress=lambda progress: versions.append(progress.version),
+        wait=0, linger=0, stopped=threading.Event(), on_progress=lambda progress: versions.append(progress.version),
         on_trouble=lambda error: None,
     ).run()  # fmt: skip
     return versions

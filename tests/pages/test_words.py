@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from dataset_progress._cli import amounts as cli
+from dataset_progress._cli import words as cli_words
 from dataset_progress._cli.terminal import line_of
 from dataset_progress._progress import Progress
 
@@ -30,48 +31,49 @@ def stage(**changes: Any) -> StageProgress:
     return StageProgress(**fields)
 
 
-@pytest.mark.parametrize(
-    ("shown", "line"),
-    [
-        (progress(state="pending", run=None, total=0), "Not processed yet"),
-        (progress(state="pending", total=0), "Queued, waiting for a worker"),
-        (progress(state="embedding", stage=EMBED, health="live"), "Generating embeddings, 45 of 100 samples"),
-        (
-            progress(
-                state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250), failed=12,
-                stages=(stage(),),
-            ),
-            "Generating embeddings, about 4 minutes left, 12 files failed",
+# A dataset in each state, and its line.
+EACH_STATE = [
+    (progress(state="pending", run=None, total=0), "Not processed yet"),
+    (progress(state="pending", total=0), "Queued, waiting for a worker"),
+    (progress(state="embedding", stage=EMBED, health="live"), "Generating embeddings, 45 of 100 samples"),
+    (
+        progress(
+            state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250), failed=12,
+            stages=(stage(),),
         ),
-        (
-            progress(state="embedding", stage=EMBED, health="slow"),
-            "Generating embeddings, slower than usual, no progress for 3 minutes",
+        "Generating embeddings, about 4 minutes left, 12 files failed",
+    ),
+    (
+        progress(state="embedding", stage=EMBED, health="slow"),
+        "Generating embeddings, slower than usual, no progress for 3 minutes",
+    ),
+    (
+        progress(state="embedding", stage=EMBED, health="stalled"),
+        "Generating embeddings, no progress for 3 minutes, but the worker is alive",
+    ),
+    (
+        progress(state="embedding", stage=EMBED, health="lost"),
+        "No contact for 3 minutes. It goes on when the worker reports again.",
+    ),
+    (progress(state="embedding", stage=EMBED, paused=True), "Paused, at 45 of 100 samples"),
+    (
+        progress(
+            state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1, started_at=NOW,
+            finished_at=NOW + timedelta(minutes=4),
         ),
-        (
-            progress(state="embedding", stage=EMBED, health="stalled"),
-            "Generating embeddings, no progress for 3 minutes, but the worker is alive",
-        ),
-        (
-            progress(state="embedding", stage=EMBED, health="lost"),
-            "No contact for 3 minutes. It goes on when the worker reports again.",
-        ),
-        (progress(state="embedding", stage=EMBED, paused=True), "Paused, at 45 of 100 samples"),
-        (
-            progress(
-                state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1, started_at=NOW,
-                finished_at=NOW + timedelta(minutes=4),
-            ),
-            "Ready, 100 samples, done in 4 minutes, 1 file failed",
-        ),
-        (
-            progress(state="ready", current=45, total=45, stage=EMBED.model_copy(update={"total": 45})),
-            "Ready, 45 of 100 samples",
-        ),
-        (progress(state="ready", total=0, started_at=NOW, finished_at=NOW), "Ready"),  # of which no stage ever began
-        (progress(state="error", stage=EMBED), "Failed while generating embeddings, after 45 of 100 samples"),
-        (progress(state="error", cancelled=True, total=0), "Cancelled before it started"),
-    ],
-)  # fmt: skip
+        "Ready, 100 samples, done in 4 minutes, 1 file failed",
+    ),
+    (
+        progress(state="ready", current=45, total=45, stage=EMBED.model_copy(update={"total": 45})),
+        "Ready, 45 of 100 samples",
+    ),
+    (progress(state="ready", total=0, started_at=NOW, finished_at=NOW), "Ready"),  # of which no stage ever began
+    (progress(state="error", stage=EMBED), "Failed while generating embeddings, after 45 of 100 samples"),
+    (progress(state="error", cancelled=True, total=0), "Cancelled before it started"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shown", "line"), EACH_STATE)
 def test_one_line_for_every_state(shown: DatasetProgress, line: str) -> None:
     assert words.sentence(shown, silence="3 minutes") == line
 
@@ -103,6 +105,8 @@ def test_a_stage_that_ended_before_all_that_was_planned_is_not_full(
 )  # fmt: skip
 def test_time_left(low: float, high: float, text: str) -> None:
     assert words.time_left(Eta(low=low, high=high)) == text
+    there = progress(eta_seconds=Eta(low=low, high=high)).model_dump(mode="json")
+    assert cli_words.time_left(Progress.parse(there)) == text
 
 
 @pytest.mark.parametrize(
@@ -141,10 +145,42 @@ def test_sizes(count: int, text: str) -> None:
 
 @pytest.mark.parametrize(("count", "unit"), [(0, "B"), (22_900, "bytes"), (5 * 10**12, "byte"), (12_000, "files")])
 def test_the_command_line_shows_the_same_amounts(count: int, unit: str) -> None:
-    assert cli.figure(count, unit) == amounts.figure(count, unit)
+    assert (cli.figure(count, unit), cli.amount(count, unit)) == (
+        amounts.figure(count, unit),
+        amounts.amount(count, unit),
+    )
     assert [cli.rate(each, unit) for each in (0.001, 0.5, 4.55, 12_345.6)] == [
         amounts.rate(each, unit) for each in (0.001, 0.5, 4.55, 12_345.6)
     ]
+
+
+@pytest.mark.parametrize(("shown", "line"), EACH_STATE)
+def test_the_command_line_has_the_words_and_numbers_of_the_page(shown: DatasetProgress, line: str) -> None:
+    there = Progress.parse(shown.model_dump(mode="json"))
+    assert (cli_words.health(there) or cli_words.condition(there)).lower() in line.lower()
+    if " of " in line:
+        assert cli_words.count(there) in line
+    facts = {fact.label: fact.value for fact in panel_of(shown, NOW).facts}
+    assert f"{cli_words.failed(there):,}" == facts.get("Failed", "0")
+    if shown.is_working:
+        assert cli_words.percentage(there) == bar_of(shown).percent
+        assert cli_words.whole_run(there) == (f"whole run {facts['Whole run']}" if "Whole run" in facts else "")
+        assert (cli_words.speed(there) or "–") == facts["Rate"]
+        assert (cli_words.time_left(there) or "–") == facts["Time left"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"state": "ready"}, {"state": "error"}, {"current": 999, "total": 1000}, {"current": 1, "total": 1000},
+     {"total": 0}, {"stages": (stage(), stage(name="embed", state="active")), "percent": 99.9}],
+)  # fmt: skip
+def test_the_command_line_has_the_percentages_of_the_page(changes: dict[str, Any]) -> None:
+    shown = progress(**changes)
+    there = Progress.parse(shown.model_dump(mode="json"))
+    assert cli_words.percentage(there) == bar_of(shown).percent
+    facts = {fact.label: fact.value for fact in panel_of(shown, NOW).facts}
+    assert cli_words.whole_run(there) == (f"whole run {facts['Whole run']}" if "Whole run" in facts else "")
+    assert cli_words.whole_run(there) in line_of(there)
 
 
 def test_bytes_are_read_as_bytes() -> None:

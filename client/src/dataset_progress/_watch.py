@@ -32,6 +32,8 @@ class Watch:
     ``mode``: ``websocket`` receives every change, and polls where no WebSocket can be opened. ``polling`` asks every
     ``polling_interval`` seconds. ``manual`` shows what `update`, `set_ready` and `set_error` are given.
     ``max_failures``: how many requests may fail in a row before it gives up.
+    ``wait``: for how many seconds to wait for a dataset that does not exist yet. ``linger``: for how many seconds to go
+    on watching a dataset that is finished, in case another run begins.
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
     ``transport``: a transport of httpx.
 
@@ -52,6 +54,8 @@ class Watch:
         polling_interval: float = 2.0,
         *,
         max_failures: int = 10,
+        wait: float = 0.0,
+        linger: float = 0.0,
         url: str | None = None,
         token: str | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -77,7 +81,7 @@ class Watch:
             raise ValueError("no server to watch: set DATASET_PROGRESS_URL or pass url=")
         self._watcher = Watcher(
             dataset_id, Api(server, transport), mode=mode, polling_interval=polling_interval,
-            max_failures=max_failures, stopped=self._is_over, on_progress=self._set,
+            max_failures=max_failures, wait=wait, linger=linger, stopped=self._is_over, on_progress=self._set,
             on_trouble=self._set_trouble,
         )  # fmt: skip
 

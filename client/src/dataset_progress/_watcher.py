@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import threading
 import time
@@ -20,11 +21,16 @@ SOCKET_RETRY_SECONDS = 30.0
 MAX_BACKOFF_SECONDS = 30.0
 # How often a silent socket is left to see whether to stop.
 RECEIVE_SECONDS = 0.25
+# How often to ask for a dataset that does not exist yet.
+AWAIT_SECONDS = 1.0
 
 
 class Watcher:
     """Calls ``on_progress`` with each state of a dataset until it is finished or ``stopped`` is set. Of a connection,
     none is older than the one before.
+
+    ``wait``: for how many seconds a dataset is awaited that does not exist. ``linger``: for how many seconds another
+    run is awaited once the dataset is finished.
 
     ``on_trouble`` is called with each failure to reach the server, and with None once the server answers. ``mode``:
     ``websocket``, which becomes ``polling`` if the package ``websockets`` is not installed.
@@ -38,6 +44,8 @@ class Watcher:
         mode: Literal["websocket", "polling"],
         polling_interval: float,
         max_failures: int,
+        wait: float,
+        linger: float,
         stopped: threading.Event,
         on_progress: Callable[[Progress], None],
         on_trouble: Callable[[ProgressError | None], None],
@@ -48,6 +56,10 @@ class Watcher:
         self._polling_interval = polling_interval
         self._max_failures = max_failures
         self._stopped = stopped
+        self._linger = linger
+        self._wait = wait
+        self._awaits_until = 0.0
+        self._ends_at = math.inf
         self._on_progress = on_progress
         self._on_trouble = on_trouble
         self._newest: Progress | None = None
@@ -56,6 +68,7 @@ class Watcher:
 
     def run(self) -> None:
         """Follow the dataset. Raises `Refused`, or the last error after ``max_failures`` failed requests in a row."""
+        self._awaits_until = time.monotonic() + self._wait
         try:
             if self.mode == "websocket":
                 self._follow_socket()
@@ -65,7 +78,12 @@ class Watcher:
             self._api.close()
 
     def _is_done(self) -> bool:
-        return self._stopped.is_set() or (self._newest is not None and self._newest.is_finished)
+        return self._stopped.is_set() or time.monotonic() >= self._ends_at
+
+    def _is_awaited(self, error: ProgressError) -> bool:
+        """Return whether ``error`` says that there is no such dataset, and there may be one yet."""
+        is_missing = isinstance(error, Refused) and error.status == 404
+        return is_missing and self._newest is None and time.monotonic() < self._awaits_until
 
     def _receive(self, answer: Any, *, is_first: bool = True) -> None:
         """Take a state in. The first one of a connection was read after all others, so it is true."""
@@ -73,6 +91,8 @@ class Watcher:
         self._failed_requests = 0
         self._on_trouble(None)
         if self._newest is None or is_first or not progress.is_older_than(self._newest):
+            if progress != self._newest:
+                self._ends_at = time.monotonic() + self._linger if progress.is_finished else math.inf
             self._newest = progress
             self._on_progress(progress)
 
@@ -86,6 +106,9 @@ class Watcher:
             try:
                 self._receive(self._api.progress(self._dataset_id))
             except ProgressError as error:
+                if self._is_awaited(error):
+                    self._await(error)
+                    continue
                 if isinstance(error, Refused):
                     if error.status in (401, 403, 404):
                         raise
@@ -97,7 +120,12 @@ class Watcher:
             if self._is_done() or (end is not None and time.monotonic() >= end):
                 return
             backoff = min(self._polling_interval * 2 ** min(self._failed_requests, 10), MAX_BACKOFF_SECONDS)
-            self._stopped.wait(max(self._polling_interval, backoff, retry_after))
+            pause = max(self._polling_interval, backoff, retry_after)
+            self._stopped.wait(min(pause, max(self._ends_at - time.monotonic(), 0)))
+
+    def _await(self, error: ProgressError) -> None:
+        self._on_trouble(error)
+        self._stopped.wait(AWAIT_SECONDS)
 
     def _on_failed_request(self, error: ProgressError) -> None:
         self._on_trouble(error)
@@ -111,6 +139,11 @@ class Watcher:
         while not self._is_done():
             try:
                 self._listen()
+            except Refused as refused:
+                if not self._is_awaited(refused):
+                    raise
+                self._await(refused)
+                continue
             except Unreachable as error:
                 self._socket_attempts += 1
                 self._on_trouble(error)

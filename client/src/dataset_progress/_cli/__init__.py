@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from dataset_progress._errors import Cancelled, ProgressError, Refused
 
 from .commands import FAILED, SERVER_FAILED
+from .ending import Terminated, raise_on_signals
 from .parser import new_parser
 from .terminal import print_error
 
 __all__ = ["main"]
 
-INTERRUPTED = 130  # 128 + SIGINT
-NOBODY_READS = 141  # 128 + SIGPIPE
+SIGNALLED = 128  # what shells add to the number of the signal
+INTERRUPTED = 130  # by SIGINT
+NOBODY_READS = 141  # as by SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.url = options.url or os.environ.get("DATASET_PROGRESS_URL", "")
     if not options.url:
         parser.error("no server: set DATASET_PROGRESS_URL or pass --url")
+    raise_on_signals()
     try:
         command: Callable[[argparse.Namespace], int] = options.command
         status = command(options)
@@ -41,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return SERVER_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Terminated as end:
+        return SIGNALLED + end.number
     except OSError as error:
         # Python flushes standard output once more when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -24,6 +24,13 @@ def figure(count: float, unit: str) -> str:
     return _size(count) if unit in _BYTES else f"{count:,.0f}"
 
 
+def amount(count: float, unit: str) -> str:
+    """Return a count with its unit, which is given in the plural: ``12,000 files``, ``12.0 kB``."""
+    if unit in _BYTES:
+        return _size(count)
+    return f"{count:,.0f} {unit.removesuffix('s') if count == 1 else unit}"
+
+
 def rate(per_second: float, unit: str) -> str:
     """Return items per second; per minute or per hour below one. Bytes are always per second."""
     if unit in _BYTES:

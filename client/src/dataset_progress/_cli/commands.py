@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, BinaryIO
+from typing import Any
 
 from dataset_progress import _simulate
 from dataset_progress._api import Api, Server
@@ -15,14 +15,16 @@ from dataset_progress._stages import Stage
 from dataset_progress._values import printable
 from dataset_progress._watch import Watch
 
-from .terminal import draw_bars, line_of, print_error, print_lines
+from . import words
+from .copying import copied_bytes, copied_lines
+from .ending import Terminated, reason_of
+from .terminal import line_of, print_error, show
 
 FAILED = 1
 SERVER_FAILED = 3
 # How long a single report waits for a server that is busy.
 BUSY_SECONDS = 30.0
 CLOSED_PIPE = "the next program in the pipe has stopped reading"
-CHUNK_BYTES = 1 << 16
 
 
 def report(options: argparse.Namespace) -> int:
@@ -45,38 +47,25 @@ def pipe(options: argparse.Namespace) -> int:
     unit = "bytes" if options.bytes else "lines"
     stage = Stage(options.stage, total=options.total, unit=unit)
     run = Run(options.dataset, stages=[stage], url=options.url, token=options.token, flush_seconds=options.wait)
-    target = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    # Closing `target` must end the next program's input before we wait for the last report.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    done, copied = 0, copied_bytes if options.bytes else copied_lines
     with run:
         try:
-            with target:
-                done = _copy(run, sys.stdin.buffer, target, count_bytes=options.bytes)
+            # Closing `target` must end the next program's input before we wait for the last report.
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0) as target:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                for n in copied(sys.stdin.fileno(), target.fileno()):
+                    done += n
+                    run.advance(n)
+                    run.wait_while_paused()
         except BrokenPipeError:
             run.close(CLOSED_PIPE)
             print_error(CLOSED_PIPE)
             return FAILED
+        except (KeyboardInterrupt, Terminated) as end:
+            run.close(f"{reason_of(end)} after {done:,} {unit}.")
+            raise
     print(f"{options.dataset}: {done} {unit}", file=sys.stderr)
     return 0
-
-
-def _copy(run: Run, source: BinaryIO, target: BinaryIO, *, count_bytes: bool) -> int:
-    """Copy each chunk as soon as it can be read. Return the number of lines or bytes."""
-    done = 0
-    read = getattr(source, "read1", source.read)
-    chunks = iter(lambda: read(CHUNK_BYTES), b"")
-    last = b"\n"
-    for chunk in chunks:
-        run.wait_while_paused()
-        target.write(chunk)
-        target.flush()
-        n = len(chunk) if count_bytes else chunk.count(b"\n")
-        run.advance(n)
-        done, last = done + n, chunk[-1:]
-    if not count_bytes and last != b"\n":  # the last line has no newline
-        run.advance()
-        done += 1
-    return done
 
 
 def simulate(options: argparse.Namespace) -> int:
@@ -92,23 +81,25 @@ def simulate(options: argparse.Namespace) -> int:
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Show datasets until all are finished: as bars in a terminal, else as lines."""
+    """Show datasets until all are finished and no other run begins: as a table in a terminal, else as lines."""
     mode: Any = "websocket" if options.poll is None else "polling"
     watches = [
-        Watch(dataset_id, mode, options.poll or 2.0, url=options.url, token=options.token)
+        Watch(
+            dataset_id, mode, options.poll or 2.0, wait=options.wait, linger=options.linger, url=options.url,
+            token=options.token,
+        )
         for dataset_id in options.dataset
-    ]
+    ]  # fmt: skip
     try:
         for each in watches:
             each.start()
-        if sys.stdout.isatty():
-            draw_bars(watches)
-        else:
-            print_lines(watches)
+        show(watches)
     finally:
         for each in watches:
             each.stop()
-    for each in watches:
-        if each.error is not None:
-            raise each.error
+    errors = [(each.dataset_id, each.error) for each in watches if each.error is not None]
+    for dataset_id, error in errors:
+        print_error(words.trouble(dataset_id, error))
+    if errors:
+        return SERVER_FAILED
     return 0 if all(each.progress and each.progress.state == "ready" for each in watches) else FAILED

@@ -13,7 +13,7 @@ from . import commands
 EXIT_STATUS = """\
 exit status: 0 success (watch: all datasets are ready; pipe: everything was passed on, even if the server was not
 reached); 1 the dataset failed or was cancelled, or the output cannot be written; 2 bad arguments; 3 the server cannot
-be reached, or refused; 130 interrupted; 141 nobody reads the output
+be reached, or refused; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM; 141 nobody reads the output
 """
 SERVER = """\
 The server is given by --url and --token, else by DATASET_PROGRESS_URL and DATASET_PROGRESS_TOKEN.
@@ -42,6 +42,15 @@ def new_parser() -> argparse.ArgumentParser:
     watch = add("watch", commands.watch, "watch datasets until all are ready", "dataset-progress watch cats dogs")
     watch.add_argument("dataset", nargs="+", metavar="ID", type=_dataset_id, help="the dataset's id")
     watch.add_argument("--poll", type=_interval, metavar="SECONDS", help="poll at this interval, without a WebSocket")
+
+    watch.add_argument(
+        "--wait", type=_seconds, default=10.0, metavar="SECONDS",
+        help="how long to wait for a dataset that does not exist yet; default: 10",
+    )  # fmt: skip
+    watch.add_argument(
+        "--linger", type=_seconds, default=5.0, metavar="SECONDS",
+        help="how long to wait for another run when a dataset is finished; default: 5",
+    )  # fmt: skip
 
     report = add(
         "report", commands.report, "report the progress of a dataset",
