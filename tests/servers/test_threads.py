@@ -23,7 +23,7 @@ from tests.services import PostgreSQL, run_quietly, wait_until
 from .views import Scope, Views, status_of
 
 READS = places()[READ]
-PAGE: Scope = {"type": "http", "path": "/", "method": "GET", "query_string": b"", "headers": []}
+PAGE: Scope = {"type": "http", "path": "/datasets/cats/", "method": "GET", "query_string": b"", "headers": []}
 
 
 async def until(reached: Callable[[], bool]) -> None:
