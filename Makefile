@@ -18,10 +18,10 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.test
 	@scripts/install-programs
 	@scripts/test-js
-	@$(RUN) -m pytest $(or $(ARGS),-n logical --maxprocesses 4 --dist worksteal)
+	@$(RUN) -m pytest $(or $(ARGS),-n auto --dist worksteal)
 
 quick: $(VENV)/.test
-	@$(RUN) -m pytest -m "not slow" --failed-first --maxfail 3 $(or $(ARGS),-n logical --maxprocesses 4)
+	@$(RUN) -m pytest -m "not slow" --failed-first --maxfail 3 $(or $(ARGS),-n auto)
 	@echo "Left out: the tests that start a server or a browser or take long (make test), and the pages' script (make js)."
 
 # The types of the pages' script, and its tests. Needs Node 20 or newer.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if starts_program or item.get_closest_marker("long"):
             item.add_marker("slow")
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One process more than there are processors, at most four: many tests wait for processes of their own."""
+    return min((os.cpu_count() or 1) + 1, 4)
