@@ -12,9 +12,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from . import control, estimates, percentage, readings
+from .estimates import Work
 from .facts import Facts, current_stage, health_of, is_paused, silent_since
 from .health import Health
+from .history import learned_stages
 from .models import Retry, Run, Stage
+from .stage_clock import seconds_at
 from .transitions import FINISHED, WORKING, StageState, State
 
 
@@ -132,8 +135,8 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         stage=CurrentStage.model_validate(stage) if stage else None,
         stages=(*(StageProgress.model_validate(row) for row in facts.stages), *_expected(run, facts.stages)),
         rate=round(rate, 3) if rate is not None else None,
-        eta_seconds=_eta(facts.stages, stage)
-        if stage and health in (Health.LIVE, Health.SLOW) and not is_paused(run)
+        eta_seconds=_eta(run, facts.stages, now)
+        if health in (Health.LIVE, Health.SLOW, Health.STALLED) and not is_paused(run)
         else None,
         health=health,
         paused=is_paused(run),
@@ -162,7 +165,17 @@ def _expected(run: Run, stages: tuple[Stage, ...]) -> Iterator[StageProgress]:
         )  # fmt: skip
 
 
-def _eta(stages: tuple[Stage, ...], stage: Stage) -> Eta | None:
-    later = sum(one.weight for one in stages if one.state == StageState.WAITING) / stage.weight
-    left = estimates.seconds_left(stage.readings, stage.current, stage.total, later)
+def _eta(run: Run, stages: tuple[Stage, ...], now: datetime) -> Eta | None:
+    works = [
+        Work(
+            stage.name, StageState(stage.state), stage.weight, stage.total,
+            seconds_at(run, stage, now) if stage.state == StageState.ACTIVE else stage.worked_seconds,
+            stage.not_read, stage.readings, stage.totals,
+        )
+        for stage in stages
+    ]  # fmt: skip
+    if not any(stage.is_planned for stage in stages):
+        coming = percentage.waiting_of(stages, run.plan)
+        works += [Work(each["name"], StageState.WAITING, each["weight"]) for each in coming]
+    left = estimates.time_left(works, learned_stages(run.learned))
     return Eta(low=round(left.low, 1), high=round(left.high, 1)) if left else None
