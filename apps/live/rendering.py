@@ -38,11 +38,6 @@ class Form(StrEnum):
     def is_html(self) -> bool:
         return self is not Form.JSON
 
-    @property
-    def has_header(self) -> bool:
-        """Whether the page that reads this form shows the dataset in its header."""
-        return self is Form.PANEL
-
 
 # Further messages to pages. They are HTML comments, so htmx swaps nothing.
 KEEPALIVE = "<!-- here -->"
@@ -58,10 +53,6 @@ class RenderedState:
 
     facts: Facts
     health: Health | None
-
-    @property
-    def run_number(self) -> int | None:
-        return self.facts.run.number if self.facts.run else None
 
     def looks_like(self, other: RenderedState | None) -> bool:
         """Whether a message of the ``other`` state would show the same."""
@@ -108,29 +99,27 @@ def _render_dataset(facts: Facts, request: RenderRequest, now: datetime) -> Rend
     state = RenderedState(facts, progress.health)
 
     @cache
-    def message(form: Form, with_header: bool) -> Message:
-        return text_message(encode(progress, form, with_header=with_header, watchers=request.watchers))
+    def message(form: Form) -> Message:
+        return text_message(encode(progress, form, watchers=request.watchers))
 
     updates = {}
     if request.sent is not None and not state.looks_like(request.sent):
-        # The header of a page stops polling when a run has finished. A new run starts it again.
-        is_new_run = state.run_number != request.sent.run_number
-        updates = {form: message(form, form.has_header and is_new_run) for form in request.forms}
-    first_messages = {form: message(form, form.has_header) for form in request.new_forms}
+        updates = {form: message(form) for form in request.forms}
+    first_messages = {form: message(form) for form in request.new_forms}
     return Rendered(state, updates, first_messages)
 
 
-def encode(progress: DatasetProgress, form: Form, *, with_header: bool, watchers: int) -> str:
+def encode(progress: DatasetProgress, form: Form, *, watchers: int) -> str:
     """Return the text frame that shows ``progress`` to this many ``watchers``.
 
-    ``with_header`` adds the page's header to the panel while the run is unfinished, so that the header polls again.
+    The panel comes with the page's header, so that the two never disagree.
     """
     if form is Form.JSON:
         return f'{{"type":"progress_update","payload":{progress.model_dump_json()}}}'
     html = render_to_string(_TEMPLATES[form], {"progress": progress})
-    if with_header and not progress.is_finished:
+    if form is Form.PANEL:
         # The header comes first: after the panel alone, the page would fetch the header that is still on its way.
-        html = render_to_string("components/live_new_run.html", {"progress": progress}) + html
+        html = render_to_string("components/live_header.html", {"progress": progress}) + html
     return html + watchers_comment(watchers)
 
 

@@ -11,7 +11,7 @@ from apps.progress.transitions import StageState
 
 from . import words
 from .amounts import BYTES, figure, rate
-from .components import Bar, bar_of_stage, is_animated
+from .components import Bar, bar_of_stage, is_animated, is_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -
     never_started = stage.state == "waiting" and progress.is_finished
     return StageRow(
         stage=stage,
-        bar=bar_of_stage(stage, animated=is_animated(progress)),
+        bar=bar_of_stage(stage, animated=is_animated(progress), still=is_held(progress)),
         word="Not started" if never_started else stage.state.capitalize(),
         count=_count(stage),
         time=time,

@@ -10,11 +10,12 @@ from apps.progress.snapshot import DatasetProgress, Eta
 from apps.progress.transitions import State
 
 from .amounts import HOUR, MINUTE, amount, figure, plural
-from .components import stage_label
+from .components import is_held, stage_label
 
 DAY: Final = 24 * HOUR
 
 
+REQUESTED: Final[dict[str | None, str]] = {"pause": "Pausing…", "cancel": "Cancelling…"}
 HEALTH: Final = {Health.SLOW: "Slow", Health.STALLED: "No progress", Health.LOST: "No contact"}
 
 
@@ -99,8 +100,19 @@ def _mid_sentence(label: str) -> str:
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
+def condition(progress: DatasetProgress) -> str:
+    """Return what is out of the ordinary with an unfinished run, in two words; empty if nothing is."""
+    if progress.requested in REQUESTED:
+        return REQUESTED[progress.requested]
+    if is_held(progress) or progress.health is None:
+        return ""
+    return HEALTH.get(progress.health, "")
+
+
 def _working(progress: DatasetProgress, silence: str) -> list[str]:
-    if progress.paused:
+    if progress.requested in REQUESTED:
+        return [REQUESTED[progress.requested], "at the worker's next report"]
+    if is_held(progress):
         return ["Paused", f"at {_count(progress)}" if progress.total else ""]
     label = stage_label(progress.stage) if progress.stage else "Working"
     match progress.health:

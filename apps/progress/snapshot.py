@@ -56,8 +56,10 @@ class StageProgress(CurrentStage):
     state: StageState
     started_at: Moment | None
     finished_at: Moment | None
-    # For our pages: how many items a stage of a learned plan had in the run before.
+    # For our pages: how many items a stage of a learned plan had in the run before, and the stage's share of the whole
+    # run. 0: the plan is not known.
     expected: int = Field(0, exclude=True)
+    weight: float = Field(0.0, exclude=True)
 
 
 class Eta(_Frozen):
@@ -133,7 +135,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         run=facts.run.number if facts.run else None,
         percent=None if run.percent is None else round(run.percent, 2),
         stage=CurrentStage.model_validate(stage) if stage else None,
-        stages=(*(StageProgress.model_validate(row) for row in facts.stages), *_expected(run, facts.stages)),
+        stages=_stages(run, facts.stages),
         rate=round(rate, 3) if rate is not None else None,
         eta_seconds=_eta(run, facts.stages, now)
         if health in (Health.LIVE, Health.SLOW, Health.STALLED) and not is_paused(run)
@@ -152,6 +154,14 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         finished_at=run.finished_at,
         silent_since=silent_since(run, health),
     )
+
+
+def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:
+    """Return the stages of a run, and behind them those that it is expected to have."""
+    shown = (*(StageProgress.model_validate(row) for row in stages), *_expected(run, stages))
+    parts = percentage.parts_of(stages, run.plan) or ()
+    weights = [part.weight for part in parts[: len(shown)]] or [0.0] * len(shown)
+    return tuple(stage.model_copy(update={"weight": weight}) for stage, weight in zip(shown, weights, strict=True))
 
 
 def _expected(run: Run, stages: tuple[Stage, ...]) -> Iterator[StageProgress]:

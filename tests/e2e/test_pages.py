@@ -67,6 +67,7 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     progress.start_stage(runs["embedding"], "embed", total=3)
     progress.start_stage(runs["custom"], "check", total=7)
     progress.request_pause(runs["paused"])
+    progress.acknowledge(runs["paused"])
     progress.fail(runs["error"], "The disk is full.")
     # Everything as long as it may be, and without a gap.
     stage = StagePlan(LONG[:64], label=LONG[:100], unit=LONG[:32], total=12_500_000)

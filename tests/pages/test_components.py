@@ -11,7 +11,8 @@ from django.template import Context, Template, TemplateSyntaxError
 
 from apps.pages.components import clamp
 from apps.progress.facts import Facts
-from apps.progress.snapshot import CurrentStage, DatasetProgress, snapshot
+from apps.progress.snapshot import CurrentStage, DatasetProgress, StageProgress, snapshot
+from apps.progress.transitions import StageState
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,7 +24,7 @@ TABLE = [
     ("ready", "Ready", "Ready", "bg-green-500", "text-green-600", None),
     ("error", "Error", "Error", "bg-red-500", "text-red-600", None),
 ]
-FILL = {"pending": 0, "indexing": 45, "embedding": 45, "ready": 100, "error": 0}
+FILL = {"pending": 0, "indexing": 45, "embedding": 45, "ready": 100, "error": 45}
 
 
 def render(tag: str, **context: Any) -> str:
@@ -218,3 +219,108 @@ def test_nothing_moves_where_nothing_happens(still: dict[str, Any]) -> None:
 def test_a_mistake_in_a_template_is_told(tag: str, message: str) -> None:
     with pytest.raises(TemplateSyntaxError, match=re.escape(message)):
         render(tag, progress=progress())
+
+
+def stages(*rows: tuple[str, float, int, int]) -> tuple[StageProgress, ...]:
+    """Stages, each as (state, weight, current, total)."""
+    return tuple(
+        StageProgress(
+            name=f"s{n}", label="", counts_as="indexing", current=current, total=total, planned=total, unit="files",
+            state=StageState(state), started_at=None, finished_at=None, weight=weight,
+        )
+        for n, (state, weight, current, total) in enumerate(rows)
+    )  # fmt: skip
+
+
+SEGMENT = r'<div class="grow-(\d+) [^"]*"> <div[^>]* class="progress-bar [^"]*scale-x-(\d+) '
+PLANNED = stages(("done", 1, 4, 4), ("active", 3, 5, 10), ("waiting", 2, 0, 0))
+
+
+@pytest.mark.parametrize("tag", ["dataset_progress", "dataset_progress_compact"])
+def test_track_of_several_stages_is_segmented_by_weight_and_shows_the_whole_run(tag: str) -> None:
+    html = render(f"{tag} progress", progress=progress(current=5, total=10, percent=41.67, stages=PLANNED))
+    assert re.findall(SEGMENT, html) == [("33", "100"), ("100", "50"), ("67", "0")]
+    assert 'aria-valuenow="42"' in html
+    assert (
+        words_of(html) == {"dataset_progress": "Indexing 50% (5/10)", "dataset_progress_compact": "Indexing 50%"}[tag]
+    )
+
+
+def test_screen_reader_hears_the_stage_and_the_run() -> None:
+    html = render("dataset_progress progress", progress=progress(current=5, total=10, percent=41.67, stages=PLANNED))
+    assert 'aria-valuetext="Indexing: 50% (5/10), 42% of the run"' in html
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stages": PLANNED, "percent": None},  # the plan is not known
+        {"stages": stages(("active", 1, 45, 100))},
+        {"stages": stages(("done", 0, 4, 4), ("active", 0, 5, 10))},
+        {"stages": PLANNED, "state": "ready", "percent": 100.0},
+    ],
+)
+def test_track_of_any_other_run_is_one(changes: dict[str, Any]) -> None:
+    assert "grow-" not in render("dataset_progress progress", progress=progress(**changes))
+
+
+def test_unknown_total_of_a_segment_is_indeterminate_there() -> None:
+    shown = progress(current=5, total=0, percent=25.0, stages=stages(("done", 1, 4, 4), ("active", 3, 5, 0)))
+    html = render("dataset_progress progress", progress=shown)
+    assert html.count("animate-sweep") == 1
+    assert 'aria-valuenow="25"' in html
+    assert words_of(html) == "Indexing 5 so far"
+
+
+@pytest.mark.parametrize("state", ["indexing", "embedding"])
+@pytest.mark.parametrize("tag", ["dataset_progress", "dataset_progress_compact"])
+def test_paused_run_is_grey_and_still_and_says_so(tag: str, state: str) -> None:
+    html = render(f"{tag} progress", progress=progress(state=state, paused=True))
+    assert words_of(html).startswith("Paused 45%")
+    assert "bg-gray-400" in html
+    assert "bg-blue" not in html
+    assert "bg-purple" not in html
+    assert "animate-" not in html
+    assert f'data-state="{state}"' in html  # the contract's word
+
+
+def test_pause_that_was_only_asked_for_is_none_yet() -> None:
+    html = render("dataset_progress progress", progress=progress(paused=True, requested="pause"))
+    assert words_of(html) == "Indexing 45% (45/100)"
+    assert "bg-blue-500" in html
+    assert "animate-spin" in html
+
+
+def test_cancelled_run_is_grey_keeps_its_length_and_says_so() -> None:
+    html = render("dataset_progress progress", progress=progress(state="error", cancelled=True, error="Cancelled."))
+    assert words_of(html) == "Cancelled"
+    assert "bg-gray-400 scale-x-45 " in html
+    assert "bg-red" not in html
+    assert "text-red" not in html
+
+
+def test_failed_run_is_red_and_keeps_the_length_of_every_segment() -> None:
+    failed = stages(("done", 1, 4, 4), ("failed", 3, 5, 10), ("waiting", 2, 0, 0))
+    shown = progress(state="error", error="No space.", current=5, total=10, percent=41.67, stages=failed)
+    html = render("dataset_progress progress", progress=shown)
+    assert re.findall(SEGMENT, html) == [("33", "100"), ("100", "50"), ("67", "0")]
+    assert html.count("bg-red-500") == 3
+    assert 'aria-valuenow="42"' in html
+
+
+def test_error_without_a_count_is_empty() -> None:
+    assert 'aria-valuenow="0"' in render('dataset_progress state="error"')
+    assert 'aria-valuenow="0"' in render('dataset_progress state="error" current=5 total=0')
+
+
+def test_first_line_of_an_error_stands_out_and_the_rest_is_folded_as_it_was() -> None:
+    error = 'ValueError: bad tile\n  File "a.py", line 1\n    open(x)  <b>\n'
+    html = Template("{% load dataset_progress %}{% dataset_progress p %}").render(
+        Context({"p": progress(state="error", error=error)})
+    )
+    assert re.search(r'<p class="font-semibold[^>]*>ValueError: bad tile</p>', html)
+    assert "<details" in html
+    assert "  File &quot;a.py&quot;, line 1\n    open(x)  &lt;b&gt;</pre>" in html
+    assert 'data-copy="dataset-error-text-of-birds"' in html
+    one_line = render("dataset_progress progress", progress=progress(state="error", error="No space."))
+    assert "<details" not in one_line

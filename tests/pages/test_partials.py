@@ -183,7 +183,7 @@ def test_what_is_pushed_finds_its_place_by_itself(public: Dataset, run_in: RunIn
     html = render_to_string("components/live.html", {"progress": progress})
     assert html.count('hx-swap-oob="true"') == 1
     assert 'id="dataset-live"' in html
-    new_run = render_to_string("components/live_new_run.html", {"progress": progress})
+    new_run = render_to_string("components/live_header.html", {"progress": progress})
     assert 'id="progress-header"' in new_run
     assert 'hx-swap-oob="true"' in new_run
 

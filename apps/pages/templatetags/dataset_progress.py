@@ -90,10 +90,7 @@ def sentence(progress: DatasetProgress) -> SafeString:
     )
 
 
-@register.filter
-def health_word(progress: DatasetProgress) -> str:
-    """Return what a working dataset lacks, in two words; empty if it lacks nothing."""
-    return words.HEALTH.get(progress.health, "") if progress.health else ""
+register.filter("condition", words.condition)
 
 
 @register.filter

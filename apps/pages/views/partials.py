@@ -72,5 +72,5 @@ def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
         return _answer()
     fragments = [render_to_string("components/panel.html", {"panel": panel_of(progress, now)})]
     if "run" in params and params["run"] != str(progress.run or 0):
-        fragments.append(render_to_string("components/live_new_run.html", {"progress": progress}))
+        fragments.append(render_to_string("components/live_header.html", {"progress": progress}))
     return _answer(*fragments)
