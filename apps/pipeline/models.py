@@ -49,6 +49,9 @@ class Job(models.Model):
     )
     gone = models.PositiveIntegerField(default=0, help_text="The number of files that are gone since the last run.")
     forget_missing = models.BooleanField(default=False, help_text="Forget missing samples at the end of the run.")
+    only_failed = models.BooleanField(
+        default=False, db_default=False, help_text="Only the files on which the last run failed are read."
+    )
     attempts = models.PositiveSmallIntegerField(default=0, help_text="Attempts in a row that ended without progress.")
     task_id = models.CharField(max_length=36, blank=True, help_text="The task that will process it, or did last.")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from itertools import batched
@@ -32,10 +32,11 @@ logger = logging.getLogger(__name__)
 SAMPLES_PER_QUERY: Final = 1024
 
 
-def plan_embedding(job: Job, lease: Lease) -> None:
+def plan_embedding(job: Job, lease: Lease, look: Callable[[], None] = lambda: None) -> None:
     """Cut the samples without a vector of the current embedder into chunks, and move the job on to its embed phase.
 
-    Missing samples are left out. A planning that was interrupted starts over.
+    Missing samples are left out. A planning that was interrupted starts over. ``look`` is called between transactions,
+    and may raise to stop.
     """
     samples = (
         Sample.objects.present()
@@ -47,6 +48,7 @@ def plan_embedding(job: Job, lease: Lease) -> None:
     with lease.transaction():
         Chunk.objects.filter(job=job, phase=Job.Phase.EMBED).delete()
     for chunks in new_chunks(job, Job.Phase.EMBED, batched(_paged(samples), chunk_size(EMBED_CHUNK))):
+        look()
         with lease.transaction():
             Chunk.objects.bulk_create(chunks)
     with lease.transaction():

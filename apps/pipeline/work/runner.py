@@ -10,8 +10,10 @@ import errno
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final
@@ -40,6 +42,7 @@ from .index_step import IndexStep
 from .lease import Lease, LeaseLost, hold
 from .missing_step import mark_missing_samples
 from .pool import Pool
+from .retry_step import plan_retry
 from .scan_step import ScanStep
 from .step import Step, StopRequested
 
@@ -134,14 +137,18 @@ class Runner:
         source = Source.objects.get(dataset=job.run.dataset)
         self._check_control(job.run)
         with Pool(settings.PIPELINE_PROCESSES, seconds=settings.ITEM_SECONDS, look=partial(self._look, lease)) as pool:
+            if job.phase == Job.Phase.SCAN and job.only_failed and not plan_retry(job, source, lease):
+                job.only_failed = False
+                job.save(update_fields=["only_failed"])
             if job.phase == Job.Phase.SCAN:
                 ScanStep(job, source, lease, self._check_control).run()
             if job.phase == Job.Phase.INDEX:
                 self._run_step(IndexStep(job, source, lease), pool)
                 check_plan(job)
-                mark_missing_samples(job, source, lease, partial(self._look, lease))
-                delete_replaced_thumbnails(job, lease.transaction)
-                plan_embedding(job, lease)
+                if not job.only_failed:
+                    mark_missing_samples(job, source, lease, partial(self._look, lease))
+                delete_replaced_thumbnails(job, partial(self._look_and_write, lease))
+                plan_embedding(job, lease, partial(self._look, lease))
             self._run_step(EmbedStep(job, lease), pool)
         self._finish(job, lease)
 
@@ -150,6 +157,13 @@ class Runner:
         with lease.transaction():
             run = Run.objects.get(pk=self.run_pk)
         self._check_control(run)
+
+    @contextmanager
+    def _look_and_write(self, lease: Lease) -> Iterator[None]:
+        """A transaction of the lease, before which this looks at what is asked of the run."""
+        self._look(lease)
+        with lease.transaction():
+            yield
 
     def _check_control(self, run: Run) -> None:
         """Raise if someone paused or cancelled the run, as ``run`` says, or if this worker is stopping."""

@@ -21,6 +21,7 @@ from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
 from apps.pipeline.queue import sweep
+from apps.pipeline.retries import take_retries
 from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.removal import delete_forgotten_samples, prune, remove_deleted_datasets
@@ -30,6 +31,7 @@ from apps.progress.services import end_left_runs
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
+RETRY_SECONDS: Final = 0.5
 REMOVE_SECONDS: Final = 2.0
 PRUNE_SECONDS: Final = 3600.0
 LONGEST_BACKOFF: Final = 30.0
@@ -82,6 +84,7 @@ class Command(BaseCommand):
         _stop_in_time()
         _sweep()
         threading.Thread(target=_sweep_often, name="sweeper", daemon=True).start()
+        threading.Thread(target=_retry_often, name="retries", daemon=True).start()
         threading.Thread(target=_remove_often, name="remover", daemon=True).start()
         logger.info("Starting worker %s", worker.worker_id)
         worker.run()
@@ -134,6 +137,15 @@ def _sweep() -> None:
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))
+
+
+def _retry_often() -> None:
+    while not stopping.wait(RETRY_SECONDS):
+        try:
+            take_retries()
+        except (Error, OSError) as error:
+            logger.debug("could not look for retries; the next look finds them: %s", one_line(error))
+        connection.close()
 
 
 def _remove_often() -> None:
