@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -17,7 +16,7 @@ from apps.datasets.admin import ReadOnlyAdmin
 from apps.datasets.models import Dataset
 
 from . import selectors, services
-from .errors import RunFinished
+from .control import Action
 from .facts import current_stage
 from .models import Head, ItemFailure, Run, RunMember, RunMessage, Stage, Transition, UnlistedFailures, WorkerShare
 
@@ -88,7 +87,7 @@ class StageInline(admin.TabularInline[Stage, Run]):
 
 @admin.register(Run)
 class RunAdmin(WithBar, ReadOnlyAdmin):
-    """All runs. The actions of the list pause, resume and cancel them."""
+    """All runs. The actions of the list pause, resume, cancel, end and retry them."""
 
     dataset_lookup = "dataset"
     list_display = ("__str__", "bar", "control", "failed", "skipped", "created_at", "finished_at")
@@ -97,7 +96,7 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
     search_fields = ("dataset__dataset_id", "dataset__name", "message", "error")
     date_hierarchy = "created_at"
     inlines = (StageInline,)
-    actions = ("pause", "resume", "cancel")
+    actions = ("pause", "resume", "cancel", "end_now", "retry", "retry_failed")
     fields = (
         "dataset", "number", "bar", "state", "control", "cancelled", "message", "error", "percent", "failed", "skipped",
         "created_at", "started_at", "finished_at", "updated_at", "heartbeat_at", "progressed_at",
@@ -117,29 +116,40 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
 
     @admin.action(description="Pause", permissions=["steer"])
     def pause(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        self._steer(request, runs, services.request_pause, "pausing")
+        self._steer(request, runs, Action.PAUSE)
 
     @admin.action(description="Resume", permissions=["steer"])
     def resume(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        self._steer(request, runs, services.request_resume, "resumed")
+        self._steer(request, runs, Action.RESUME)
 
     @admin.action(description="Cancel", permissions=["steer"])
     def cancel(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
-        self._steer(request, runs, services.request_cancel, "cancelling")
+        self._steer(request, runs, Action.CANCEL)
 
-    def _steer(self, request: HttpRequest, runs: QuerySet[Run], verb: Callable[[int, str], bool], said: str) -> None:
-        asked: list[str] = []
-        left: list[str] = []
-        for run in runs:
-            try:
-                done = verb(run.pk, f"by {request.user.get_username()} in the admin")
-            except RunFinished:
-                done = False
-            (asked if done else left).append(str(run))
-        if asked:
-            self.message_user(request, f"{', '.join(asked)}: {said}.", messages.SUCCESS)
-        if left:
-            self.message_user(request, f"{', '.join(left)}: nothing to do.", messages.WARNING)
+    @admin.action(description="End now, where it does not obey", permissions=["steer"])
+    def end_now(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        self._steer(request, runs, Action.END)
+
+    @admin.action(description="Retry", permissions=["steer"])
+    def retry(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        self._steer(request, runs, Action.RETRY)
+
+    @admin.action(description="Retry what failed", permissions=["steer"])
+    def retry_failed(self, request: HttpRequest, runs: QuerySet[Run]) -> None:
+        self._steer(request, runs, Action.RETRY_FAILED)
+
+    def _steer(self, request: HttpRequest, runs: QuerySet[Run], action: Action) -> None:
+        """Do the action to those of the runs that are the latest of their datasets, and say what became of each."""
+        latest = set(Head.objects.filter(run__in=runs).values_list("run", flat=True))
+        by_dataset = {run.dataset_id: str(run) for run in runs if run.pk in latest}
+        over = [str(run) for run in runs if run.pk not in latest]
+        outcomes = services.request(action, by_dataset, request.user.get_username())
+        told: dict[tuple[bool, str], list[str]] = {(False, "It is over, and another followed."): over} if over else {}
+        for pk, outcome in outcomes.items():
+            told.setdefault((outcome.changed, outcome.detail), []).append(by_dataset[pk])
+        for (changed, detail), names in told.items():
+            level = messages.SUCCESS if changed else messages.WARNING
+            self.message_user(request, f"{', '.join(names)}: {detail}", level)
 
 
 @admin.register(Stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Membership, ReservedPrefix, Sample, Token
 from apps.datasets.services import delete_dataset, issue_token
@@ -221,22 +223,32 @@ def act(client: Client, action: str, *runs: Run) -> str:
 
 def test_runs_are_paused_resumed_and_cancelled(admin_client: Client, indexing: Run) -> None:
     progress: Callable[[], Any] = lambda: selectors.progress_of(indexing.dataset_id)  # noqa: E731 -- with its type
-    assert act(admin_client, "pause", indexing) == "run 1 of cats: pausing."
+    assert act(admin_client, "pause", indexing) == "run 1 of cats: Pausing."
     assert progress().paused
-    assert act(admin_client, "resume", indexing) == "run 1 of cats: resumed."
+    assert act(admin_client, "resume", indexing) == "run 1 of cats: Resumed."
     assert not progress().paused
-    assert act(admin_client, "cancel", indexing) == "run 1 of cats: cancelling."
+    assert act(admin_client, "cancel", indexing) == "run 1 of cats: Cancelling."
     assert Run.objects.get().control == "cancel"
     notes = Transition.objects.filter(new__in=["pause", "run", "cancel"]).values_list("note", flat=True)
-    assert set(notes) == {"by admin in the admin"}
+    assert set(notes) == {"admin"}
+
+
+def test_runs_are_ended_and_retried(admin_client: Client, indexing: Run) -> None:
+    act(admin_client, "cancel", indexing)
+    assert act(admin_client, "end_now", indexing) == "run 1 of cats: Its reporter has 15 s to obey."
+    Run.objects.update(control_at=timezone.now() - timedelta(seconds=16), failed=1)
+    assert act(admin_client, "end_now", indexing) == "run 1 of cats: Ended."
+    assert act(admin_client, "retry", indexing) == "run 1 of cats: Retry requested."
+    assert act(admin_client, "retry_failed", indexing) == "run 1 of cats: Retry of the failed items requested."
+    assert Head.objects.get().retry == "failed"
 
 
 def test_what_cannot_be_asked_is_said_and_harms_nothing(admin_client: Client, indexing: Run) -> None:
     services.finish(indexing.pk)
     running = services.begin_run(indexing.dataset, [INDEX])
     said = act(admin_client, "pause", indexing, running)
-    assert "run 2 of cats: pausing." in said
-    assert "run 1 of cats: nothing to do." in said
+    assert "run 2 of cats: Pausing." in said
+    assert "run 1 of cats: It is over, and another followed." in said
 
 
 def test_staff_who_may_only_look_cannot_steer(client: Client, indexing: Run) -> None:

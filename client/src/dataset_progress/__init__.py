@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ._errors import Cancelled, ProgressError, Refused, Unreachable
 from ._progress import Progress
+from ._retries import Failure, failures, retry_of
 from ._run import Run
 from ._simulate import simulate
 from ._stages import Stage
@@ -19,6 +20,7 @@ from ._watch import Watch, watch
 
 __all__ = [
     "Cancelled",
+    "Failure",
     "Progress",
     "ProgressError",
     "Refused",
@@ -26,6 +28,8 @@ __all__ = [
     "Stage",
     "Unreachable",
     "Watch",
+    "failures",
+    "retry_of",
     "simulate",
     "track",
     "watch",

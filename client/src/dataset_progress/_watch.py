@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -34,6 +35,9 @@ class Watch:
     ``max_failures``: how many requests may fail in a row before it gives up.
     ``wait``: for how many seconds to wait for a dataset that does not exist yet. ``linger``: for how many seconds to go
     on watching a dataset that is finished, in case another run begins.
+    ``on_retry``: called on a thread with ``"all"`` or ``"failed"`` when somebody asks for the dataset to be done again,
+    once for each request; the next run that begins takes the request. With it, a finished dataset is watched on until
+    `stop`.
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
     ``transport``: a transport of httpx.
 
@@ -56,6 +60,7 @@ class Watch:
         max_failures: int = 10,
         wait: float = 0.0,
         linger: float = 0.0,
+        on_retry: Callable[[str], object] | None = None,
         url: str | None = None,
         token: str | None = None,
         transport: httpx.BaseTransport | None = None,
@@ -73,12 +78,15 @@ class Watch:
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
         self._watcher: Watcher | None = None
+        self._on_retry = on_retry
+        self._last_retry: str | None = None
         if mode == "manual":
             self.progress = Progress(dataset_id)
             return
         server = Server.find(url, token)
         if not server.url:
             raise ValueError("no server to watch: set DATASET_PROGRESS_URL or pass url=")
+        linger = linger if on_retry is None else math.inf
         self._watcher = Watcher(
             dataset_id, Api(server, transport), mode=mode, polling_interval=polling_interval,
             max_failures=max_failures, wait=wait, linger=linger, stopped=self._is_over, on_progress=self._set,
@@ -228,6 +236,16 @@ class Watch:
         with self._changed:
             self.progress = progress
             self._notify()
+        retry = progress.details.get("retry")
+        if retry and retry != self._last_retry and self._on_retry is not None:
+            threading.Thread(target=self._retry, args=[self._on_retry, retry], name="dataset-progress-retry").start()
+        self._last_retry = retry
+
+    def _retry(self, on_retry: Callable[[str], object], retry: str) -> None:
+        try:
+            on_retry(retry)
+        except Exception:
+            logger.warning("the retry of %s failed", self.dataset_id, exc_info=True)
 
     def _end(self, error: ProgressError | None = None) -> None:
         with self._changed:

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataset_progress._ids import dataset_id as valid_id
 
-from . import commands
+from . import commands, steering
 
 EXIT_STATUS = """\
 exit status: 0 success (watch: all datasets are ready; pipe: everything was passed on, even if the server was not
@@ -67,6 +67,13 @@ def new_parser() -> argparse.ArgumentParser:
     pipe.add_argument("--bytes", action="store_true", help="count bytes instead of lines")
     pipe.add_argument("--stage", default="indexing", help="the stage to count in; default: indexing")
     _add_wait(pipe)
+
+    for verb, summary in steering.VERBS.items():
+        steer = add(verb, steering.steer, summary, f"dataset-progress {verb} cats dogs")
+        steer.set_defaults(action=verb)
+        steer.add_argument("dataset", nargs="+", metavar="ID", type=_dataset_id, help="the dataset's id")
+        if verb == "retry":
+            steer.add_argument("--failed", action="store_true", help="only the items that failed")
 
     simulate = add("simulate", commands.simulate, "simulate a run", "dataset-progress simulate demo --seconds 30")
     simulate.add_argument("dataset", metavar="ID", type=_dataset_id, help=NEW_DATASET)
