@@ -95,7 +95,7 @@ def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
             ("/datasets/unknown-to-all/", 404),
         ],
         "someone": [("/datasets/ready/delete/", 403), ("/datasets/ready/", 200)],
-        "": [("/", 200), ("/datasets/new/", 200), ("/accounts/login/", 200)],
+        "": [("/", 200), ("/datasets/new/", 200), ("/accounts/login/", 200), ("/api/docs", 200)],
     }
 
 
