@@ -21,7 +21,7 @@ def user_after(path: str, client: Client | None = None) -> Any:
     """Who is signed in after following a link."""
     client = client or Client()
     client.get(path)
-    return get_user(client)  # type: ignore[arg-type]  # a client has a session as a request has
+    return get_user(client)
 
 
 def test_a_link_signs_in_once(ada: User) -> None:
