@@ -278,6 +278,15 @@ ITEM_SECONDS = env.float("ITEM_SECONDS", 300.0, validate=bounds.Range(min=0, min
 PACE = env.int("PACE", 0, validate=bounds.Range(min=0))
 # After how many seconds without a sign of life a worker loses its run to another.
 LEASE_SECONDS = env.float("LEASE_SECONDS", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
+# Over how many seconds a run is compared with what it usually does: it is slow at less than a quarter. At least four of
+# its steps.
+SLOW_AFTER = env.float("SLOW_AFTER", 15.0, validate=bounds.Range(min=0, min_inclusive=False))
+# After how many seconds without a higher count a run that gives signs of life is stalled; at least ten of its steps.
+STALLED_AFTER = env.float("STALLED_AFTER", 60.0, validate=bounds.Range(min=0, min_inclusive=False))
+# After how many seconds without a sign of life a run or a worker is silent; at least six times the usual wait for one.
+SILENT_AFTER = env.float("SILENT_AFTER", 30.0, validate=bounds.Range(min=0, min_inclusive=False))
+# After how many seconds without a sign of life a run is lost; at least twenty times the usual wait for one.
+LOST_AFTER = env.float("LOST_AFTER", 120.0, validate=bounds.Range(min=0, min_inclusive=False))
 # For how many days a finished run keeps its lists: failed items, history, messages, workers. A dataset's latest run
 # keeps them. 0: for ever.
 KEEP_DETAILS_DAYS = env.int("KEEP_DETAILS_DAYS", 90, validate=bounds.Range(min=0, max=36_500))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from apps.progress.percentage import whole_of
 from apps.progress.snapshot import DatasetProgress, StageProgress
@@ -76,10 +75,9 @@ def _count(stage: StageProgress) -> str:
     return current if stage.current else "–"
 
 
-def _stage_row(progress: DatasetProgress, stage: StageProgress, now: datetime) -> StageRow:
-    time = "–"
-    if stage.started_at is not None:
-        time = words.clock(((stage.finished_at or now) - stage.started_at).total_seconds())
+def _stage_row(progress: DatasetProgress, stage: StageProgress) -> StageRow:
+    seconds = progress.stage_seconds if stage.state == StageState.ACTIVE else stage.worked_seconds
+    time = "–" if stage.started_at is None else words.clock(seconds)
     never_started = stage.state == "waiting" and progress.is_finished
     return StageRow(
         stage=stage,
@@ -108,10 +106,10 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
     return facts
 
 
-def panel_of(progress: DatasetProgress, now: datetime) -> Panel:
-    """Return the panel of ``progress``, with times as of ``now``."""
+def panel_of(progress: DatasetProgress) -> Panel:
+    """Return the panel of ``progress``."""
     return Panel(
         progress=progress,
-        stages=tuple(_stage_row(progress, stage, now) for stage in progress.stages),
+        stages=tuple(_stage_row(progress, stage) for stage in progress.stages),
         facts=tuple(_facts(progress)),
     )

@@ -112,16 +112,19 @@ def condition(progress: DatasetProgress) -> str:
 def _working(progress: DatasetProgress, silence: str) -> list[str]:
     if progress.requested in REQUESTED:
         return [REQUESTED[progress.requested], "at the worker's next report"]
-    if is_held(progress):
-        return ["Paused", f"at {_count(progress)}" if progress.total else ""]
+    if is_held(progress) or progress.is_waiting:
+        word = "Paused" if is_held(progress) else "Waiting for a worker"
+        return [word, f"at {_count(progress)}" if progress.total else ""]
     label = stage_label(progress.stage) if progress.stage else "Working"
     match progress.health:
         case "lost":
             return [f"No contact for {silence}"]
         case "stalled":
-            return [label, f"no progress for {silence}, but the worker is alive"]
+            return [label, f"no progress, on this item for {silence}"]
+        case "slow" if progress.silent_since is not None:
+            return [label, f"slow, nothing heard for {silence}"]
         case "slow":
-            return [label, f"slower than usual, no progress for {silence}"]
+            label = f"{label}, slower than usual"
     if progress.eta_seconds:
         return [label, f"{time_left(progress.eta_seconds)} left"]
     return [label, _count(progress)]
@@ -137,7 +140,7 @@ def run_seconds(progress: DatasetProgress) -> float | None:
 def sentence(progress: DatasetProgress, silence: str) -> str:
     """Return one line that describes a dataset in any state.
 
-    ``silence`` is for how long nothing has changed, in words. Only a run that is slow or worse is described with it.
+    ``silence``: the time since ``silent_since``, in words. Only a run that is stalled, silent or lost has one.
     """
     if progress.run is None:
         return "Not processed yet"

@@ -81,6 +81,7 @@ def _queue_again(job_pk: int, task_id: str, lease_token: str) -> bool:
         if lease_token and count_attempt(job_pk, reason):
             return False
         enqueue(Job.objects.get(pk=job_pk))
+        progress.note_queued(job_pk)
     _taken_since.pop(task_id, None)
     logger.info("queued the job of run %s again", job_pk)
     return True

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, Literal, NamedTuple
 
-from . import health
 from .errors import Cancelling, NoRun, NotAsked, NothingFailed, ProgressError, RunUnfinished, TooEarly
 from .models import Retry, Run
 from .run_state import RunState
@@ -121,7 +120,7 @@ def _cancel(state: RunState, by: str) -> Outcome:
     if is_new:
         state.request(Run.Control.CANCEL, by)
     heartbeat_at = state.run.heartbeat_at
-    if heartbeat_at is None or state.now - heartbeat_at > timedelta(seconds=health.SLOW_AFTER):
+    if heartbeat_at is None or state.now - heartbeat_at > OBEY_WITHIN:
         state.cancel()
         state.set_message("")
         return Outcome(True, "Cancelled. Nobody was working on it.")

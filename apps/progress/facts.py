@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from .health import Health, assess
+from . import stage_clock
+from .health import Health, assess, is_behind, lost_after, silent_after, slow_after
 from .models import Run, Stage
-from .transitions import WORKING, StageState
+from .transitions import FINISHED, WORKING, StageState, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +50,65 @@ def is_paused(run: Run) -> bool:
     return run.control == Run.Control.PAUSE
 
 
+def is_waiting(run: Run, now: datetime) -> bool:
+    """Whether nobody works on an unfinished run, and nobody has to yet. A paused run does not wait.
+
+    It is queued for a worker that is free, or its reporter was asked to go on a moment ago and has not answered.
+    """
+    if is_paused(run) or run.state in FINISHED:
+        return False
+    if run.state == State.PENDING or run.queued_at is not None:
+        return True
+    return run.asked_at is not None and (now - run.asked_at).total_seconds() <= lost_after(run.sign_gap)
+
+
 def health_of(facts: Facts, now: datetime) -> Health | None:
-    """Return the health at ``now``: None unless the run is working, and live while it is paused."""
+    """Return the health at ``now``: None unless the run is working, and while it is paused or waits."""
     run = facts.run
-    if run is None or run.state not in WORKING:
+    if run is None or run.state not in WORKING or is_paused(run) or is_waiting(run, now):
         return None
-    if is_paused(run):
-        return Health.LIVE
     stage = current_stage(facts.stages)
     return assess(
-        since_heartbeat=(now - _heartbeat_at(run)).total_seconds(),
-        since_progress=(now - _progressed_at(run)).total_seconds(),
+        since_sign=(now - heard_at(run)).total_seconds(),
+        since_progress=(now - progressed_at(run)).total_seconds(),
+        sign_gap=run.sign_gap,
         gap=stage.gap if stage else 0.0,
+        is_behind=stage is not None and _is_behind(run, stage, now),
     )
 
 
-def silent_since(run: Run, health: Health | None) -> datetime | None:
-    """Return when what a run of this health lacks was there last: a sign of life where it is lost, else progress.
+def _is_behind(run: Run, stage: Stage, now: datetime) -> bool:
+    if not stage.usual:
+        return False
+    seconds = stage_clock.seconds_at(run, stage, now)
+    return is_behind(stage.readings, seconds, stage.current - stage.not_read, slow_after(stage.gap), stage.usual)
 
-    None where it lacks nothing. A pause, a message or a change of plan is neither, though it changes ``updated_at``.
+
+def is_overdue(run: Run, now: datetime) -> bool:
+    """Whether signs of life have not come for longer than is usual."""
+    return (now - heard_at(run)).total_seconds() > silent_after(run.sign_gap)
+
+
+def silent_since(run: Run, health: Health | None, now: datetime) -> datetime | None:
+    """Return when what a run of this health lacks was there last: a sign of life, else progress.
+
+    None where it lacks neither. A pause, a message or a change of plan is neither, though it changes ``updated_at``.
     """
     match health:
         case Health.LOST:
-            return _heartbeat_at(run)
-        case Health.STALLED | Health.SLOW:
-            return _progressed_at(run)
+            return heard_at(run)
+        case Health.STALLED:
+            return progressed_at(run)
+        case Health.SLOW if is_overdue(run, now):
+            return heard_at(run)
     return None
 
 
-def _heartbeat_at(run: Run) -> datetime:
+def heard_at(run: Run) -> datetime:
+    """Return when the last sign of life came, or was first to be expected."""
     return run.heartbeat_at or run.updated_at
 
 
-def _progressed_at(run: Run) -> datetime:
-    return run.progressed_at or _heartbeat_at(run)
+def progressed_at(run: Run) -> datetime:
+    """Return when a count last grew, or could first be expected to."""
+    return run.progressed_at or heard_at(run)

@@ -14,7 +14,6 @@ from apps.core.text import ERROR_LENGTH, clean_text
 
 from . import health
 from .errors import LimitReached, NotJoined
-from .facts import current_stage
 from .loaded_run import is_new
 from .models import Run, RunMember
 from .run_state import RunState
@@ -38,7 +37,7 @@ def join(state: RunState, worker: str) -> None:
         first.heard_at = max(first.joined_at, state.run.heartbeat_at or first.joined_at)
     member = state.members.get(worker) or _add(state, worker)
     member.heard_at, member.left_at, member.error = _now(state, member), None, ""
-    state.note_heartbeat()
+    state.note_heartbeat(is_new=True)
 
 
 def hear(state: RunState, worker: str | None) -> None:
@@ -107,5 +106,4 @@ def _is_living(state: RunState, member: RunMember) -> bool:
 
 
 def _lost_after(state: RunState) -> timedelta:
-    stage = current_stage(state.stages)
-    return timedelta(seconds=health.lost_after(stage.gap if stage else 0.0))
+    return timedelta(seconds=health.lost_after(state.run.sign_gap))

@@ -93,7 +93,14 @@ class Run(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     updated_at = models.DateTimeField(help_text="When anything that pages show last changed.")
     heartbeat_at = models.DateTimeField(null=True, blank=True, help_text="The last time the reporter made contact.")
-    progressed_at = models.DateTimeField(null=True, blank=True, help_text="When a count last grew.")
+    progressed_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a count last grew, or the work went on after a wait."
+    )
+    sign_gap = models.FloatField(default=0.0, db_default=0.0, help_text="The usual seconds between signs of life.")
+    asked_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the reporter was asked to go on; empty once it was heard."
+    )
+    queued_at = models.DateTimeField(null=True, blank=True, help_text="Since when it waits for a free worker.")
     # What the last ready runs of the dataset took, as `history.learned_from` makes it when the run begins.
     learned = models.JSONField(default=list, db_default=[], blank=True)
 
@@ -166,6 +173,7 @@ class Stage(models.Model):
     )
     worked_until = models.DateTimeField(null=True, blank=True)
     gap = models.FloatField(default=0.0, db_default=0.0, help_text="The usual seconds between higher counts.")
+    usual = models.FloatField(default=0.0, db_default=0.0, help_text="The items per second that it usually does.")
     not_read = models.BigIntegerField(
         default=0, db_default=0, help_text="What of `current` is not in the readings: done before, or skipped."
     )

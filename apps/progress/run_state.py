@@ -89,10 +89,15 @@ class RunState(LoadedRun):
             self.run.message_count += 1
         self.run.message = text
 
-    def note_heartbeat(self, *, progressed: bool = False) -> None:
-        """Note that the reporter was heard; with ``progressed`` also that the work goes on."""
+    def note_heartbeat(self, *, progressed: bool = False, is_new: bool = False) -> None:
+        """Note that the reporter was heard; with ``progressed`` also that the work goes on.
+
+        ``is_new``: another reporter than before, so the time since the last sign is not usual for either.
+        """
         if (stage := self.active_stage()) is not None and self.run.heartbeat_at != self.now:
             self.silent_seconds += stage_clock.leave_out_silence(self.run, stage, self.now)
+        if not is_new:
+            stage_clock.note_sign(self.run, self.now)
         self.run.heartbeat_at = self.now
         if progressed:
             self.run.progressed_at = self.now
@@ -106,7 +111,7 @@ class RunState(LoadedRun):
             stage_clock.advance(self.run, stage, self.now)
         if self.run.control == Run.Control.PAUSE:
             # A paused run is not stalled: restart its time without progress.
-            self.run.progressed_at = self.now
+            self.run.progressed_at = self.run.asked_at = self.now
         self._record("", self.run.control, control, note)
         self.run.control = control
         self.run.control_by = clean_text(note, NAME_LENGTH)

@@ -10,6 +10,7 @@ from itertools import batched, groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -17,7 +18,6 @@ from apps.core.sql import IDS_AT_ONCE, Statement
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
-from . import health
 from .errors import NoRun
 from .facts import Facts
 from .models import Run, RunMember, Stage, Transition
@@ -139,7 +139,7 @@ def unfinished_run(dataset: Dataset) -> Run:
 
 def runs_that_may_be_left() -> list[int]:
     """Return the row ids of unfinished runs that a member has left, and in which no other was heard of lately."""
-    heard_lately = timezone.now() - timedelta(seconds=health.LOST_AFTER)
+    heard_lately = timezone.now() - timedelta(seconds=settings.LOST_AFTER)
     of_run = RunMember.objects.filter(run=OuterRef("pk"))
     left, living = of_run.filter(left_at__isnull=False), of_run.filter(left_at=None, heard_at__gte=heard_lately)
     runs = Run.objects.unfinished().filter(Exists(left), ~Exists(living))

@@ -175,6 +175,13 @@ def heartbeat(run_pk: int) -> bool:
     return store.write_heartbeat(run_pk)
 
 
+def note_queued(run_pk: int) -> Run:
+    """Note that a run waits for a worker that is free, from now until somebody gives a sign of life."""
+    with changing(run_pk) as state:
+        state.run.queued_at = state.now
+        return state.run
+
+
 def record_failures(run_pk: int, stage: str, failures: Iterable[tuple[str, str]]) -> Run:
     """List items that could not be processed, each (item, reason). One that is listed already is not listed twice.
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from . import control, estimates, percentage, readings
 from .estimates import Work
-from .facts import Facts, current_stage, health_of, is_paused, silent_since
+from .facts import Facts, current_stage, health_of, heard_at, is_paused, is_waiting, silent_since
 from .health import Health
 from .history import learned_stages
 from .models import Retry, Run, Stage
@@ -56,9 +56,10 @@ class StageProgress(CurrentStage):
     state: StageState
     started_at: Moment | None
     finished_at: Moment | None
-    # For our pages: how many items a stage of a learned plan had in the run before, and the stage's share of the whole
-    # run. 0: the plan is not known.
+    # For our pages: how many items a stage of a learned plan had in the run before, how long one took that is over, and
+    # the stage's share of the whole run. 0: the plan is not known.
     expected: int = Field(0, exclude=True)
+    worked_seconds: float = Field(0.0, exclude=True)
     weight: float = Field(0.0, exclude=True)
 
 
@@ -88,9 +89,9 @@ class DatasetProgress(_Frozen):
     )
     stage: CurrentStage | None
     stages: tuple[StageProgress, ...]
-    rate: float | None = Field(description="Items per second.")
+    rate: float | None = Field(description="Items per second. Null while paused, lost or waiting.")
     eta_seconds: Eta | None = Field(description="Null while there is not enough to say.")
-    health: Health | None = Field(description="Null unless the run is working.")
+    health: Health | None = Field(description="Null unless the run is working, and while it is paused or waits.")
     paused: bool
     cancelled: bool
     failed: int = Field(ge=0, description="Items that could not be processed.")
@@ -106,6 +107,8 @@ class DatasetProgress(_Frozen):
     started_at: datetime | None = Field(None, exclude=True)
     finished_at: datetime | None = Field(None, exclude=True)
     silent_since: datetime | None = Field(None, exclude=True)
+    is_waiting: bool = Field(False, exclude=True)
+    stage_seconds: float = Field(0.0, exclude=True)  # how long the stage under way has been worked on
 
     @property
     def is_working(self) -> bool:
@@ -121,7 +124,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
     run = facts.run or Run(updated_at=facts.created_at)  # a dataset that never ran is pending, 0 of 0
     stage = current_stage(facts.stages)
     health = health_of(facts, now)
-    rate = readings.rate(stage.readings) if stage and run.state in WORKING else None
+    rate = readings.rate(stage.readings) if stage and health not in (None, Health.LOST) else None
     return DatasetProgress(
         dataset_id=facts.dataset_id,
         state=State(run.state),
@@ -137,9 +140,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         stage=CurrentStage.model_validate(stage) if stage else None,
         stages=_stages(run, facts.stages),
         rate=round(rate, 3) if rate is not None else None,
-        eta_seconds=_eta(run, facts.stages, now)
-        if health in (Health.LIVE, Health.SLOW, Health.STALLED) and not is_paused(run)
-        else None,
+        eta_seconds=_eta(run, facts.stages, now) if health not in (None, Health.LOST) else None,
         health=health,
         paused=is_paused(run),
         cancelled=run.cancelled,
@@ -152,7 +153,9 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         may_end_now=control.may_end_now(run, now),
         started_at=run.started_at,
         finished_at=run.finished_at,
-        silent_since=silent_since(run, health),
+        silent_since=silent_since(run, health, now),
+        stage_seconds=_worked_seconds(run, stage, health, now) if stage else 0.0,
+        is_waiting=facts.run is not None and is_waiting(run, now),
     )
 
 
@@ -162,6 +165,13 @@ def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:
     parts = percentage.parts_of(stages, run.plan) or ()
     weights = [part.weight for part in parts[: len(shown)]] or [0.0] * len(shown)
     return tuple(stage.model_copy(update={"weight": weight}) for stage, weight in zip(shown, weights, strict=True))
+
+
+def _worked_seconds(run: Run, stage: Stage, health: Health | None, now: datetime) -> float:
+    """Return how long a stage has been worked on. The clock stands while nobody is known to work."""
+    if stage.state != StageState.ACTIVE or run.state not in WORKING:
+        return stage.worked_seconds
+    return seconds_at(run, stage, now if health not in (None, Health.LOST) else min(heard_at(run), now))
 
 
 def _expected(run: Run, stages: tuple[Stage, ...]) -> Iterator[StageProgress]:

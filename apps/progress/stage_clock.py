@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final
 
 from . import readings
-from .health import lost_after
+from .health import lost_after, slow_after, usual_rate
 from .models import Run, Stage
 
 # Growth that is skipped to this share is not work.
@@ -43,16 +43,29 @@ def leave_out_silence(run: Run, stage: Stage, now: datetime) -> float:
         return 0.0
     heard = max(run.heartbeat_at, since)
     silent = (now - heard).total_seconds()
-    if silent <= lost_after(stage.gap):
+    if silent <= lost_after(run.sign_gap):
         return 0.0
     advance(run, stage, heard)
     stage.worked_until = now
     return silent if run.control != Run.Control.PAUSE else 0.0
 
 
+def note_sign(run: Run, now: datetime) -> None:
+    """Take the time since the last sign of life into the usual one, before the new sign is noted.
+
+    Not where the run was lost. Where it has waited, its time without progress begins now.
+    """
+    gap = (now - run.heartbeat_at).total_seconds() if run.heartbeat_at is not None else 0.0
+    if run.asked_at or run.queued_at:
+        run.progressed_at, run.asked_at, run.queued_at = now, None, None
+    elif 0 < gap <= lost_after(run.sign_gap):
+        gap = max(gap, 0.001)
+        run.sign_gap = run.sign_gap ** (1 - NEWEST) * gap**NEWEST if run.sign_gap else gap
+
+
 def note_gap(run: Run, stage: Stage, now: datetime) -> None:
     """Take the time since a count last grew into the usual gap, before the new progress is noted."""
-    if run.progressed_at is not None:
+    if run.progressed_at is not None and run.progressed_at != now:
         gap = max((now - run.progressed_at).total_seconds(), 0.001)
         stage.gap = stage.gap ** (1 - NEWEST) * gap**NEWEST if stage.gap else gap
 
@@ -110,3 +123,4 @@ def _add(run: Run, stage: Stage, now: datetime, done: int) -> None:
         return
     advance(run, stage, now)
     stage.readings = readings.with_reading(stage.readings, stage.worked_seconds, done)
+    stage.usual = usual_rate(stage.readings, slow_after(stage.gap))

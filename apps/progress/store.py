@@ -15,6 +15,7 @@ from itertools import batched, groupby
 from operator import attrgetter
 from typing import Any, Final, Literal
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, Max, Model, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
@@ -22,7 +23,7 @@ from django.utils import timezone
 from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
 from apps.datasets.models import Dataset
 
-from . import health, history
+from . import history
 from .errors import RunFinished
 from .learning import learned_plan
 from .loaded_run import is_new
@@ -263,13 +264,15 @@ def delete_failures(state: RunState, stage: str) -> None:
 
 
 def write_heartbeat(run_pk: int) -> bool:
-    """Note a sign of life without a new version, and without a lock unless there was none for long. False if the run
-    is over.
+    """Note a sign of life, without a lock and a new version unless the run has waited for it, or was lost.
+
+    False if the run is over.
     """
     now = timezone.now()
     # The run first, as `flush` writes them: of two writers, neither waits for the other in turn.
-    heard_lately = Q(heartbeat_at=None) | Q(heartbeat_at__gte=now - timedelta(seconds=health.LOST_AFTER))
-    if not Run.objects.filter(heard_lately, pk=run_pk).unfinished().update(heartbeat_at=now):
+    heard_lately = Q(heartbeat_at=None) | Q(heartbeat_at__gte=now - timedelta(seconds=settings.LOST_AFTER))
+    running = Run.objects.filter(heard_lately, pk=run_pk, asked_at=None, queued_at=None).unfinished()
+    if not running.update(heartbeat_at=now):
         try:
             with changing(run_pk) as state:
                 state.note_heartbeat()  # which leaves the silence out of the time of work

@@ -21,9 +21,11 @@ URL = "/api/datasets/cats/progress"
 NOT_FOUND = {"detail": "There is no such dataset.", "code": "not_found"}
 
 
-def fall_silent(run: Run, seconds: float) -> None:
-    moment = timezone.now() - timedelta(seconds=seconds)
-    Run.objects.filter(pk=run.pk).update(heartbeat_at=moment, progressed_at=moment)
+def fall_silent(run: Run, seconds: float, without_progress: float = 0) -> None:
+    now = timezone.now()
+    Run.objects.filter(pk=run.pk).update(
+        heartbeat_at=now - timedelta(seconds=seconds), progressed_at=now - timedelta(seconds=without_progress)
+    )
 
 
 @pytest.fixture
@@ -121,8 +123,9 @@ def test_a_change_is_sent(client: Client, run: Run) -> None:
 
 def test_health_is_sent_though_it_changes_without_a_version(client: Client, run: Run) -> None:
     etag, seen = client.get(URL)["ETag"], []
-    for silence in (20, 70, 200):
-        fall_silent(run, silence)
+    Run.objects.filter(pk=run.pk).update(sign_gap=1.0)
+    for sign, progress in ((40, 40), (0, 70), (200, 200)):
+        fall_silent(run, sign, progress)
         response = client.get(URL, headers={"If-None-Match": etag})
         assert response.status_code == 200
         etag = response["ETag"]

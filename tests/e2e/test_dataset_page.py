@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
@@ -153,6 +153,18 @@ def test_relative_times_stay_true(visit: Callable[..., Page], server: Server, ru
     expect(made).to_have_text("just now")
     page.clock.run_for(130 * SECONDS)
     expect(made).to_have_text("2 minutes ago")
+
+
+def test_relative_times_are_those_of_the_server(browser: Browser, server: Server, run: Run) -> None:
+    """The clock of this machine is an hour ahead."""
+    context = browser.new_context()
+    context.add_init_script("const now = Date.now; Date.now = () => now() + 3_600_000;")
+    page = context.new_page()
+    page.goto(f"{server.url}/datasets/cats/")
+    is_live(page)
+    report_and_see(run, 10, page)
+    expect(page.locator("#dataset-live dd time").last).to_have_text(re.compile(r"^(just now|\d+ seconds ago)$"))
+    context.close()
 
 
 def test_similar_images_that_a_busy_server_has_no_time_for_are_asked_for_again(

@@ -160,7 +160,7 @@ def test_silence_is_told_from_the_last_sign_of_life(client: Client, public: Data
     assert "No contact for" in (html := client.get(bar(public.dataset_id)).text)
     assert ">5 minutes</time>" in html
     Run.objects.filter(pk=run.pk).update(heartbeat_at=now)
-    assert "no progress for" in (html := client.get(bar(public.dataset_id)).text)
+    assert "on this item for" in (html := client.get(bar(public.dataset_id)).text)
     assert ">20 minutes</time>" in html
 
 

@@ -44,18 +44,23 @@ EACH_STATE = [
         "Generating embeddings, about 4 minutes left, 12 files failed",
     ),
     (
-        progress(state="embedding", stage=EMBED, health="slow"),
-        "Generating embeddings, slower than usual, no progress for 3 minutes",
+        progress(state="embedding", stage=EMBED, health="slow", eta_seconds=Eta(low=230, high=250)),
+        "Generating embeddings, slower than usual, about 4 minutes left",
+    ),
+    (
+        progress(state="embedding", stage=EMBED, health="slow", silent_since=NOW),
+        "Generating embeddings, slow, nothing heard for 3 minutes",
     ),
     (
         progress(state="embedding", stage=EMBED, health="stalled"),
-        "Generating embeddings, no progress for 3 minutes, but the worker is alive",
+        "Generating embeddings, no progress, on this item for 3 minutes",
     ),
     (
         progress(state="embedding", stage=EMBED, health="lost"),
         "No contact for 3 minutes. It goes on when the worker reports again.",
     ),
     (progress(state="embedding", stage=EMBED, paused=True), "Paused, at 45 of 100 samples"),
+    (progress(state="embedding", stage=EMBED, is_waiting=True), "Waiting for a worker, at 45 of 100 samples"),
     (
         progress(
             state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1, started_at=NOW,
@@ -91,7 +96,7 @@ def test_one_line_for_every_state(shown: DatasetProgress, line: str) -> None:
 def test_a_stage_that_ended_before_all_that_was_planned_is_not_full(
     changes: dict[str, Any], count: str, fill: int
 ) -> None:
-    [row] = panel_of(progress(stages=(stage(**changes),)), NOW).stages
+    [row] = panel_of(progress(stages=(stage(**changes),))).stages
     assert (row.count, row.bar.fill) == (count, fill)
 
 
@@ -160,7 +165,7 @@ def test_the_command_line_has_the_words_and_numbers_of_the_page(shown: DatasetPr
     assert (cli_words.health(there) or cli_words.condition(there)).lower() in line.lower()
     if " of " in line:
         assert cli_words.count(there) in line
-    facts = {fact.label: fact.value for fact in panel_of(shown, NOW).facts}
+    facts = {fact.label: fact.value for fact in panel_of(shown).facts}
     assert f"{cli_words.failed(there):,}" == facts.get("Failed", "0")
     if shown.is_working:
         assert cli_words.percentage(there) == bar_of(shown).percent
@@ -178,7 +183,7 @@ def test_the_command_line_has_the_percentages_of_the_page(changes: dict[str, Any
     shown = progress(**changes)
     there = Progress.parse(shown.model_dump(mode="json"))
     assert cli_words.percentage(there) == bar_of(shown).percent
-    facts = {fact.label: fact.value for fact in panel_of(shown, NOW).facts}
+    facts = {fact.label: fact.value for fact in panel_of(shown).facts}
     assert cli_words.whole_run(there) == (f"whole run {facts['Whole run']}" if "Whole run" in facts else "")
     assert cli_words.whole_run(there) in line_of(there)
 
@@ -190,7 +195,7 @@ def test_bytes_are_read_as_bytes() -> None:
         state="indexing", stage=CurrentStage(**one.model_dump(exclude={"state", "started_at", "finished_at"})),
         stages=(one,), current=one.current, total=one.total, rate=2e9, health="live",
     )  # fmt: skip
-    panel = panel_of(shown, NOW)
+    panel = panel_of(shown)
     assert (panel.stages[0].count, panel.stages[0].unit) == ("4.5 MB / 10.0 MB", "")
     assert panel.stages[0].value_text == "Active, 4.5 MB / 10.0 MB"
     assert [fact.value for fact in panel.facts if fact.label == "Rate"] == ["2.0 GB/s"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from apps.progress import services
 from apps.progress.errors import RunFinished
@@ -41,12 +44,37 @@ def test_resume_of_what_was_not_paused_is_a_normal_no(indexing: Run, version_of:
     assert version_of(indexing) == before
 
 
-def test_resume_after_a_long_pause_is_not_called_stalled(indexing: Run) -> None:
+def test_resume_after_a_long_pause_waits_for_a_sign_and_is_live_then(indexing: Run, version_of: VersionOf) -> None:
     services.request_pause(indexing.pk)
     heard_of(indexing, seconds_ago=1000)
     services.heartbeat(indexing.pk)
     services.request_resume(indexing.pk)
-    assert seen(indexing).health == "live"
+    assert (seen(indexing).health, seen(indexing).is_waiting) == (None, True)
+    before = version_of(indexing)
+    services.heartbeat(indexing.pk)
+    assert (seen(indexing).health, seen(indexing).is_waiting) == ("live", False)
+    assert version_of(indexing) > before  # watchers are told
+
+
+def test_a_resumed_run_of_which_nothing_is_heard_is_lost_after_the_usual_time(indexing: Run) -> None:
+    services.request_pause(indexing.pk)
+    heard_of(indexing, seconds_ago=1000)
+    services.request_resume(indexing.pk)
+    assert (seen(indexing).health, seen(indexing).rate) == (None, None)
+    Run.objects.filter(pk=indexing.pk).update(asked_at=timezone.now() - timedelta(seconds=121))
+    progress = seen(indexing)
+    assert (progress.health, progress.is_waiting) == ("lost", False)
+    assert progress.silent_since == Run.objects.get(pk=indexing.pk).heartbeat_at  # not when it was asked
+
+
+def test_a_run_that_is_queued_waits_however_long_and_its_first_sign_begins_its_time(indexing: Run) -> None:
+    heard_of(indexing, seconds_ago=1000)
+    services.note_queued(indexing.pk)
+    Run.objects.filter(pk=indexing.pk).update(queued_at=timezone.now() - timedelta(seconds=900))
+    progress = seen(indexing)
+    assert (progress.health, progress.is_waiting, progress.rate, progress.eta_seconds) == (None, True, None, None)
+    assert services.heartbeat(indexing.pk)
+    assert (seen(indexing).health, seen(indexing).is_waiting) == ("live", False)
 
 
 def test_cancel_is_asked_of_a_reporter_that_lives(indexing: Run) -> None:

@@ -157,9 +157,18 @@ def test_a_moment_on_the_full_second_has_the_same_form() -> None:
     assert shown(with_run(updated_at=T0.replace(microsecond=0)))["updated_at"] == "2026-03-01T12:00:00.000Z"
 
 
-def test_silence_goes_from_live_over_slow_and_stalled_to_lost_and_back() -> None:
-    words = [shown(FACTS, at(4 + silence))["health"] for silence in (0, 15, 16, 60, 61, 120, 121, 1_000_000)]
-    assert words == ["live", "live", "slow", "slow", "stalled", "stalled", "lost", "lost"]
+def test_silence_goes_from_live_over_slow_to_lost_and_back() -> None:
+    regular = with_run(sign_gap=5.0)
+    words = [shown(regular, at(4 + silence))["health"] for silence in (0, 30, 31, 61, 120, 121, 1_000_000)]
+    assert words == [
+        "live",
+        "live",
+        "slow",
+        "slow",
+        "slow",
+        "lost",
+        "lost",
+    ]  # and never stalled: nothing shows it lives
     back = with_run(heartbeat_at=at(1_000_004), progressed_at=at(1_000_004))
     assert shown(back, at(1_000_005))["health"] == "live"
 
@@ -168,15 +177,38 @@ def test_a_reporter_that_lives_and_does_not_count_is_stalled_and_never_lost() ->
     assert shown(with_run(heartbeat_at=at(9_999)), at(10_000))["health"] == "stalled"
 
 
-def test_silence_changes_nothing_but_health_and_time_left() -> None:
+def test_silence_changes_nothing_but_health_rate_and_time_left() -> None:
     now, later = shown(FACTS, at(5)), shown(FACTS, at(5_000))
-    assert {key for key in KEYS if now[key] != later[key]} == {"health", "eta_seconds"}
-    assert later["eta_seconds"] is None
+    assert {key for key in KEYS if now[key] != later[key]} == {"health", "rate", "eta_seconds"}
+    assert later["rate"] is later["eta_seconds"] is None
 
 
-def test_a_paused_run_is_not_called_slow_and_has_no_time_left() -> None:
+def test_a_paused_run_has_no_health_no_rate_and_no_time_left() -> None:
     progress = shown(with_run(control="pause"), at(50_000))
-    assert (progress["paused"], progress["health"], progress["eta_seconds"]) == (True, "live", None)
+    assert progress["paused"]
+    assert progress["health"] is progress["rate"] is progress["eta_seconds"] is None
+
+
+@pytest.mark.parametrize(
+    ("run", "seconds"),
+    [({}, 104.0), ({"control": "pause"}, 4.0), ({"queued_at": at(50)}, 4.0), ({"heartbeat_at": at(-21)}, 4.0)],
+)
+def test_the_clock_of_a_stage_stands_where_nobody_is_known_to_work(run: dict[str, Any], seconds: float) -> None:
+    facts = with_run({**INDEX, "worked_seconds": 4.0, "worked_until": at(4)}, **{"heartbeat_at": at(4), **run})
+    assert snapshot(facts, at(104)).stage_seconds == seconds
+
+
+def test_a_run_that_has_just_begun_is_not_slow() -> None:
+    assert [shown(with_run(heartbeat_at=at(4 + s)), at(4 + s))["health"] for s in (16, 59, 61)] == [
+        "live", "live", "stalled",
+    ]  # fmt: skip
+
+
+def test_a_run_that_does_less_than_it_usually_does_is_slow_although_it_counts() -> None:
+    readings = [(float(second), 10 * second) for second in range(100)] + [(float(100 + s), 990 + s) for s in range(20)]
+    stage = {**INDEX, "current": 1009, "planned": 2000, "readings": readings, "gap": 1.0, "usual": 10.0}
+    slow = with_run({**stage, "worked_seconds": 119.0, "worked_until": at(119)}, progressed_at=at(119))
+    assert shown(replace(slow), at(119))["health"] == "slow"
 
 
 def test_a_run_of_which_nothing_was_heard_yet_is_measured_from_its_last_change() -> None:

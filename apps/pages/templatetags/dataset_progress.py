@@ -51,7 +51,7 @@ def dataset_progress_compact(progress: DatasetProgress | None = None, **props: A
 @register.inclusion_tag("components/panel.html")
 def dataset_panel(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
     """Render the live panel of a dataset's page; with ``oob`` as an out-of-band fragment for htmx."""
-    return {"panel": panel_of(progress, timezone.now()), "oob": oob}
+    return {"panel": panel_of(progress), "oob": oob}
 
 
 @register.inclusion_tag("components/progress_header.html")

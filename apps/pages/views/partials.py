@@ -70,7 +70,7 @@ def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
     # The panel of a run that is slow or worse says for how long, so it is never the same.
     if unchanged and progress.health in (None, "live") and params["health"] == (progress.health or ""):
         return _answer()
-    fragments = [render_to_string("components/panel.html", {"panel": panel_of(progress, now)})]
+    fragments = [render_to_string("components/panel.html", {"panel": panel_of(progress)})]
     if "run" in params and params["run"] != str(progress.run or 0):
         fragments.append(render_to_string("components/live_header.html", {"progress": progress}))
     return _answer(*fragments)

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import Error, connection, transaction
@@ -29,6 +29,9 @@ from apps.progress.transitions import UNFINISHED
 
 logger = logging.getLogger(__name__)
 
+
+# How often a worker gives a sign of life at least.
+SIGN_SECONDS: Final = 5.0
 
 _unreleased: list[Lease] = []
 
@@ -123,7 +126,7 @@ def _keep_renewing(lease: Lease, released: threading.Event) -> None:
     try:
         wait = 0.0  # a sign of life at once: the first chunk may take long
         while not released.wait(wait):
-            wait = settings.LEASE_SECONDS / 4
+            wait = min(settings.LEASE_SECONDS / 4, SIGN_SECONDS)
             try:
                 with lease.transaction():
                     progress.heartbeat(lease.run_pk)

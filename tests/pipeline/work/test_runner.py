@@ -95,7 +95,10 @@ def test_paused_run_is_let_go_and_goes_on_where_it_was(folder: Path, on_change: 
     DBTaskResult.objects.all().delete()  # a worker has done with the task that brought it here
     assert sweep() == 0  # what is paused stays where it is
     progress.request_resume(run.pk)
+    assert progress_of(run.dataset_id).is_waiting
     assert sweep() == 1
+    shown = progress_of(run.dataset_id)
+    assert (shown.health, shown.is_waiting, shown.rate) == (None, True, None)  # until a worker is free
     assert sweep() == 0
     assert Runner(run.pk).process() is Outcome.READY
     assert done < set(Sample.objects.values_list("pk", flat=True))

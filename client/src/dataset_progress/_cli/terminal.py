@@ -27,11 +27,12 @@ def line_of(progress: Progress) -> str:
     percent = "" if done is None else f" {done}%"
     label = str((progress.details.get("stage") or {}).get("label", ""))
     failed = words.failed(progress)
+    is_still = progress.details.get("paused") or words.is_waiting(progress)
     facts = [
         _count(progress),
         words.whole_run(progress),
         label,
-        words.condition(progress).lower() if progress.details.get("paused") else words.health(progress).lower(),
+        words.condition(progress).lower() if is_still else words.health(progress).lower(),
         words.speed(progress),
         f"{left} left" if (left := words.time_left(progress)) else "",
         f"{failed:,} failed" if failed else "",

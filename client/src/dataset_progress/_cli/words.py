@@ -47,7 +47,15 @@ def condition(progress: Progress) -> str:
             return "Ready"
         case "error":
             return "Cancelled" if progress.details.get("cancelled") else "Failed"
+    if is_waiting(progress):
+        return "Waiting for a worker"
     return "Paused" if progress.details.get("paused") else stage_label(progress) or "Working"
+
+
+def is_waiting(progress: Progress) -> bool:
+    """Whether a run that has begun waits for a worker: the server then tells no health."""
+    details = progress.details
+    return progress.state in _STATES and not details.get("paused") and "health" in details and not details["health"]
 
 
 def health(progress: Progress) -> str:
