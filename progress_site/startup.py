@@ -18,7 +18,10 @@ USAGE = 2  # the exit status of a mistake that the person who started the proces
 
 # The commands of `manage.py` that need the tables, and tell others of what they write.
 SERVING: Final = {"worker", "process", "create_token"}
-UNMIGRATED: Final = "The database lacks tables of this version. Run `manage.py migrate` first."
+UNMIGRATED: Final = (
+    "The database lacks tables of this version. Run `manage.py migrate`. "
+    "If that does not help, it was made before release 0.1.0: move or delete it, and start again."
+)
 REDIS_SECONDS: Final = 5.0
 # How long a web process waits for the database: for a lock, and for a server that does not answer. Together with the
 # time of the request itself they stay below the 5 s within which a client is told to come later.
