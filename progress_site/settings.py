@@ -262,10 +262,16 @@ LOGGING: dict[str, Any] = {
 # The folders under which datasets may be created in the browser, separated by commas; for workers too. Empty: nowhere.
 # The command line may use any folder.
 IMPORT_ROOTS: list[str] = env.list("IMPORT_ROOTS", [], validate=absolute_paths)
+# The folders into which links in a dataset's folder may lead, separated by commas; for workers and web processes.
+FOLLOW_LINKS_TO: list[str] = env.list("FOLLOW_LINKS_TO", [], validate=absolute_paths)
 # The class that computes embeddings, as a dotted path: [embedders](pipeline.md#embedders).
 EMBEDDER = env.str("EMBEDDER", "apps.pipeline.images.embedders.ColourLayout")
 # Images of more pixels are refused before they are decoded.
 MAX_IMAGE_PIXELS = env.int("MAX_IMAGE_PIXELS", 120_000_000, validate=bounds.Range(min=1))
+# Files of more bytes are refused before they are read.
+MAX_IMAGE_BYTES = env.int("MAX_IMAGE_BYTES", 1 << 30, validate=bounds.Range(min=1))
+# What becomes of an image of which a part cannot be decoded. keep: a sample that is marked. fail: a failed item.
+DAMAGED = env.str("DAMAGED", "keep", validate=bounds.OneOf(["keep", "fail"]))
 # After how many days samples whose files are gone are forgotten, with thumbnails and embeddings. 0: never.
 FORGET_MISSING_AFTER_DAYS = env.int("FORGET_MISSING_AFTER_DAYS", 0, validate=bounds.Range(min=0, max=36_500))
 # How many failed items of a run are listed. The others are counted by reason.

@@ -57,11 +57,24 @@ class DatasetOut(BaseModel):
         )  # fmt: skip
 
 
+class NotLookedAt(BaseModel):
+    """The files of a dataset's folder that the last scan did not look at. They are no failures."""
+
+    others: dict[str, int] = Field(default={}, description="Files that are no images, by the ending of their names.")
+    left_out: dict[str, int] = Field(
+        default={}, description="Hidden files, and what systems leave in folders, by name. A directory counts once."
+    )
+    excluded: int = Field(0, description="Files and directories that the dataset's patterns leave out.")
+
+
 class DatasetDetail(DatasetOut):
     """A dataset, how far it is, and how many samples it has."""
 
     samples: int = Field(description="Samples whose files are there.")
     missing: int = Field(description="Samples whose files are gone.")
+    copies: int = Field(description="Samples with the content of another, as of the last run.")
+    damaged: int = Field(description="Samples of which a part cannot be decoded, as of the last run.")
+    not_looked_at: NotLookedAt
 
     @classmethod
     def of(cls, dataset: Dataset, progress: DatasetProgress) -> Self:
@@ -69,6 +82,9 @@ class DatasetDetail(DatasetOut):
             **vars(DatasetOut.of(dataset, progress)),
             samples=Sample.objects.present().filter(dataset=dataset).count(),
             missing=dataset.missing_samples().count(),
+            copies=dataset.file_counts.get("copies", 0),
+            damaged=dataset.file_counts.get("damaged", 0),
+            not_looked_at=NotLookedAt.model_validate(dataset.file_counts),
         )
 
 

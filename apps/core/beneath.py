@@ -1,8 +1,9 @@
 """Open files below a folder, and nowhere else.
 
-A folder is opened once, and what is below it from its descriptor. The kernel refuses a path that leaves the folder
-(`openat2`), or each part of the path is opened by itself and no link is followed. So it does not matter which link is
-swapped in, or when. Only the standard library is imported, so that pool processes start fast.
+A folder is opened once, and what is below it from its descriptor. So is every directory outside it that its links may
+lead to. The kernel refuses a path that leaves the folder (`openat2`), or each part of the path is opened by itself and
+no link is followed. So it does not matter which link is swapped in, or when. Only the standard library is imported, so
+that pool processes start fast.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import PurePosixPath
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 # Where there is no O_PATH, a directory has to be readable to be passed through.
 _O_PATH: Final = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK)
@@ -44,24 +45,37 @@ class NotRegularFile(OSError):
     """A directory, a pipe, a socket or a device, where a file was to be read."""
 
 
+class Reach(NamedTuple):
+    """Where links may lead besides their folder: into ``roots``, but not into ``never``. All are real paths."""
+
+    roots: tuple[str, ...] = ()
+    never: str = ""
+
+    def root_of(self, real: str) -> str | None:
+        """Return the root that holds a real path; None if there is none."""
+        if self.never and is_below(real, self.never):
+            return None
+        return next((root for root in self.roots if is_below(real, root)), None)
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether a real path is a directory's or below it."""
+    return path == directory or path.startswith(directory.rstrip("/") + "/")
+
+
 class Folder:
     """A folder that is open, and a context manager that closes it.
 
-    Links are followed as long as they stay inside the folder.
+    Links are followed as long as they stay inside the folder, or lead where ``reach`` lets them.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, reach: Reach = Reach()) -> None:  # noqa: B008 -- it is immutable
         """Open the folder at a real path. Raises `OSError`, and `OutsideFolder` if a part of the path is a link now."""
         self.path = path
-        root = os.open("/", _DIRECTORY)
-        try:
-            self._descriptor = _open_without_links(root, path.strip("/"), _DIRECTORY)
-        except OSError as error:
-            if error.errno in _LINK_MET and os.path.realpath(path) != path:
-                raise OutsideFolder(f"the folder has become a link: {path!r}") from None
-            raise
-        finally:
-            os.close(root)
+        self.reach = reach
+        # The roots that links have led into, each opened once.
+        self._beyond: dict[str, int] = {}
+        self._descriptor = _open_folder(path)
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +83,8 @@ class Folder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        os.close(self._descriptor)
+        for descriptor in (self._descriptor, *self._beyond.values()):
+            os.close(descriptor)
 
     def open_file(self, relative: str) -> BinaryIO:
         """Open a file to be read. Raises `OutsideFolder`, `NotRegularFile` or another `OSError`."""
@@ -91,9 +106,16 @@ class Folder:
             os.close(descriptor)
 
     @contextmanager
-    def directory(self, relative: str) -> Iterator[int]:
-        """Open a directory to be listed, through no link; "" is the folder itself. Yields its descriptor."""
-        descriptor = _open_without_links(self._descriptor, relative, os.O_RDONLY | os.O_DIRECTORY)
+    def directory(self, relative: str, *, through_links: bool = False) -> Iterator[int]:
+        """Open a directory to be listed; "" is the folder itself. Yields its descriptor.
+
+        Without ``through_links``, no part of the path may be a link.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        if through_links and relative:
+            descriptor = self._open(relative, flags)
+        else:
+            descriptor = _open_without_links(self._descriptor, relative, flags)
         try:
             yield descriptor
         finally:
@@ -112,25 +134,44 @@ class Folder:
                 raise
             # A link that names its target from the root of the file system, or any link without openat2. Where it
             # leads is a hint: no link is followed on the way there, should another have taken a place by then.
-            target = self._target(relative)
-            if target == relative:
+            real = self.target(relative)
+            descriptor, target = self._nearest(real, relative)
+            if descriptor == self._descriptor and target == relative:
                 raise
         try:
-            return _open_without_links(self._descriptor, target, flags)
+            return _open_without_links(descriptor, target, flags)
         except OSError as error:
             if error.errno in _LINK_MET:
                 raise OutsideFolder(f"a link was swapped in: {relative!r}") from None
             raise
 
-    def _target(self, relative: str) -> str:
-        """Return the path below the folder to which the links of ``relative`` lead. Raises `OutsideFolder`."""
-        real = os.path.realpath(f"{self.path}/{relative}")
-        if real == self.path:
-            return ""
-        inside = self.path.rstrip("/") + "/"
-        if not real.startswith(inside):
+    def target(self, relative: str) -> str:
+        """Return the real path to which the links of ``relative`` lead at this moment, wherever that is."""
+        return os.path.realpath(f"{self.path}/{relative}")
+
+    def _nearest(self, real: str, relative: str) -> tuple[int, str]:
+        """Return the open directory that holds a real path, and the path below it. Raises `OutsideFolder`."""
+        if is_below(real, self.path):
+            return self._descriptor, real[len(self.path) :].strip("/")
+        root = self.reach.root_of(real)
+        if root is None:
             raise OutsideFolder(f"a link leads outside the folder: {relative!r}")
-        return real.removeprefix(inside)
+        if root not in self._beyond:
+            self._beyond[root] = _open_folder(root)
+        return self._beyond[root], real[len(root) :].strip("/")
+
+
+def _open_folder(path: str) -> int:
+    """Open a directory at a real path. Raises `OSError`, and `OutsideFolder` if a part of the path is a link now."""
+    root = os.open("/", _DIRECTORY)
+    try:
+        return _open_without_links(root, path.strip("/"), _DIRECTORY)
+    except OSError as error:
+        if error.errno in _LINK_MET and os.path.realpath(path) != path:
+            raise OutsideFolder(f"the folder has become a link: {path!r}") from None
+        raise
+    finally:
+        os.close(root)
 
 
 def _open_without_links(directory: int, relative: str, flags: int) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.urls import reverse
 from django.utils import timezone
 
@@ -74,6 +74,8 @@ class Dataset(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     # The samples that are missing since then or longer count as missing no longer. A worker deletes them.
     missing_forgotten_at = models.DateTimeField(null=True, editable=False)
+    # What the last run counted: files that are no samples (`selection.Tally`), copies and damaged samples.
+    file_counts = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), editable=False)
     # From then on it is gone for everybody, and its id is free. A worker removes its rows and files.
     deleted_at = models.DateTimeField(null=True, editable=False)
 
@@ -268,6 +270,12 @@ class Sample(models.Model):
     thumbnail_height = models.PositiveSmallIntegerField()
     seen_in_run = models.PositiveBigIntegerField(help_text="The number of the last run that found this file.")
     missing_since = models.DateTimeField(null=True, blank=True, help_text="When a run saw that its file is gone.")
+    damage = models.CharField(
+        max_length=200, default="", db_default="", blank=True, help_text="What of the picture could not be decoded."
+    )
+    note = models.CharField(
+        max_length=200, default="", db_default="", blank=True, help_text="How its values became those of the thumbnail."
+    )
     embedding_block = models.ForeignKey(
         EmbeddingBlock, null=True, blank=True, on_delete=models.SET_NULL, related_name="samples"
     )
@@ -281,6 +289,9 @@ class Sample(models.Model):
         indexes = [
             # The gallery lists a dataset by id, from a cursor.
             models.Index(fields=["dataset", "id"], condition=Q(missing_since=None), name="sample_gallery"),
+            models.Index(
+                fields=["dataset", "id"], condition=Q(missing_since=None) & ~Q(damage=""), name="sample_damaged"
+            ),
             models.Index(
                 fields=["dataset", "missing_since"], condition=Q(missing_since__isnull=False), name="sample_missing"
             ),

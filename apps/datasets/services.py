@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import transaction
@@ -89,6 +89,13 @@ def remove_some_samples(dataset_pk: int) -> int:
 def remove_dataset(dataset_pk: int) -> None:
     """Remove the row of a deleted dataset, and whatever still refers to it."""
     Dataset.with_deleted.filter(pk=dataset_pk).delete()
+
+
+def note_file_counts(dataset_pk: int, files: Mapping[str, Any]) -> None:
+    """Keep counts of a dataset's files, beside those that are known already."""
+    dataset = Dataset.objects.get(pk=dataset_pk)
+    dataset.file_counts = {**dataset.file_counts, **files}
+    dataset.save(update_fields=["file_counts"])
 
 
 def forget_missing_samples(dataset: Dataset) -> int:

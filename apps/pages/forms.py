@@ -10,6 +10,7 @@ from django.conf import settings
 
 from apps.datasets.access.sharing import Sharing
 from apps.datasets.models import Dataset, Membership
+from apps.pipeline.images.selection import PatternsRefused, Selection, clean_patterns
 
 # For how many days a new token is valid; empty: until it is revoked.
 _LIFETIMES = [("", "Never"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
@@ -21,12 +22,42 @@ def _disable_text_help(form: forms.BaseForm, *names: str) -> None:
         form.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
 
 
-class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
-    """ID, name, folder and visibility. The pipeline checks whether the folder may be read."""
+class PatternsField(forms.CharField):
+    """Patterns in gitignore's syntax, one a line."""
+
+    widget = forms.Textarea(attrs={"rows": 3})
+
+    def __init__(self, help_text: str) -> None:
+        super().__init__(required=False, max_length=20_000, help_text=help_text, strip=False)
+
+    def clean(self, value: Any) -> str:
+        try:
+            return clean_patterns(super().clean(value).splitlines())
+        except PatternsRefused as refusal:
+            raise forms.ValidationError(str(refusal)) from None
+
+
+class PatternsForm(forms.Form):
+    """Which files of a dataset's folder are looked at."""
+
+    exclude = PatternsField("Files and folders to leave out, in the syntax of .gitignore, one pattern a line: raw/")
+    include = PatternsField("Only these files, in the same syntax: *.png. Empty: all images.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _disable_text_help(self, "include", "exclude")
+
+    def selection(self) -> Selection:
+        """Return what a valid form says."""
+        return Selection(include=self.cleaned_data.get("include", ""), exclude=self.cleaned_data.get("exclude", ""))
+
+
+class NewDatasetForm(PatternsForm, forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
+    """ID, name, folder, patterns and visibility. The pipeline checks whether the folder may be read."""
 
     folder = forms.CharField(max_length=4096, required=False)
 
-    field_order = ["dataset_id", "name", "folder", "visibility"]
+    field_order = ["dataset_id", "name", "folder", "exclude", "include", "visibility"]
 
     class Meta:
         model = Dataset
@@ -43,7 +74,8 @@ class NewDatasetForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in t
             "are only read. Leave it empty to report from your own code."
         )
         if not settings.IMPORT_ROOTS:
-            del self.fields["folder"]
+            for name in ("folder", "include", "exclude"):
+                del self.fields[name]
         _disable_text_help(self, "dataset_id", "folder")
 
 

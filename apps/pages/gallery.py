@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from django.db.models import Count, Subquery
+from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
 from apps.datasets.models import Dataset, Sample
@@ -12,6 +14,7 @@ from apps.datasets.models import Dataset, Sample
 from .cursor import CursorPage, requested_page
 
 PAGE_SIZE: Final = 60
+MOST_COPIES: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,27 @@ class Place:
 
 
 def gallery_page(dataset: Dataset, params: QueryDict) -> CursorPage[Sample]:
-    """Return the page of the gallery that the query parameters ask for."""
-    return requested_page(Sample.objects.present().filter(dataset=dataset), PAGE_SIZE, params)
+    """Return the page of the gallery that the query parameters ask for; with ``damaged``, of damaged samples alone."""
+    samples = Sample.objects.present().filter(dataset=dataset)
+    if "damaged" in params:
+        samples = samples.exclude(damage="")
+    return requested_page(samples, PAGE_SIZE, params)
+
+
+def count_samples(dataset: Dataset) -> tuple[int, int]:
+    """Return how many samples of a dataset are present, and how many are missing and not forgotten. One query."""
+    present = Sample.objects.present().filter(dataset=dataset)
+    counts = [
+        Coalesce(Subquery(rows.order_by().values("dataset").annotate(count=Count("pk")).values("count")), 0)
+        for rows in (present, dataset.missing_samples())
+    ]
+    return Dataset.with_deleted.filter(pk=dataset.pk).values_list(*counts).first() or (0, 0)  # it may be removed by now
+
+
+def copies_of(sample: Sample) -> list[Sample]:
+    """Return other present samples of the dataset with the same content, up to `MOST_COPIES`."""
+    same = Sample.objects.present().filter(dataset=sample.dataset_id, sha256=sample.sha256)
+    return list(same.exclude(pk=sample.pk).order_by("pk")[:MOST_COPIES])
 
 
 def place_of(sample: Sample) -> Place:

@@ -38,6 +38,7 @@ urlpatterns = [
     path("control/", steering.control_many, name="control-many"),
     path(DATASET + "control/", steering.control, name="dataset-control"),
     path(DATASET + "sharing/", steering.sharing, name="dataset-sharing"),
+    path(DATASET + "files/", steering.files, name="dataset-files"),
     path(DATASET + "missing/forget/", steering.forget_missing, name="dataset-forget-missing"),
     path(DATASET + "delete/", steering.delete, name="dataset-delete"),
     path(SAMPLE, samples.detail, name="sample"),

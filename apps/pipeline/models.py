@@ -21,6 +21,15 @@ class Source(models.Model):
     # As in `Job`, of the last run that kept no sample because of them.
     mounts = models.JSONField(null=True, editable=False)
 
+    include = models.TextField(
+        default="", db_default="", blank=True, help_text="Only these files: gitignore's patterns, one a line."
+    )
+    exclude = models.TextField(
+        default="", db_default="", blank=True, help_text="Not these files: gitignore's patterns, one a line."
+    )
+    follow_links = models.BooleanField(
+        default=False, db_default=False, help_text="Follow links wherever they lead. Set on the command line alone."
+    )
     from_browser = models.BooleanField(default=False, help_text="Whether it was chosen on a page of this site.")
 
     def __str__(self) -> str:

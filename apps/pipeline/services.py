@@ -11,6 +11,7 @@ from apps.datasets.access.creation import create
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import importable_folder, source_folder
+from apps.pipeline.images.selection import Selection
 from apps.progress import services as progress
 from apps.progress.models import Run
 from apps.progress.origin import Origin
@@ -30,29 +31,52 @@ class NoSource(Exception):
     code = "no_source"
 
 
-def create_dataset(caller: Caller, dataset_id: str, *, name: str, folder: str, visibility: str) -> Dataset:
+def create_dataset(
+    caller: Caller,
+    dataset_id: str,
+    *,
+    name: str,
+    folder: str,
+    visibility: str,
+    selection: Selection = Selection(),  # noqa: B008 -- it is immutable
+) -> Dataset:
     """Create a dataset of the caller's and, with a ``folder`` under ``IMPORT_ROOTS``, queue its first run.
 
-    Creates nothing if it raises `NotAllowed`, `FolderRefused`, or Django's `ValidationError` for a malformed or taken
-    id.
+    ``selection``: the files of the folder that are looked at. Creates nothing if it raises `NotAllowed`,
+    `FolderRefused`, or Django's `ValidationError` for a malformed or taken id.
     """
     path = importable_folder(folder) if folder else None
     with transaction.atomic():
         dataset = create(caller, dataset_id, name=name, visibility=visibility)
         if path is not None:
-            Source.objects.create(dataset=dataset, folder=str(path), from_browser=True)
+            Source.objects.create(
+                dataset=dataset,
+                folder=str(path),
+                from_browser=True,
+                include=selection.include,
+                exclude=selection.exclude,
+            )
             queue_run(dataset, by=caller.name)
     return dataset
 
 
 def process_folder(
-    folder: Path, *, dataset_id: str, name: str = "", replace: bool = False, forget_missing: bool = False
+    folder: Path,
+    *,
+    dataset_id: str,
+    name: str = "",
+    replace: bool = False,
+    forget_missing: bool = False,
+    include: str | None = None,
+    exclude: str | None = None,
+    follow_links: bool | None = None,
 ) -> Run:
     """Queue a run over ``folder``, a real path, for a dataset that is created if it does not exist. For commands.
 
     With ``replace``, a dataset of another folder is read from this one from now on. Raises `OtherFolder` without it,
     `ValidationError` for a malformed id or name, and `RunUnfinished`. ``forget_missing``: at the end of the run, forget
-    the samples whose files are gone.
+    the samples whose files are gone. ``include``, ``exclude`` (`clean_patterns` of them) and ``follow_links``: from now
+    on; None leaves what the dataset has.
     """
     with transaction.atomic():
         dataset = Dataset.objects.filter(dataset_id=dataset_id).first()
@@ -65,6 +89,8 @@ def process_folder(
         defaults: dict[str, object] = {"folder": str(folder), "from_browser": False}
         if replace:
             defaults["mounts"] = None
+        choices = {"include": include, "exclude": exclude, "follow_links": follow_links}
+        defaults |= {name: value for name, value in choices.items() if value is not None}
         Source.objects.update_or_create(dataset=dataset, defaults=defaults)
         return queue_run(dataset, forget_missing=forget_missing)
 
@@ -76,8 +102,14 @@ def check_folder(dataset_id: str, folder: Path) -> None:
         raise OtherFolder(f"{dataset_id} reads from {source.folder}, not from {folder}.")
 
 
-def has_source(dataset: Dataset) -> bool:
-    return Source.objects.filter(dataset=dataset).exists()
+def source_of(dataset: Dataset) -> Source | None:
+    """Return the folder of a dataset; None if it has none."""
+    return Source.objects.filter(dataset=dataset).first()
+
+
+def select_files(dataset: Dataset, selection: Selection) -> None:
+    """Set which files of a dataset's folder are looked at, from its next run on."""
+    Source.objects.filter(dataset=dataset).update(include=selection.include, exclude=selection.exclude)
 
 
 def queue_run(dataset: Dataset, *, by: str = "", forget_missing: bool = False) -> Run:

@@ -136,7 +136,13 @@ def test_datasets_are_listed_and_searched(pipeline: Pipeline) -> None:
     assert ids("limit=4&after=d3") == ["d4", "never"]
     assert first["datasets"][1]["progress"]["current"] == 2
     assert pipeline.get("datasets?limit=0").status_code == 422
-    assert pipeline.get("datasets/d1").json() == first["datasets"][1] | {"samples": 0, "missing": 0}
+    assert pipeline.get("datasets/d1").json() == first["datasets"][1] | {
+        "samples": 0,
+        "missing": 0,
+        "copies": 0,
+        "damaged": 0,
+        "not_looked_at": {"others": {}, "left_out": {}, "excluded": 0},
+    }
 
 
 def test_a_list_takes_as_many_queries_for_many(pipeline: Pipeline, django_assert_max_num_queries: Any) -> None:

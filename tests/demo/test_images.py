@@ -11,7 +11,7 @@ from PIL import Image
 from apps.demo.images import make_demo_images
 from apps.pipeline.images.embedders import ColourLayout, embed_chunk
 from apps.pipeline.images.scanning import FoundFile, scan
-from apps.pipeline.images.verify import Indexed, Rejected, index_chunk
+from apps.pipeline.images.verify import Indexed, Limits, Rejected, index_chunk
 
 COUNT = 68
 """The 44 awkward ones and one round of the others."""
@@ -28,7 +28,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Indexed | Rejected], str]:
     thumbnails = str(tmp_path_factory.mktemp("thumbnails"))
     files = [item for item in scan(demo) if isinstance(item, FoundFile)]
-    return index_chunk(str(demo), files, thumbnails, 50_000_000), thumbnails
+    return index_chunk(str(demo), files, thumbnails, Limits(50_000_000)), thumbnails
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -41,7 +41,7 @@ def test_there_are_as_many_good_files_as_asked_for_and_three_bad_ones(
     assert sum(isinstance(item, Indexed) for item in results[0]) == COUNT
     assert {item.path: item.reason for item in results[0] if isinstance(item, Rejected)} == {
         "broken/cut-short.jpg": "truncated",
-        "broken/notes.jpg": "not an image",
+        "broken/notes.jpg": "text, not an image",
         "broken/nothing.png": "empty file",
     }
 

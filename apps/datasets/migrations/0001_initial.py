@@ -25,6 +25,7 @@ class Migration(migrations.Migration):
                 ('visibility', models.CharField(choices=[('public', 'Public'), ('private', 'Private')], default='private', help_text='Public: anyone who can reach this site, or with SIGN_IN_REQUIRED, anyone who can sign in. Private: the owner, members and staff.', max_length=7)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('missing_forgotten_at', models.DateTimeField(editable=False, null=True)),
+                ('file_counts', models.JSONField(db_default=models.Value({}, models.JSONField()), default=dict, editable=False)),
                 ('deleted_at', models.DateTimeField(editable=False, null=True)),
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='datasets', to=settings.AUTH_USER_MODEL)),
             ],
@@ -87,6 +88,8 @@ class Migration(migrations.Migration):
                 ('thumbnail_height', models.PositiveSmallIntegerField()),
                 ('seen_in_run', models.PositiveBigIntegerField(help_text='The number of the last run that found this file.')),
                 ('missing_since', models.DateTimeField(blank=True, help_text='When a run saw that its file is gone.', null=True)),
+                ('damage', models.CharField(blank=True, db_default='', default='', help_text='What of the picture could not be decoded.', max_length=200)),
+                ('note', models.CharField(blank=True, db_default='', default='', help_text='How its values became those of the thumbnail.', max_length=200)),
                 ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='samples', to='datasets.dataset')),
                 ('embedding_block', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='samples', to='datasets.embeddingblock')),
             ],
@@ -137,6 +140,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='sample',
             index=models.Index(condition=models.Q(('missing_since', None)), fields=['dataset', 'id'], name='sample_gallery'),
+        ),
+        migrations.AddIndex(
+            model_name='sample',
+            index=models.Index(condition=models.Q(('missing_since', None), models.Q(('damage', ''), _negated=True)), fields=['dataset', 'id'], name='sample_damaged'),
         ),
         migrations.AddIndex(
             model_name='sample',

@@ -14,17 +14,18 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from apps.datasets.access.errors import NotAllowed
 from apps.datasets.access.rules import Caller
-from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
 from apps.pages.components import STATE_NAMES
 from apps.pages.cursor import requested_page
+from apps.pages.failures import REASON_PARAMETER, count_reasons, reason_query
 from apps.pages.forms import NewDatasetForm
-from apps.pages.gallery import gallery_page
+from apps.pages.gallery import count_samples, gallery_page
 from apps.pages.listing import SORTS, ListQuery, list_datasets
 from apps.pages.panel import phase
 from apps.pages.snippets import address_of, snippets
 from apps.pipeline.images.folders import FolderRefused
-from apps.pipeline.services import create_dataset, has_source
+from apps.pipeline.images.selection import describe
+from apps.pipeline.services import create_dataset, source_of
 from apps.progress.models import ItemFailure, Run, Transition, UnlistedFailures
 from apps.progress.selectors import failure_note, progress_of
 
@@ -53,6 +54,13 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
     latest = runs[0] if runs else None
     caller = Caller(request.user)
     may_steer = caller.may_steer(dataset)
+    source = source_of(dataset)
+    sample_count, missing_count = count_samples(dataset)
+    reason = request.GET.get(REASON_PARAMETER, "").replace("\0", "")
+    failures = ItemFailure.objects.filter(run=latest)
+    if reason:
+        failures = failures.filter(reason=reason)
+    unlisted = list(UnlistedFailures.objects.filter(run=latest)) if _has_unlisted(latest) else []
     context = {
         "dataset": dataset,
         "progress": progress,
@@ -62,16 +70,29 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "may_steer": may_steer,
         "may_manage": caller.may_manage(dataset),
         "failure_note": failure_note(latest) if may_steer and latest and latest.error else "",
-        "has_source": has_source(dataset),
-        "failures": requested_page(ItemFailure.objects.filter(run=latest), FAILURES_SIZE, request.GET, "failures_"),
-        "unlisted": list(UnlistedFailures.objects.filter(run=latest)) if _has_unlisted(latest) else [],
+        "has_source": source is not None,
+        "has_patterns": source is not None and bool(source.include or source.exclude),
+        "failures": requested_page(failures, FAILURES_SIZE, request.GET, "failures_"),
+        "failures_keep": f"{reason_query(reason)}&" if reason else "",
+        "reason": reason,
+        "reasons": count_reasons(latest, unlisted) if latest is not None else [],
+        "unlisted": [] if reason else unlisted,
         "samples": gallery_page(dataset, request.GET),
-        "sample_count": Sample.objects.present().filter(dataset=dataset).count(),
-        "missing_count": dataset.missing_samples().count(),
+        "samples_keep": "damaged&" if "damaged" in request.GET else "",
+        "damaged_only": "damaged" in request.GET,
+        "damaged_count": _figure(dataset.file_counts.get("damaged", 0)),
+        "copies": _figure(dataset.file_counts.get("copies", 0)),
+        "not_looked_at": describe(dataset.file_counts),
+        "sample_count": sample_count,
+        "missing_count": missing_count,
         "transitions": list(Transition.objects.filter(run=latest).order_by("-pk")[:HISTORY_SIZE]),
         "snippets": [] if runs else snippets(address_of(request), dataset_id),
     }
     return render(request, "pages/dataset.html", context)
+
+
+def _figure(count: int) -> str:
+    return f"{count:,}" if count else ""
 
 
 def _has_unlisted(run: Run | None) -> bool:
@@ -95,6 +116,7 @@ def new(request: HttpRequest) -> HttpResponse:
                 name=data["name"],
                 folder=data.get("folder", ""),
                 visibility=data["visibility"],
+                selection=form.selection(),
             )
         except NotAllowed as refusal:
             form.add_error("dataset_id", str(refusal))

@@ -13,7 +13,7 @@ from apps.core.beneath import OutsideFolder
 from apps.datasets.models import Sample
 from apps.pages.access import visible_dataset
 from apps.pages.files import file_response
-from apps.pages.gallery import place_of
+from apps.pages.gallery import copies_of, place_of
 from apps.pipeline.images.media import open_original, open_thumbnail
 from apps.pipeline.images.similar import similar_to
 from apps.progress.selectors import progress_of
@@ -21,6 +21,7 @@ from apps.progress.selectors import progress_of
 # The formats that every browser can show. The format was found in the file's content, not in its name.
 SHOWN_TYPES: Final = {
     "JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp",
+    "AVIF": "image/avif", "ICO": "image/x-icon",
 }  # fmt: skip
 
 
@@ -46,6 +47,7 @@ def detail(request: HttpRequest, dataset_id: str, pk: int) -> HttpResponse:
     return render(request, "pages/sample.html", context | {
         "progress": progress_of(sample.dataset_id),
         "place": place_of(sample),
+        "copies": copies_of(sample),
         "has_original": has_original,
         "shows_original": sample.format in SHOWN_TYPES and has_original,
     })  # fmt: skip

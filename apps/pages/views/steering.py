@@ -12,7 +12,7 @@ from typing import Final
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
@@ -24,9 +24,10 @@ from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.pages.access import managing, steering
 from apps.pages.amounts import plural
-from apps.pages.forms import SharingForm, members_text
+from apps.pages.forms import PatternsForm, SharingForm, members_text
 from apps.pipeline.images.folders import FolderRefused
-from apps.pipeline.services import NoSource, queue_run
+from apps.pipeline.images.selection import describe
+from apps.pipeline.services import NoSource, queue_run, select_files, source_of
 from apps.progress.control import Action
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
@@ -134,6 +135,28 @@ def sharing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
             return redirect(dataset if Caller(request.user).visible().filter(pk=dataset.pk).exists() else "datasets")
     context = {"dataset": dataset, "progress": progress_of(dataset.pk), "form": form}
     return render(request, "pages/dataset_sharing.html", context, status=422 if form.is_bound else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@steering
+def files(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Show which files of the folder are looked at; on a valid POST, change it for the next run."""
+    source = source_of(dataset)
+    if source is None:
+        raise Http404
+    initial = {"include": source.include, "exclude": source.exclude}
+    form = PatternsForm(request.POST if request.method == "POST" else None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        select_files(dataset, form.selection())
+        messages.success(request, "Saved. The next run looks at these files.")
+        return redirect(dataset)
+    context = {
+        "dataset": dataset,
+        "progress": progress_of(dataset.pk),
+        "form": form,
+        "not_looked_at": describe(dataset.file_counts),
+    }
+    return render(request, "pages/dataset_files.html", context, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

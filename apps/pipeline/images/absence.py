@@ -13,9 +13,10 @@ from collections.abc import Collection
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from apps.core.beneath import Folder
+from apps.core.beneath import Folder, OutsideFolder
 
-from .scanning import reason_of
+from .scanning import LEAVES, reason_of
+from .selection import Selection
 
 EMPTY: Final = "it is empty, and had samples before: they are kept"
 OTHER_FILE_SYSTEM: Final = "it is on another file system than before: samples that are not found there are kept"
@@ -35,23 +36,30 @@ class Sight(NamedTuple):
 class Absence:
     """Looks for files that a scan of an open folder did not find. It remembers what it saw of directories.
 
-    ``remounted``: the directories that are on another file system than before; "" is the folder itself.
+    ``remounted``: the directories that are on another file system than before; "" is the folder itself. A file that
+    ``selection`` leaves out counts as gone.
     """
 
-    def __init__(self, folder: Folder, remounted: Collection[str]) -> None:
+    def __init__(self, folder: Folder, remounted: Collection[str], selection: Selection | None = None) -> None:
+        self._selection = selection or Selection()
+        self._follows = bool(folder.reach.roots)
         self._folder = folder
         self._remounted = remounted
         self._remembered = lru_cache(_DIRECTORIES_KEPT)(self._look_at_directory)
 
     def look(self, path: str) -> Sight:
         """Look for the file at ``path``, relative to the folder. Raises `OSError` if the folder cannot be listed."""
+        if self._selection.leaves_out(path):
+            return Sight(True)
         directory, _, name = path.rpartition("/")
         sight = self._remembered(directory)
         if sight is not None:
             return sight
         try:
-            with self._folder.directory(directory) as descriptor:
+            with self._folder.directory(directory, through_links=self._follows) as descriptor:
                 mode = os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_mode
+        except OutsideFolder:
+            return Sight(False, directory, LEAVES)
         except OSError as error:
             if error.errno not in _GONE:
                 return Sight(False, directory, reason_of(error))
@@ -63,10 +71,15 @@ class Absence:
     def _look_at_directory(self, directory: str) -> Sight | None:
         """Return what a directory says of all its files; None if it can be read and has entries."""
         try:
-            with self._folder.directory(directory) as descriptor, os.scandir(descriptor) as entries:
+            with (
+                self._folder.directory(directory, through_links=self._follows) as descriptor,
+                os.scandir(descriptor) as entries,
+            ):
                 if any(not entry.name.startswith(".") for entry in entries):
                     return None
             return Sight(False, directory, EMPTY)
+        except OutsideFolder:
+            return Sight(False, directory, LEAVES)
         except OSError as error:
             if not directory:
                 raise

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from django.conf import settings
 
+from apps.core.beneath import Reach
 from apps.pipeline.models import Source
+
+from .selection import Selection
 
 
 class FolderRefused(ValueError):
@@ -59,6 +62,18 @@ def importable_folder(folder: str) -> Path:
         allowed = ", ".join(str(root) for root in settings.IMPORT_ROOTS)
         raise FolderRefused(f"Choose a folder under {allowed}.")
     return readable_folder(path)
+
+
+def reach_of(source: Source) -> Reach:
+    """Return where the links of a dataset's folder may lead: never into ``DATA_DIR``."""
+    everywhere = source.follow_links and not source.from_browser
+    roots = ["/"] if everywhere else settings.FOLLOW_LINKS_TO
+    return Reach(tuple(str(Path(root).resolve()) for root in roots), str(Path(settings.DATA_DIR).resolve()))
+
+
+def selection_of(source: Source) -> Selection:
+    """Return which files of a dataset's folder are looked at."""
+    return Selection(include=source.include, exclude=source.exclude)
 
 
 def source_folder(source: Source) -> Path:

@@ -11,6 +11,7 @@ from apps.core.beneath import Folder
 from apps.datasets.models import Sample
 from apps.pipeline.models import Source
 
+from .folders import reach_of
 from .thumbnails import thumbnail_path
 
 
@@ -50,5 +51,5 @@ def open_original(sample: Sample) -> BinaryIO:
     source = Source.objects.filter(dataset_id=sample.dataset_id).first()
     if source is None:
         raise FileNotFoundError(sample.path)
-    with Folder(source.folder) as folder:
+    with Folder(source.folder, reach_of(source)) as folder:
         return folder.open_file(sample.path)

@@ -4,38 +4,34 @@ Pool processes run this, on files that nobody has checked, so Django is not impo
 becomes a `Rejected`. Only other errors, such as a full disk for thumbnails, are raised.
 """
 
-import errno
+from __future__ import annotations
+
 import hashlib
-import io
 import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+from PIL import Image
 
-from apps.core.beneath import Folder, NotRegularFile, OutsideFolder
+from apps.core.beneath import Folder, Reach
 
-from .scanning import SNIFF_BYTES, FoundFile, looks_like_image
-from .thumbnails import is_complete, save_thumbnail, small_rgb, thumbnail_path, thumbnail_size
+from .decoding import decode
+from .native_messages import NativeMessages
+from .refusals import FileRefused, TooLarge, decoding_failure, reading_failure
+from .scaling import thumbnail_size
+from .scanning import FoundFile
+from .thumbnails import read_remarks, save_thumbnail, thumbnail_path
 
-# Without these two, `Image.open` imports every plugin there is when it meets one of their files.
-_PRELOADED = (TiffImagePlugin, WebPImagePlugin)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-MAX_FILE_BYTES = 1 << 30
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What files may be. ``keep_damaged``: what can be seen of a damaged picture is a sample, and not a failure."""
 
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""The operation that undoes each value of the EXIF tag Orientation (0x0112, CIPA DC-008, 4.6.4)."""
+    max_pixels: int
+    max_bytes: int = 1 << 30
+    keep_damaged: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +39,9 @@ class Indexed:
     """A file whose image was decoded to its last pixel; of an animation, the first frame.
 
     `path` is the scan's. `size` (bytes) and `mtime_ns` belong to the content that was read, which can be newer than
-    the scan. `format` is one of `FORMATS`. The four lengths are in pixels, after the EXIF orientation is applied.
+    the scan. `format` is one of the formats of `kinds`. The four lengths are in pixels, after the EXIF orientation is
+    applied. `damage` says what of the picture could not be decoded, `note` how its values were scaled; both may be
+    empty.
     """
 
     path: str
@@ -55,6 +53,8 @@ class Indexed:
     height: int
     thumbnail_width: int
     thumbnail_height: int
+    damage: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +65,34 @@ class Rejected:
     reason: str
 
 
-class _FileRefused(Exception):
-    """The message is the reason of a `Rejected`."""
-
-
-def index_chunk(root: str, files: Sequence[FoundFile], thumbnails: str, max_pixels: int) -> list[Indexed | Rejected]:
+def index_chunk(
+    root: str,
+    files: Sequence[FoundFile],
+    thumbnails: str,
+    limits: Limits,
+    reach: Reach = Reach(),  # noqa: B008 -- it is immutable
+) -> list[Indexed | Rejected]:
     """Verify ``files`` from a scan of ``root``, a real path, and make the thumbnails that are missing.
 
     Returns one result for each file, in the order given. A file is read once. It is rejected before it is read if it
-    has more than `MAX_FILE_BYTES`, and before it is decoded if it has more than ``max_pixels``. If the thumbnail of the
-    same content exists, that content was decoded in full before, so only its header is decoded.
+    has more bytes than ``limits`` allow, and before it is decoded if it has more pixels. If the thumbnail of the same
+    content exists, that content was decoded in full before, so only its header is decoded. Links may lead where
+    ``reach`` says. What libraries print meanwhile is printed with the path of the file.
 
     Raises `OSError` where the folder cannot be opened or a thumbnail cannot be read or written, which is not the file's
-    fault, and `OutsideFolder` where the folder has become a link. Pillow's pixel limit is
-    global, so a process must run one chunk at a time.
+    fault, and `OutsideFolder` where the folder has become a link. Pillow's pixel limit is global, so a process must run
+    one chunk at a time.
     """
-    with Folder(root) as folder, _pixel_limit(max_pixels):
-        return [_index_file(folder, file, thumbnails, max_pixels) for file in files]
+    with Folder(root, reach) as folder, _pixel_limit(limits.max_pixels), NativeMessages() as messages:
+        results = []
+        for file in files:
+            results.append(_index_file(folder, file, thumbnails, limits))
+            messages.pass_on(file.path)
+        return results
 
 
 @contextmanager
-def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
+def _pixel_limit(max_pixels: int) -> Iterator[None]:
     """Make Pillow raise for every image, and every frame in one, that has more than ``max_pixels`` pixels."""
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
@@ -99,120 +106,39 @@ def _pixel_limit(max_pixels: int | None) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _index_file(folder: Folder, file: FoundFile, thumbnails: str, max_pixels: int) -> Indexed | Rejected:
+def _index_file(folder: Folder, file: FoundFile, thumbnails: str, limits: Limits) -> Indexed | Rejected:
     try:
-        data, mtime_ns = _read(folder, file.path)
+        data, mtime_ns = _read(folder, file.path, limits.max_bytes)
     except Exception as error:
-        return Rejected(file.path, _read_failure(error))
+        return Rejected(file.path, reading_failure(error))
     sha256 = hashlib.sha256(data).hexdigest()
     path = thumbnail_path(thumbnails, sha256)
-    exists = is_complete(path)
+    remarks = read_remarks(path)
     try:
-        format_, (width, height), small = _decode(data, render=not exists)
+        decoded = decode(data, file.path, limits.max_pixels, render=remarks is None)
     except Exception as error:
-        return Rejected(file.path, _decode_failure(error, data, max_pixels))
-    if small is not None:
-        save_thumbnail(small, path)
-    return Indexed(file.path, len(data), mtime_ns, sha256, format_, width, height, *thumbnail_size((width, height)))
+        return Rejected(file.path, decoding_failure(error, data, file.path, limits.max_pixels))
+    remarks = remarks or decoded.remarks
+    if remarks.damage and not limits.keep_damaged:
+        return Rejected(file.path, f"damaged: {remarks.damage} (DAMAGED is fail)")
+    if decoded.small is not None:
+        save_thumbnail(decoded.small, path, remarks)
+    return Indexed(
+        file.path, len(data), mtime_ns, sha256, decoded.format, *decoded.size, *thumbnail_size(decoded.size), *remarks
+    )
 
 
-def _read(folder: Folder, relative: str) -> tuple[bytes, int]:
+def _read(folder: Folder, relative: str, max_bytes: int) -> tuple[bytes, int]:
     """Return the content and its modification time in nanoseconds."""
     with folder.open_file(relative) as stream:
         before = os.fstat(stream.fileno())
-        if before.st_size > MAX_FILE_BYTES:
-            raise _FileRefused(f"too large: {before.st_size:,} bytes, the limit is {MAX_FILE_BYTES:,}")
+        if before.st_size > max_bytes:
+            size = f"{before.st_size:,} bytes, the limit is {max_bytes:,}"
+            raise TooLarge(f"too large: {size} (MAX_IMAGE_BYTES)")
         data = stream.read(before.st_size + 1)
         after = os.fstat(stream.fileno())
     if len(data) != before.st_size or after.st_mtime_ns != before.st_mtime_ns:
-        raise _FileRefused("changed while it was read")
+        raise FileRefused("changed while it was read")
     if not data:
-        raise _FileRefused("empty file")
+        raise FileRefused("empty file")
     return data, before.st_mtime_ns
-
-
-def _decode(data: bytes, *, render: bool) -> tuple[str, tuple[int, int], Image.Image | None]:
-    """Return format, upright (width, height) and, with ``render``, the upright RGB thumbnail."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        # MPO is several pictures in one JPEG, from phones and stereo cameras. Viewers show the first, and so do we.
-        format_ = "JPEG" if image.format == "MPO" else str(image.format)
-        width, height = image.size
-        small = None
-        if render:
-            size = thumbnail_size(image.size)
-            # Only JPEG supports this: it is decoded at a half, a quarter or an eighth, but still read to its end.
-            image.draft("RGB", size)
-            image.decodermaxblock = len(data)  # decode in one call rather than a block at a time
-            image.load()
-            small = small_rgb(image, size)
-        orientation = _orientation(image)
-        if orientation >= 5:
-            width, height = height, width
-        if small is not None and orientation in _UPRIGHT:
-            small = small.transpose(_UPRIGHT[orientation])
-        return format_, (width, height), small
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation that is still to be applied, 1..8."""
-    if image.format == "TIFF":
-        # Pillow applies a TIFF's own orientation when it loads it, and reports the upright size from the start.
-        return 1
-    try:
-        value = image.getexif().get(0x0112)
-    except Exception:
-        # Damaged metadata does not make the picture unusable.
-        return 1
-    return value if isinstance(value, int) and value in _UPRIGHT else 1
-
-
-def _read_failure(error: Exception) -> str:
-    """The reason for a file that could not be read."""
-    if isinstance(error, _FileRefused):
-        return str(error)
-    if isinstance(error, NotRegularFile):
-        return "not a regular file"
-    if isinstance(error, OutsideFolder):
-        return "a link that leads outside the folder is not followed"
-    if isinstance(error, MemoryError):
-        return "too large for the memory there is"
-    if isinstance(error, PermissionError):
-        return "permission denied"
-    if isinstance(error, OSError) and error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
-        return "vanished before it was read"
-    return f"cannot be read: {_first_words(error)}"
-
-
-def _decode_failure(error: Exception, data: bytes, max_pixels: int) -> str:
-    """The reason for a file that could not be decoded."""
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return f"too large: {_dimensions(data)}, the limit is {max_pixels:,}"
-    if isinstance(error, MemoryError):
-        return "too large for the memory there is"
-    # Pillow has a dozen messages for a truncated file and none for WebP, whose header states its length.
-    webp = data.startswith(b"RIFF") and int.from_bytes(data[4:8], "little") + 8 > len(data)
-    if "truncated" in str(error).lower() or webp:
-        return "truncated"
-    if isinstance(error, UnidentifiedImageError):
-        return "damaged: the header cannot be read" if looks_like_image(data[:SNIFF_BYTES]) else "not an image"
-    return f"damaged: {_first_words(error)}"
-
-
-def _dimensions(data: bytes) -> str:
-    try:
-        if data.startswith(b"GIF"):
-            # Read the header by hand: opening a GIF may already allocate a frame, which the limit has to prevent.
-            width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-        else:
-            with _pixel_limit(None), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                width, height = image.size
-    except Exception:
-        return "too many pixels"
-    return f"{width} × {height} pixels"
-
-
-def _first_words(error: Exception) -> str:
-    # The text of an `OSError` would name the file by its path on this server.
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    words = " ".join(text.split()) or type(error).__name__
-    return words if len(words) <= 100 else words[:99] + "…"

@@ -9,9 +9,10 @@ from typing import Any
 from django.conf import settings
 
 from apps.datasets.models import Sample
+from apps.pipeline.images.folders import reach_of
 from apps.pipeline.images.media import has_thumbnail
 from apps.pipeline.images.scanning import FoundFile
-from apps.pipeline.images.verify import Indexed, Rejected, index_chunk
+from apps.pipeline.images.verify import Indexed, Limits, Rejected, index_chunk
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.stages import INDEX
 from apps.progress import services as progress
@@ -34,6 +35,12 @@ class IndexStep(Step[list[Indexed | Rejected]]):
     def __init__(self, job: Job, source: Source, lease: Lease) -> None:
         super().__init__(job, lease)
         self.folder = source.folder
+        self.reach = reach_of(source)
+        self.limits = Limits(
+            max_pixels=settings.MAX_IMAGE_PIXELS,
+            max_bytes=settings.MAX_IMAGE_BYTES,
+            keep_damaged=settings.DAMAGED == "keep",
+        )
         self.skipped: int = self.run.skipped
         earlier = Sample.objects.filter(dataset=self.run.dataset_id).exclude(seen_in_run=self.run.number)
         self._has_earlier_samples = earlier.exists()
@@ -94,6 +101,8 @@ class IndexStep(Step[list[Indexed | Rejected]]):
             height=item.height,
             thumbnail_width=item.thumbnail_width,
             thumbnail_height=item.thumbnail_height,
+            damage=item.damage,
+            note=item.note,
             seen_in_run=self.run.number,
             missing_since=None,
             embedding_block=None,
@@ -117,4 +126,4 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         )
 
     def _arguments(self, files: list[FoundFile]) -> tuple[Any, ...]:
-        return self.folder, files, str(self.thumbnails), settings.MAX_IMAGE_PIXELS
+        return self.folder, files, str(self.thumbnails), self.limits, self.reach

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from apps.core.beneath import Folder
 from apps.datasets.models import Sample
 from apps.pipeline.images.absence import Absence
+from apps.pipeline.images.folders import reach_of, selection_of
 from apps.pipeline.models import Job, Source
 from apps.pipeline.stages import INDEX
 from apps.progress import services as progress
@@ -29,8 +30,8 @@ def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[
     unseen = Sample.objects.present().filter(dataset=job.run.dataset_id, seen_in_run__lt=job.run.number)
     keeps_remounted = False
     last = 0
-    with Folder(source.folder) as folder:
-        absence = Absence(folder, _remounted(source, job))
+    with Folder(source.folder, reach_of(source)) as folder:
+        absence = Absence(folder, _remounted(source, job), selection_of(source))
         while rows := list(unseen.filter(pk__gt=last).order_by("pk").values_list("pk", "path")[:SAMPLES_AT_ONCE]):
             sights = {pk: absence.look(path) for pk, path in rows}
             kept = {sight.directory: sight.reason for sight in sights.values() if sight.reason}

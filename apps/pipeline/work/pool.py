@@ -102,7 +102,7 @@ class Pool:
             except EOFError:
                 process.join()
                 if process.exitcode == -signal.SIGALRM:
-                    raise ItemTimedOut(f"took over {self._seconds:g} s") from None
+                    raise ItemTimedOut(f"took over {self._seconds:g} s (ITEM_SECONDS)") from None
                 raise BrokenProcessPool from None
         finally:
             process.kill()

@@ -21,13 +21,15 @@ from typing import Any, Final
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import Error, connection
+from django.db.models import Count
 
 from apps.core.beneath import OutsideFolder
 from apps.core.outages import is_outage
 from apps.core.text import one_line
 from apps.datasets import services as datasets
-from apps.datasets.models import Sample
+from apps.datasets.models import Dataset, Sample
 from apps.pipeline.images.folders import FolderRefused
+from apps.pipeline.images.selection import describe
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import services as progress
 from apps.progress.errors import RunFinished
@@ -150,7 +152,7 @@ class Runner:
                 delete_replaced_thumbnails(job, partial(self._look_and_write, lease))
                 plan_embedding(job, lease, partial(self._look, lease))
             self._run_step(EmbedStep(job, lease), pool)
-        self._finish(job, lease)
+        self._finish(job, source, lease)
 
     def _look(self, lease: Lease) -> None:
         """Look at what is asked of the run while an item takes long, and renew the lease."""
@@ -204,10 +206,12 @@ class Runner:
                 raise _ReleaseRequested from None
             return step.isolate(pool, chunk, error)
 
-    def _finish(self, job: Job, lease: Lease) -> None:
+    def _finish(self, job: Job, source: Source, lease: Lease) -> None:
         delete_replaced_blocks(job, lease)
+        counts = _count_samples(job.run.dataset_id)
         with lease.transaction():
-            progress.finish(self.run_pk, message=_closing_message(job))
+            datasets.note_file_counts(job.run.dataset_id, counts)
+            progress.finish(self.run_pk, message=_closing_message(job, source))
             if job.forget_missing:
                 datasets.forget_missing_samples(job.run.dataset)
             Chunk.objects.filter(job=job).delete()
@@ -230,11 +234,33 @@ def _error_note(error: Exception) -> str:
     return str(error) if is_plain else f"{type(error).__name__}: {error}"
 
 
-def _closing_message(job: Job) -> str:
-    """What to say about missing samples, and about a dataset without samples; empty for any other."""
+def _closing_message(job: Job, source: Source) -> str:
+    """What to say about missing, damaged and double samples, no samples at all, and files that were not looked at.
+
+    Empty where there is nothing of that.
+    """
+    sentences = []
+    files = Dataset.objects.get(pk=job.run.dataset_id).file_counts
     if job.gone:
-        return f"{job.gone:,} {'file is' if job.gone == 1 else 'files are'} gone since the last run."
-    if Sample.objects.present().filter(dataset=job.run.dataset_id).exists():
-        return ""
-    has_failures = ItemFailure.objects.filter(run=job.run).exists()
-    return "None of its images could be read." if has_failures else "No image was found in its folder."
+        word = "gone or excluded" if source.include or source.exclude else "gone"
+        sentences.append(f"{job.gone:,} {'file is' if job.gone == 1 else 'files are'} {word} since the last run.")
+    elif not Sample.objects.present().filter(dataset=job.run.dataset_id).exists():
+        if ItemFailure.objects.filter(run=job.run).exists():
+            sentences.append("None of its images could be read.")
+        elif not (files.get("others") or files.get("excluded")):
+            sentences.append("No image was found in its folder.")
+    if copies := files.get("copies"):
+        sentences.append(f"{copies:,} {'sample is a copy' if copies == 1 else 'samples are copies'} of another.")
+    if damaged := files.get("damaged"):
+        sentences.append(f"{damaged:,} {'sample is' if damaged == 1 else 'samples are'} damaged.")
+    return " ".join(filter(None, [*sentences, describe(files)]))
+
+
+def _count_samples(dataset_pk: int) -> dict[str, int]:
+    """Count the samples of a dataset that are damaged, and the copies: those beyond one for each content.
+
+    A file under several names is several samples of one content.
+    """
+    present = Sample.objects.present().filter(dataset=dataset_pk)
+    counts = present.aggregate(samples=Count("pk"), contents=Count("sha256", distinct=True))
+    return {"copies": counts["samples"] - counts["contents"], "damaged": present.exclude(damage="").count()}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+from apps.datasets import services as datasets
 from apps.datasets.models import Sample
-from apps.pipeline.images.folders import FolderRefused, source_folder
+from apps.pipeline.images.folders import FolderRefused, reach_of, selection_of, source_folder
 from apps.pipeline.images.scanning import Entry, FoundFile, MountPoint, Unreadable, mount_point, scan
+from apps.pipeline.images.selection import Tally, describe
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.stages import INDEX
 from apps.progress import services as progress
@@ -35,6 +37,7 @@ class ScanStep:
         self.lease = lease
         self.check_control = check_control
         self.found = 0
+        self.tally = Tally()
         self.unreadable: list[Unreadable] = []
         self.reported_at = time.monotonic()
 
@@ -49,7 +52,14 @@ class ScanStep:
             # Those of an attempt that was interrupted are met again.
             progress.take_back_failures(self.job.run_id, INDEX)
         self.job.mounts = [str(mount_point(root))]
-        files = self._usable_files(scan(root, self._report_often))
+        entries = scan(
+            root,
+            self._report_often,
+            selection=selection_of(self.source),
+            tally=self.tally,
+            reach=reach_of(self.source),
+        )
+        files = self._usable_files(entries)
         for chunks in new_chunks(self.job, Job.Phase.INDEX, cut_files(files)):
             with self.lease.transaction():
                 Chunk.objects.bulk_create(chunks)
@@ -58,6 +68,7 @@ class ScanStep:
         with self.lease.transaction():
             self.job.planned = self.found
             self.job.save(update_fields=["planned", "mounts"])
+            datasets.note_file_counts(self.job.run.dataset_id, self.tally.as_json())
             self.job.enter_phase(Job.Phase.INDEX)
 
     def _usable_files(self, entries: Iterator[Entry]) -> Iterator[FoundFile]:
@@ -86,10 +97,12 @@ class ScanStep:
 
     def _refuse_emptied_folder(self) -> None:
         present = Sample.objects.present().filter(dataset=self.job.run.dataset_id)
-        if not self.found and (before := present.count()):
+        # A person who excludes all files means it.
+        if not self.found and not self.tally.excluded and (before := present.count()):
+            words = describe(self.tally.as_json())
             raise FolderRefused(
                 f"No image was found in {self.source.folder}, where there were {before:,}."
-                " Nothing was changed: is it mounted?"
+                f" Nothing was changed: is it mounted? {words}".rstrip()
             )
 
     def _record_unreadable(self) -> None:

@@ -15,11 +15,11 @@ from PIL import Image
 
 from apps.pipeline.images.scanning import FoundFile
 from apps.pipeline.images.thumbnails import thumbnail_path
-from apps.pipeline.images.verify import Indexed, Rejected, index_chunk
+from apps.pipeline.images.verify import Indexed, Limits, Rejected, index_chunk
 
 MAX_PIXELS = 20_000_000
 MTIME_NS = 1_234_567_890_123_456_789
-FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"]
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"]
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def index(tmp_path: Path, *contents: bytes, max_pixels: int = MAX_PIXELS) -> lis
         (root / f"{number}").write_bytes(content)
         os.utime(root / f"{number}", ns=(0, MTIME_NS))
         files.append(FoundFile(f"{number}", len(content), 0))
-    return index_chunk(str(root), files, str(tmp_path / "thumbnails"), max_pixels)
+    return index_chunk(str(root), files, str(tmp_path / "thumbnails"), Limits(max_pixels))
 
 
 def indexed(tmp_path: Path, content: bytes) -> Indexed:

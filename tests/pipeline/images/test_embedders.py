@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 
 from apps.pipeline.images.embedders import ColourLayout, embed_chunk, load_embedder
 from apps.pipeline.images.scanning import FoundFile
-from apps.pipeline.images.verify import Indexed, index_chunk
+from apps.pipeline.images.verify import Indexed, Limits, index_chunk
 
 DEFAULT = "apps.pipeline.images.embedders.ColourLayout"
 
@@ -119,7 +119,7 @@ def test_a_chunk_keeps_its_order(tmp_path: Path) -> None:
     for seed in range(5):
         photo(seed, (500, 400)).save(tmp_path / f"{seed}.jpg", quality=90)
     files = [FoundFile(f"{seed}.jpg", 0, 0) for seed in range(5)]
-    results = index_chunk(str(tmp_path), files, str(tmp_path / "t"), 10**7)
+    results = index_chunk(str(tmp_path), files, str(tmp_path / "t"), Limits(10**7))
     hashes = [result.sha256 for result in results if isinstance(result, Indexed)]
     rows = embed_chunk(DEFAULT, str(tmp_path / "t"), [hashes[i] for i in (3, 1, 4, 1)])
     assert rows.shape == (4, ColourLayout.dimensions)

@@ -158,12 +158,12 @@ def test_a_disk_that_is_full_is_not_the_file_s_fault(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(encoded(scene(), "JPEG"))
     script = f"""
 import resource, signal
-from apps.pipeline.images.verify import index_chunk
+from apps.pipeline.images.verify import Limits, index_chunk
 from apps.pipeline.images.scanning import FoundFile
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 try:
-    index_chunk({str(tmp_path)!r}, [FoundFile("a.jpg", 0, 0)], {str(tmp_path / "t")!r}, 10**8)
+    index_chunk({str(tmp_path)!r}, [FoundFile("a.jpg", 0, 0)], {str(tmp_path / "t")!r}, Limits(10**8))
 except OSError as error:
     print(error.strerror)
 """

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.pipeline.images.scanning import FoundFile
-from apps.pipeline.images.verify import MAX_FILE_BYTES, Indexed, Rejected, index_chunk
+from apps.pipeline.images.scanning import LEAVES, FoundFile
+from apps.pipeline.images.verify import Indexed, Limits, Rejected, index_chunk
 from tests.repository import ROOT
 
 from .indexing import (
@@ -158,12 +158,13 @@ def test_no_cut_and_no_flipped_byte_gets_an_exception_out(tmp_path: Path, format
 
 
 def test_what_is_no_image(tmp_path: Path) -> None:
-    assert rejected(tmp_path, b"Dear diary,\n") == "not an image"
+    assert rejected(tmp_path, b"Dear diary,\n") == "text, not an image"
+    assert rejected(tmp_path, b"\x9c\x01\x02\xff\xfe") == "not an image"
     assert rejected(tmp_path, b"") == "empty file"
-    # Formats beyond the six are not opened, whatever Pillow could do with them.
-    assert rejected(tmp_path, encoded(scene(), "PPM")) == "not an image"
-    assert rejected(tmp_path, encoded(scene(), "ICO")) == "not an image"
-    assert rejected(tmp_path, encoded(scene(), "PNG")[:20]) in ("truncated", "damaged: the header cannot be read")
+    # Formats that are not taken are not opened, whatever Pillow could do with them.
+    assert rejected(tmp_path, encoded(scene(), "PCX")) == "not an image"
+    assert rejected(tmp_path, encoded(scene(), "DDS")) == "a DDS texture: not supported here"
+    assert rejected(tmp_path, encoded(scene(), "PNG")[:20]) == "truncated"
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -174,15 +175,18 @@ def png_header(width: int, height: int) -> bytes:
 def test_too_many_pixels_are_refused_by_the_header_alone(tmp_path: Path) -> None:
     # There is nothing behind this header: decoding would have said "truncated".
     content = png_header(40_000, 40_000) + struct.pack(">I", 4) + b"IDAT" + b"\0" * 8
-    assert rejected(tmp_path, content) == "too large: 40000 × 40000 pixels, the limit is 20,000,000"
+    assert rejected(tmp_path, content) == "too large: 40000 × 40000 pixels, the limit is 20,000,000 (MAX_IMAGE_PIXELS)"
 
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_one_pixel_over_the_limit_is_refused_and_the_limit_itself_is_not(tmp_path: Path, format_: str) -> None:
     content = encoded(scene(40, 30), format_)
     # Up to twice its limit, Pillow only warns.
-    assert rejected(tmp_path, content, max_pixels=1199) == "too large: 40 × 30 pixels, the limit is 1,199"
-    assert rejected(tmp_path, content, max_pixels=10) == "too large: 40 × 30 pixels, the limit is 10"
+    assert (
+        rejected(tmp_path, content, max_pixels=1199)
+        == "too large: 40 × 30 pixels, the limit is 1,199 (MAX_IMAGE_PIXELS)"
+    )
+    assert rejected(tmp_path, content, max_pixels=10) == "too large: 40 × 30 pixels, the limit is 10 (MAX_IMAGE_PIXELS)"
     (result,) = index(tmp_path, content, max_pixels=1200)
     assert isinstance(result, Indexed)
 
@@ -192,18 +196,21 @@ def test_the_limit_holds_for_a_gif_s_frames_and_is_pillow_s_again_afterwards(tmp
     content = bytearray(encoded(Image.new("P", (8, 8)), "GIF"))
     frame = content.index(b",", 13)
     struct.pack_into("<HH", content, frame + 5, 60_000, 60_000)
-    assert rejected(tmp_path, bytes(content)).startswith("too large")
+    limit = "60000 × 60000 pixels, the limit is 20,000,000 (MAX_IMAGE_PIXELS)"
+    assert rejected(tmp_path, bytes(content)) == f"too large: a frame of {limit}"
     struct.pack_into("<HH", content, 6, 60_000, 60_000)
-    assert rejected(tmp_path, bytes(content)) == "too large: 60000 × 60000 pixels, the limit is 20,000,000"
+    assert rejected(tmp_path, bytes(content)) == f"too large: {limit}"
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_a_file_beyond_the_limit_of_bytes_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "huge.tif").touch()
-    os.truncate(tmp_path / "huge.tif", MAX_FILE_BYTES + 1)
+    os.truncate(tmp_path / "huge.tif", 10**9 + 1)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    (result,) = index_chunk(str(tmp_path), [FoundFile("huge.tif", 1, 0)], str(tmp_path / "t"), MAX_PIXELS)
-    assert result == Rejected("huge.tif", "too large: 1,073,741,825 bytes, the limit is 1,073,741,824")
+    limits = Limits(MAX_PIXELS, max_bytes=10**9)
+    (result,) = index_chunk(str(tmp_path), [FoundFile("huge.tif", 1, 0)], str(tmp_path / "t"), limits)
+    reason = "too large: 1,000,000,001 bytes, the limit is 1,000,000,000 (MAX_IMAGE_BYTES)"
+    assert result == Rejected("huge.tif", reason)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
@@ -212,12 +219,12 @@ def test_an_image_that_memory_does_not_suffice_for_is_refused(tmp_path: Path) ->
     (tmp_path / "small.png").write_bytes(encoded(scene(), "PNG"))
     script = f"""
 import resource
-from apps.pipeline.images.verify import index_chunk
+from apps.pipeline.images.verify import Limits, index_chunk
 from apps.pipeline.images.scanning import FoundFile
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 24_000_000,) * 2)
 files = [FoundFile("wide.png", 0, 0), FoundFile("small.png", 0, 0)]
-for result in index_chunk({str(tmp_path)!r}, files, {str(tmp_path / "t")!r}, 10**8):
+for result in index_chunk({str(tmp_path)!r}, files, {str(tmp_path / "t")!r}, Limits(10**8)):
     print(type(result).__name__, getattr(result, "reason", ""))
 """
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -242,8 +249,8 @@ def test_what_became_of_a_file_since_the_scan(tmp_path: Path) -> None:
     names = ["gone.jpg", "link.jpg", "pipe.jpg", "folder.jpg", "../outside.jpg", "folder.jpg/a.jpg", "circle.jpg"]
     files = [FoundFile(name, 1, 1) for name in names]
     with hanging_is_failing():
-        results = index_chunk(str(root), files, str(tmp_path / "t"), MAX_PIXELS)
-    outside = "a link that leads outside the folder is not followed"
+        results = index_chunk(str(root), files, str(tmp_path / "t"), Limits(MAX_PIXELS))
+    outside = LEAVES
     assert [result.reason for result in results if isinstance(result, Rejected)][:6] == [
         "vanished before it was read",
         outside,
@@ -266,7 +273,7 @@ def test_a_file_that_may_not_be_read_is_refused() -> None:
         if as_root:
             os.seteuid(65534)
         try:
-            results = index_chunk(name, [FoundFile("secret.jpg", 1, 1)], f"{name}/t", MAX_PIXELS)
+            results = index_chunk(name, [FoundFile("secret.jpg", 1, 1)], f"{name}/t", Limits(MAX_PIXELS))
         finally:
             if as_root:
                 os.seteuid(0)

@@ -37,7 +37,9 @@ def test_item_that_takes_too_long_is_a_failure_and_its_neighbours_are_done(folde
     settings.EMBEDDER, settings.ITEM_SECONDS = STUCK, 4
     run, outcome = process(folder)
     assert outcome is Outcome.READY
-    assert list(ItemFailure.objects.values_list("item", "reason")) == [("wide/000000.jpg", "took over 4 s")]
+    assert list(ItemFailure.objects.values_list("item", "reason")) == [
+        ("wide/000000.jpg", "took over 4 s (ITEM_SECONDS)")
+    ]
     assert Sample.objects.exclude(embedding_block=None).count() == 3
     assert progress_of(run.dataset_id).failed == 1
 

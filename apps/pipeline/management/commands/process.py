@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from apps.core.text import printable
 from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import FolderRefused, readable_folder
+from apps.pipeline.images.selection import PatternsRefused, clean_patterns
 from apps.pipeline.services import OtherFolder, process_folder
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
@@ -42,17 +43,53 @@ class Command(BaseCommand):
             help="at the end of the run, forget the samples whose files are gone, with thumbnails and embeddings",
         )
         parser.add_argument(
+            "--exclude",
+            action="append",
+            metavar="PATTERN",
+            help="leave out the files that match, in gitignore's syntax; may be given several times; kept for later"
+            ' runs, until it is given again ("": none)',
+        )
+        parser.add_argument(
+            "--include",
+            action="append",
+            metavar="PATTERN",
+            help="look only at the files that match; otherwise as --exclude",
+        )
+        parser.add_argument(
+            "--follow-links",
+            action=BooleanOptionalAction,
+            help="follow links wherever they lead, in later runs too; otherwise below the folder and FOLLOW_LINKS_TO",
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="show a progress bar until the end; exit 0 on ready, 1 on error"
         )
 
     def handle(
-        self, *, path: str, dataset: str, name: str, replace: bool, forget_missing: bool, wait: bool, **options: Any
+        self,
+        *,
+        path: str,
+        dataset: str,
+        name: str,
+        replace: bool,
+        forget_missing: bool,
+        include: list[str] | None,
+        exclude: list[str] | None,
+        follow_links: bool | None,
+        wait: bool,
+        **options: Any,
     ) -> None:
         try:
             run = process_folder(
-                readable_folder(path), dataset_id=dataset, name=name, replace=replace, forget_missing=forget_missing
+                readable_folder(path),
+                dataset_id=dataset,
+                name=name,
+                replace=replace,
+                forget_missing=forget_missing,
+                include=None if include is None else clean_patterns(include),
+                exclude=None if exclude is None else clean_patterns(exclude),
+                follow_links=follow_links,
             )
-        except FolderRefused as error:
+        except (FolderRefused, PatternsRefused) as error:
             raise CommandError(printable(str(error)), returncode=2) from None
         except OtherFolder as error:
             hint = "Pass --replace to read it from there from now on; samples that are not there will be missing."

@@ -1,0 +1,51 @@
+"""The failed items of a run: by reason, and page by page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from django.db.models import Count
+
+from apps.progress.models import ItemFailure, Run, UnlistedFailures
+
+REASON_PARAMETER: Final = "failures_reason"
+# Reasons that are shown by themselves; a reason may have numbers in it, so there may be many.
+MOST_REASONS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonCount:
+    """How many items failed for a reason. An empty reason: for all others."""
+
+    reason: str
+    count: int
+
+    @property
+    def figure(self) -> str:
+        return f"{self.count:,}"
+
+    @property
+    def query(self) -> str:
+        """The query string that asks for the items of this reason alone."""
+        return reason_query(self.reason)
+
+
+def reason_query(reason: str) -> str:
+    return urlencode({REASON_PARAMETER: reason})
+
+
+def count_reasons(run: Run, unlisted: Sequence[UnlistedFailures]) -> list[ReasonCount]:
+    """Count the failed items of a run by reason, the most frequent first. Empty where they have one reason at most."""
+    listed = ItemFailure.objects.filter(run=run).order_by().values_list("reason").annotate(count=Count("pk"))
+    counts = Counter(dict(listed))
+    for failures in unlisted:
+        counts[failures.reason] += failures.count
+    if len(counts) < 2:
+        return []
+    first = [ReasonCount(reason, count) for reason, count in counts.most_common(MOST_REASONS)]
+    rest = counts.total() - sum(group.count for group in first)
+    return [*first, ReasonCount("", rest)] if rest else first

@@ -1,0 +1,188 @@
+"""Decode JPEGs at the scale that a thumbnail needs, and find those whose picture is damaged.
+
+libjpeg only warns of data that it cannot decode, and fills the rest with grey. simplejpeg tells its first warning.
+Nothing of Django is imported: pool processes run this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from .refusals import Truncated
+
+_COLOURS: Final = {"RGB": "RGB", "L": "GRAY", "CMYK": "CMYK"}
+
+_EXTRANEOUS: Final = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+# Fewer bytes than these that nobody reads, and more of the same few values, are padding.
+_PADDING_BYTES: Final = 64
+_PADDING_VALUES: Final = 16
+# What a download that was never finished leaves in place of data.
+_HOLE: Final = b"\0" * 64
+
+_WORDS: Final = {
+    "premature end of data segment": "a part of the picture's data is missing or overwritten",
+    "bad Huffman code": "a part of the picture's data is overwritten",
+    "bad arithmetic code": "a part of the picture's data is overwritten",
+    "extraneous bytes": "a part of the picture's data is overwritten",
+}
+
+
+def decode_jpeg(data: bytes, image: Image.Image, size: tuple[int, int]) -> tuple[Image.Image, str]:
+    """Decode a JPEG, which Pillow opened as ``image`` and has not decoded, to at least ``size`` in pixels.
+
+    Returns the picture, in the mode of ``image``, and what of it is damaged: empty if nothing is. Raises `Truncated`,
+    and what Pillow raises.
+    """
+    colours = _COLOURS.get(image.mode)
+    if colours is None:
+        return _by_pillow(data, image, size), ""
+    pixels, warning = _decoded(data, colours, size)
+    if _EXTRANEOUS.search(warning) and (tidy := _without_gaps(data)) != data:
+        # libjpeg tells only its first warning. This one is of the header, and hides what is wrong behind it.
+        pixels, warning = _decoded(tidy, colours, size)
+    if pixels is None:
+        return _by_pillow(data, image, size), ""
+    damage = _damage(data, warning)
+    if colours == "GRAY":
+        pixels = pixels[..., 0]
+    if colours == "CMYK" and "adobe" in image.info:
+        pixels = 255 - pixels  # Adobe stores the inks the other way round, as Pillow knows
+    return Image.fromarray(pixels, image.mode), damage
+
+
+def _decoded(data: bytes, colours: str, size: tuple[int, int]) -> tuple[NDArray[np.uint8] | None, str]:
+    """Return the pixels, None if there are none, and the first warning of libjpeg, empty if it had none."""
+    lengths = {"min_width": size[0], "min_height": size[1], "min_factor": 1}
+    try:
+        return simplejpeg.decode_jpeg(data, colours, strict=True, **lengths), ""
+    except ValueError as error:
+        warning = str(error)
+    try:
+        return simplejpeg.decode_jpeg(data, colours, strict=False, **lengths), warning
+    except ValueError:
+        return None, warning
+
+
+def _by_pillow(data: bytes, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    image.draft("RGB", size)
+    image.decodermaxblock = len(data)  # type: ignore[attr-defined]  # decode in one call; an ImageFile has it
+    image.load()
+    return image
+
+
+def _damage(data: bytes, warning: str) -> str:
+    """Return what a warning of libjpeg says of the picture; empty if it is harmless. Raises `Truncated`."""
+    if "Premature end of JPEG file" in warning:
+        raise Truncated
+    if not warning.startswith("Corrupt JPEG data"):
+        # No warning, or one of what is odd and yet decoded: an unknown revision of JFIF, for example.
+        return _hole(data)
+    segments = list(_segments(data))
+    if (found := _EXTRANEOUS.search(warning)) and _is_padding(data, segments, int(found[1]), int(found[2], 16)):
+        return _hole(data)
+    if not segments or segments[-1].marker != _END:
+        raise Truncated
+    return next((words for start, words in _WORDS.items() if start in warning), "its data contradict each other")
+
+
+class _Segment(NamedTuple):
+    """A marker with what belongs to it, from its first byte to the one after its last. A scan's data belong to it."""
+
+    marker: int
+    start: int
+    end: int
+
+
+# ITU-T T.81, table B.1.
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_BASELINE: Final = frozenset({0xC0, 0xC1})
+_TABLES: Final = 0xC4
+_RESTARTS: Final = range(0xD0, 0xD8)
+_BEGIN: Final = 0xD8
+_END: Final = 0xD9
+_SCAN: Final = 0xDA
+# A marker that ends the data of a scan: neither a stuffed byte, nor a restart, nor a fill byte.
+_BEHIND_SCAN: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+
+
+def _segments(data: bytes) -> Iterator[_Segment]:
+    """Yield the segments of a JPEG from its beginning to its end, without what is between them."""
+    position = 0
+    while (start := data.find(b"\xff", position)) >= 0 and start + 1 < len(data):
+        marker = data[start + 1]
+        if marker in (_BEGIN, _END):
+            yield _Segment(marker, start, start + 2)
+            if marker == _END:
+                return
+            position = start + 2
+        elif marker <= 0x01 or marker in _RESTARTS:
+            position = start + 2
+        elif marker == 0xFF:  # a fill byte
+            position = start + 1
+        else:
+            end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+            if marker == _SCAN:
+                behind = _BEHIND_SCAN.search(data, end)
+                end = len(data) if behind is None else behind.start()
+            yield _Segment(marker, start, end)
+            position = end
+
+
+def _without_gaps(data: bytes) -> bytes:
+    """Return a JPEG without the bytes between the segments of its header; ``data`` itself if there are none."""
+    parts: list[bytes] = []
+    for segment in _segments(data):
+        if segment.marker == _SCAN:
+            parts.append(data[segment.start :])
+            return data if sum(map(len, parts)) == len(data) else b"".join(parts)
+        parts.append(data[segment.start : segment.end])
+    return data
+
+
+def _is_padding(data: bytes, segments: Sequence[_Segment], count: int, marker: int) -> bool:
+    """Whether bytes that libjpeg skipped before a marker are no part of the picture."""
+    if marker in _RESTARTS:
+        return False  # a part of the data between two restarts is left over: it was read wrongly
+    if count <= _PADDING_BYTES:
+        return True
+    if marker != _END or not segments or segments[-1].marker != _END:
+        return False
+    end = segments[-1].start
+    return len(set(data[max(0, end - count) : end])) <= _PADDING_VALUES
+
+
+def _hole(data: bytes) -> str:
+    """Say whether zeros stand in place of the data of a baseline JPEG, where its tables give zeros no sense.
+
+    A run of zero bits is an even area where the shortest codes are "no difference" and "end of block". Elsewhere the
+    same coefficients would follow each other for ever.
+    """
+    if _HOLE not in data:
+        return ""
+    is_baseline, shortest = False, dict[int, int]()
+    for segment in _segments(data):
+        if segment.marker in _FRAMES:
+            is_baseline = segment.marker in _BASELINE
+        elif segment.marker == _TABLES:
+            shortest |= _shortest_codes(data[segment.start + 4 : segment.end])
+        elif segment.marker == _SCAN and is_baseline and any(shortest.values()):
+            scan = data[segment.start : segment.end].rstrip(b"\0")  # zeros at its end are padding
+            if _HOLE in scan:
+                return "a part of the picture's data is missing"
+    return ""
+
+
+def _shortest_codes(tables: bytes) -> dict[int, int]:
+    """Return the symbol whose code is all zeros, by table (T.81, B.2.4.2)."""
+    found = {}
+    while len(tables) > 17:
+        found[tables[0]] = tables[17]
+        tables = tables[17 + sum(tables[1:17]) :]
+    return found
