@@ -9,7 +9,7 @@ from apps.progress.snapshot import DatasetProgress, StageProgress
 from apps.progress.transitions import StageState
 
 from . import words
-from .amounts import BYTES, figure, rate
+from .amounts import BYTES, rate
 from .components import Bar, bar_of_stage, is_animated, is_held
 
 
@@ -64,26 +64,14 @@ def _asked(progress: DatasetProgress) -> str:
     return "".join(f"-{word}" for word in words if word)
 
 
-def _count(stage: StageProgress) -> str:
-    current = figure(stage.current, stage.unit)
-    if stage.state == StageState.DONE and stage.planned > stage.current:
-        return f"{current} of {figure(stage.planned, stage.unit)}"
-    if stage.total:
-        return f"{current} / {figure(stage.total, stage.unit)}"
-    if stage.expected:
-        return f"about {figure(stage.expected, stage.unit)}"
-    return current if stage.current else "–"
-
-
 def _stage_row(progress: DatasetProgress, stage: StageProgress) -> StageRow:
     seconds = progress.stage_seconds if stage.state == StageState.ACTIVE else stage.worked_seconds
     time = "–" if stage.started_at is None else words.clock(seconds)
-    never_started = stage.state == "waiting" and progress.is_finished
     return StageRow(
         stage=stage,
         bar=bar_of_stage(stage, animated=is_animated(progress), still=is_held(progress)),
-        word="Not started" if never_started else stage.state.capitalize(),
-        count=_count(stage),
+        word=words.stage_word(stage, is_over=progress.is_finished),
+        count=words.stage_count(stage),
         time=time,
     )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.contrib.auth.views import LoginView
 from django.urls import path, register_converter
-from django.urls.converters import StringConverter
+from django.urls.converters import IntConverter, StringConverter
 
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
-from .views import client, datasets, health, partials, samples, steering, tokens
+from .views import client, datasets, health, partials, runs, samples, steering, tokens
 from .views.sign_in_link import sign_in_link
 from .views.sign_out import SignOutView
 
@@ -20,7 +20,14 @@ class DatasetIdConverter(StringConverter):
     regex = DATASET_ID_PATTERN
 
 
+class NumberConverter(IntConverter):
+    """The number of a run, no higher than the database stores."""
+
+    regex = "[1-9][0-9]{0,8}"
+
+
 register_converter(DatasetIdConverter, "dataset_id")
+register_converter(NumberConverter, "number")
 
 log_in = LoginView.as_view(authentication_form=LogInForm, redirect_authenticated_user=True)
 
@@ -34,6 +41,8 @@ urlpatterns = [
     path(DATASET, datasets.detail, name="dataset"),
     path(DATASET + "progress/header/", partials.header, name="progress-header"),
     path(DATASET + "progress/bar/", partials.bar, name="progress-bar"),
+    path(DATASET + "runs/<number:number>/", runs.detail, name="run"),
+    path(DATASET + "runs/<number:number>/run.<slug:kind>", runs.export, name="run-export"),
     path(DATASET + "process/", steering.process, name="dataset-process"),
     path("control/", steering.control_many, name="control-many"),
     path(DATASET + "control/", steering.control, name="dataset-control"),

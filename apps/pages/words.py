@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from apps.progress.health import Health
-from apps.progress.snapshot import DatasetProgress, Eta
-from apps.progress.transitions import State
+from apps.progress.snapshot import DatasetProgress, Eta, StageProgress
+from apps.progress.transitions import StageState, State
 
 from .amounts import HOUR, MINUTE, amount, figure, plural
 from .components import is_held, stage_label
@@ -67,6 +67,29 @@ def _range(low: float, high: float) -> str:
 def time_left(eta: Eta) -> str:
     """Return the estimate, no more precise than it is: ``less than a minute``, ``3 to 5 minutes``."""
     return "less than a minute" if eta.high < 50 else _range(eta.low, eta.high)
+
+
+def named(who: str) -> str:
+    """Return who did something, as a name in a sentence: ``ada``, ``token “laptop”``."""
+    kind, blank, name = who.partition(" ")
+    return f"{kind} “{name}”" if kind == "token" and blank else who
+
+
+def stage_word(stage: StageProgress, *, is_over: bool) -> str:
+    """Return the state of a stage in a word. ``is_over``: whether its run is."""
+    return "Not started" if stage.state == StageState.WAITING and is_over else stage.state.capitalize()
+
+
+def stage_count(stage: StageProgress) -> str:
+    """Return what a stage has counted of what was planned: ``45 / 100``, ``4 of 10``, ``about 100``."""
+    current = figure(stage.current, stage.unit)
+    if stage.state == StageState.DONE and stage.planned > stage.current:
+        return f"{current} of {figure(stage.planned, stage.unit)}"
+    if stage.total:
+        return f"{current} / {figure(stage.total, stage.unit)}"
+    if stage.expected:
+        return f"about {figure(stage.expected, stage.unit)}"
+    return current if stage.current else "–"
 
 
 def _unit(progress: DatasetProgress) -> str:

@@ -28,6 +28,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
   if (!(target instanceof Element)) return;
   continueMotion(target);
   announceStates(target, { isFirst: false });
+  refreshTimes();
   showCopyButtons();
   follow();
   connection?.view.catchUp();

@@ -88,6 +88,10 @@ def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
             ("/?q=nothing-like-it", 200),
             *((f"/datasets/{dataset_id}/", 200) for dataset_id in dataset_ids),
             (f"/datasets/ready/samples/{sample.pk}/", 200),
+            *(
+                (f"/datasets/{dataset_id}/runs/1/", 200)
+                for dataset_id in ("ready", "error", "embedding", "pending", LONG)
+            ),
             ("/datasets/ready/delete/", 200),
             ("/datasets/ready/sharing/", 200),
             ("/new/", 200),

@@ -74,6 +74,38 @@ def moment(value: datetime | None) -> SafeString | str:
     )
 
 
+@register.simple_tag
+def clock(value: datetime | None, seconds: str = "") -> SafeString | str:
+    """Render a time of day, with the date if it is not today. The page's script puts it into the reader's time zone."""
+    if value is None:
+        return "–"
+    local, today = timezone.localtime(value), timezone.localdate()
+    text = f"{local:%H:%M:%S}" if seconds else f"{local:%H:%M}"
+    return format_html(
+        '<time datetime="{}" title="{}" data-clock="{}">{}</time>',
+        value.isoformat(timespec="seconds"),
+        words.exact(local),
+        "seconds" if seconds else "minutes",
+        text if local.date() == today else f"{local:%-d %b %Y}, {text}",
+    )
+
+
+@register.simple_tag
+def span(began: datetime, ended: datetime) -> str:
+    """Render how long something took, in words."""
+    return words.duration((ended - began).total_seconds())
+
+
+@register.filter
+def first_line(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
+
+@register.filter
+def named(who: str) -> str:
+    return words.named(who)
+
+
 @register.filter
 def sentence(progress: DatasetProgress) -> SafeString:
     """Render the line that describes a dataset. The page's script keeps the time in it up to date."""
