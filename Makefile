@@ -4,7 +4,7 @@
 # make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test quick js check bench bench-pipeline bench-live bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
+.PHONY: demo test quick js check bench bench-pipeline bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
 .DELETE_ON_ERROR:
 
 # Made with the Python that `PYTHON` names, or else the first that is new enough.
@@ -33,7 +33,7 @@ js:
 check: $(VENV)/.test
 	@scripts/check
 
-bench: bench-pipeline bench-live bench-ingest bench-client bench-eta bench-fairness
+bench: bench-pipeline bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness
 
 bench-pipeline: $(VENV)/.test
 	@$(RUN) -m tests.bench.pipeline
@@ -41,6 +41,9 @@ bench-pipeline: $(VENV)/.test
 bench-live: $(VENV)/.test
 	@scripts/install-programs
 	@$(RUN) -m tests.bench.live
+
+bench-crowd: $(VENV)/.test
+	@$(RUN) -m tests.bench.crowd
 
 bench-ingest: $(VENV)/.test
 	@scripts/install-programs

@@ -26,11 +26,12 @@ from apps.live.routing import sockets
 from progress_site.servers.door import Door
 from progress_site.servers.handler import Handler
 from progress_site.servers.health import SharedHealth
+from progress_site.servers.polls import SharedPolls
 from progress_site.servers.threads import RequestThreads
 
 application = ProtocolTypeRouter(
     {
-        "http": Door(SharedHealth(RequestThreads(Handler().answer))),
+        "http": SharedPolls(Door(SharedHealth(RequestThreads(Handler().answer)))),
         "websocket": same_origins_only(sockets),
     }
 )

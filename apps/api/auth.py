@@ -25,6 +25,9 @@ BURST_SECONDS: Final = 5.0
 PROXY_SCHEMES: Final = frozenset({"basic", "digest", "negotiate"})
 
 
+_token_requests: Final = Throttle(BURST_SECONDS)
+
+
 class Bearer(HttpBearer):
     """A token. One that is unknown, revoked or expired is refused, also where no token is needed."""
 
@@ -79,19 +82,28 @@ def _is_anonymous(caller: Caller) -> bool:
     return caller.token is None and (caller.user is None or caller.user.is_anonymous)
 
 
+def spend_request(digest: str, address: str) -> float:
+    """Count a request of a token, given by its ``digest``, or where that is empty of an anonymous ``address``.
+
+    Returns 0.0, or the seconds to wait; then nothing is counted.
+    """
+    rate: int = settings.TOKEN_REQUESTS_A_SECOND
+    if not digest:
+        return spend_reads(address, requests=1)
+    return _token_requests.take(digest, rate) if rate else 0.0
+
+
 class RequestThrottle(BaseThrottle):
     """Allow each token `TOKEN_REQUESTS_A_SECOND`, and each address `READS_PER_ADDRESS` without one, in this process."""
 
     def __init__(self) -> None:
-        self._throttle = Throttle(BURST_SECONDS)
         self._refused = threading.local()  # ninja asks for the wait of the request that this thread just refused
 
     def allow_request(self, request: HttpRequest) -> bool:
-        rate: int = settings.TOKEN_REQUESTS_A_SECOND
         caller = caller_of(request)
         wait = 0.0
-        if caller.token is not None and rate:
-            wait = self._throttle.take(caller.token.digest, rate)
+        if caller.token is not None:
+            wait = spend_request(caller.token.digest, "")
         elif _is_anonymous(caller):
             wait = _spend(request)
         self._refused.wait = math.ceil(wait)

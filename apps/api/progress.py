@@ -12,6 +12,7 @@ from django.utils.http import quote_etag
 from apps.datasets.access.errors import UnknownDataset
 from apps.datasets.dataset_ids import is_dataset_id
 from apps.progress.facts import Facts, health_of
+from apps.progress.polls import UNCHANGED, note_facts
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, snapshot
 
@@ -48,6 +49,11 @@ def etag_of(facts: Facts, now: datetime) -> str:
     return quote_etag(tag if health in (None, "live") else f"{tag}-{health}")
 
 
+def json_variant(etag: str, facts: Facts, now: datetime) -> str:
+    """Return which answer a client with this ``etag`` (empty: none) gets: all that get the same are answered alike."""
+    return UNCHANGED if etag == etag_of(facts, now) else "whole"
+
+
 @router.get(
     "/datasets/{dataset_id}/progress",
     response={200: DatasetProgress, 304: None, 401: Error, 404: Error, 412: Error, 429: Error, 503: Error},
@@ -66,6 +72,7 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     if facts is None:
         raise UnknownDataset
     now = timezone.now()
+    note_facts(request, facts, now)
     # The same JSON that sockets send.
     return conditional_response(request, etag_of(facts, now), lambda: snapshot(facts, now).model_dump_json())
 

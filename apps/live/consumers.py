@@ -6,8 +6,10 @@ Once a socket is open, everything goes through its `Watcher`, so no method here 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -56,10 +58,16 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
     sender: object  # stands for this connection where its messages are counted, and by the server its control frames
     is_counted = is_warned = False
 
-    async def __call__(self, *scope_receive_send: Any) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("has_left", bool)():
+            return  # its client did not wait for the answer
+        if not limits.begin_handshake(self):
+            await _refuse_handshake(scope, send)
+            return
         try:
-            await super().__call__(*scope_receive_send)
+            await super().__call__(scope, receive, send)
         finally:  # also after an error or a cancellation
+            limits.end_handshake(self)
             if self.is_counted:
                 limits.remove_connection(self.address)
                 self.hub.remove_watcher(self.watcher, self.watched)
@@ -82,6 +90,10 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         else:
             self.send_error("Too many connections from this address.")
             self.watcher.close(CLOSE_TOO_MANY)
+        if self.watched:
+            self.hub.after_flush(partial(limits.end_handshake, self))
+        else:
+            limits.end_handshake(self)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         if not limits.may_send(self.sender):
@@ -111,13 +123,19 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
 
     async def watch(self, dataset_ids: Collection[str]) -> list[str]:
         """Watch datasets. Return the ids of those that do not exist or that this client may not see. Raises `Busy`."""
-        try:
-            async with asyncio.timeout(FIND_SECONDS):
-                found = await _find_visible(self.watcher.identity, dataset_ids)
-        except (DatabaseError, InterfaceError, TimeoutError) as error:
-            if isinstance(error, TimeoutError) or is_outage(error):
-                raise Busy from error
-            raise
+        identity = self.watcher.identity
+        # In a crowd, whoever is known to see them needs no query of its own. Else a dataset is looked up as it is now.
+        found = self.hub.known.visible_pks(identity, dataset_ids) if limits.is_crowded() else None
+        if found is None:
+            asked_at = time.monotonic()
+            try:
+                async with asyncio.timeout(FIND_SECONDS):
+                    found = await _find_visible(identity, dataset_ids)
+            except (DatabaseError, InterfaceError, TimeoutError) as error:
+                if isinstance(error, TimeoutError) or is_outage(error):
+                    raise Busy from error
+                raise
+            self.hub.known.note_visible(identity, found, asked_at)
         for dataset_id, dataset_pk in found.items():
             self.watched[dataset_pk] = dataset_id
             self.hub.watch(dataset_pk, self.watcher)
@@ -234,6 +252,16 @@ class ApiConsumer(SocketConsumer):
 
     def send_error(self, message: str) -> None:
         self.watcher.send_reply(rendering.text_message(protocol.error_text(message)))
+
+
+async def _refuse_handshake(scope: Any, send: Any) -> None:
+    """Answer 503 with a time to come back. A server that cannot send that answers 403."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close"})
+        return
+    headers = [(b"retry-after", str(limits.HANDSHAKE_RETRY_SECONDS).encode()), (b"content-length", b"0")]
+    await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b""})
 
 
 def _identity(scope: dict[str, Any]) -> str:

@@ -17,16 +17,18 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, InterfaceError, connections
 from django.utils import timezone
 
 from apps.core.outages import is_outage
 from apps.datasets.access.identities import newest_visible, revoked_datasets
+from apps.progress.facts import Facts
 from apps.progress.selectors import newest_dataset_pk, versions_of
 from apps.progress.services import renew_epochs
 from apps.progress.signals import Change
 
 from . import rendering
+from .known import Known
 from .rendering import Rendered
 from .subscriptions import Subscriptions
 from .watcher import SLOT_KEEPALIVE, SLOT_NEW_DATASET, Watcher
@@ -39,6 +41,8 @@ CHECK_SECONDS: Final = 0.25
 HEALING_CHECK_SECONDS: Final = 1.5
 # How soon a watcher loses what it may no longer see.
 ACCESS_CHECK_SECONDS: Final = 3.0
+# How soon a poll is refused what its caller may no longer see, together with the time that the check takes.
+POLL_ACCESS_CHECK_SECONDS: Final = 2.0
 # The pause after a failed read. The last state is sent as soon as the database answers again.
 RETRY_SECONDS: Final = 1.0
 # A page that receives nothing for three times as long treats its connection as dead.
@@ -54,6 +58,8 @@ class Hub:
 
     def __init__(self) -> None:
         self.subscriptions = Subscriptions()
+        self.known = Known()
+        self._after_flush: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._next_check_at = 0.0  # of the monotonic clock, like the next
         self._last_check_at = 0.0
@@ -75,6 +81,10 @@ class Hub:
         self._wake.set()
         self._start()
 
+    def after_flush(self, call: Callable[[], None]) -> None:
+        """Call ``call`` once whoever watches now has been sent something."""
+        self._after_flush.append(call)
+
     def unwatch(self, dataset_pk: int, watcher: Watcher) -> None:
         """Send ``watcher`` nothing more of a dataset."""
         if self.subscriptions.remove(dataset_pk, watcher):
@@ -86,7 +96,7 @@ class Hub:
         It is sent a keepalive at once: a list without rows receives nothing else.
         """
         self.subscriptions.add_list(watcher, newest)
-        watcher.send_latest(SLOT_KEEPALIVE, rendering.text_message(rendering.KEEPALIVE))
+        watcher.send_latest(SLOT_KEEPALIVE, rendering.text_message(rendering.keepalive()))
         self._start()
 
     def remove_watcher(self, watcher: Watcher, dataset_pks: Collection[int]) -> None:
@@ -95,8 +105,14 @@ class Hub:
             self.unwatch(dataset_pk, watcher)
         self.subscriptions.remove_list(watcher)
 
+    def note_poll(self, identity: str, facts: Facts, asked_at: float) -> None:
+        """Keep what a view has read for a poll as fresh as what is watched, for as long as somebody polls."""
+        self.known.note(identity, facts, asked_at)
+        self._start()
+
     def notify(self, change: Change) -> None:
         """Flush a changed dataset soon, if anyone watches it and was not sent this version."""
+        self.known.on_change(change.dataset_pk, change.version)
         if self.subscriptions.mark_changed(change.dataset_pk, change.version):
             self._wake.set()
 
@@ -110,9 +126,13 @@ class Hub:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="hub")
 
+    @property
+    def _is_idle(self) -> bool:
+        return self.subscriptions.is_empty and self.known.is_empty
+
     async def _run(self) -> None:
-        """Serve while anyone watches. A watcher may come while `_serve` is ending its tasks, so this is a loop."""
-        while not self.subscriptions.is_empty:
+        """Serve while anyone watches or polls. One may come while `_serve` is ending its tasks, so this is a loop."""
+        while not self._is_idle:
             try:
                 await self._serve()
             except Exception:
@@ -120,10 +140,11 @@ class Hub:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _serve(self) -> None:
-        """Check and flush until nobody watches, with the other tasks in the background."""
+        """Check and flush until nobody watches or polls, with the other tasks in the background."""
         async with asyncio.TaskGroup() as tasks:
             background = [
                 tasks.create_task(self._check_access(), name="hub: access"),
+                tasks.create_task(self._check_access_of_polls(), name="hub: access of polls"),
                 tasks.create_task(self._send_keepalives(), name="hub: keepalive"),
             ]
             if settings.REDIS_URL:
@@ -131,7 +152,7 @@ class Hub:
 
                 listening = doorbell.listen(settings.REDIS_URL, self.notify, self._on_bell)
                 background.append(tasks.create_task(listening, name="hub: doorbell"))
-            while not self.subscriptions.is_empty:
+            while not self._is_idle:
                 await self._turn()
             for task in background:
                 task.cancel()
@@ -142,7 +163,9 @@ class Hub:
         try:
             is_check_due = began >= self._next_check_at
             if is_check_due:
-                interval = HEALING_CHECK_SECONDS if self._is_bell_connected else CHECK_SECONDS
+                # A poll that comes later than a page's socket may not be behind by more than a check.
+                may_wait = self._is_bell_connected and self.known.is_empty
+                interval = HEALING_CHECK_SECONDS if may_wait else CHECK_SECONDS
                 self._next_check_at = began + interval
                 await self._check_versions()
             if self.subscriptions.pending:
@@ -167,8 +190,10 @@ class Hub:
 
     async def _check_versions(self) -> None:
         """Mark every dataset that differs from what was sent, and tell the lists of a new dataset."""
-        versions = await _read(self._reader, versions_of, list(self.subscriptions.datasets))
+        asked_at = time.monotonic()
+        versions = await _read(self._reader, versions_of, self.subscriptions.datasets.keys() | self.known.dataset_pks)
         self.subscriptions.mark_outdated(versions, timezone.now())
+        self.known.confirm_states(versions, asked_at)
         if not self.subscriptions.lists:
             return
         newest_pk = await _read(self._reader, newest_dataset_pk)
@@ -186,9 +211,11 @@ class Hub:
     async def _flush(self) -> None:
         """Send every pending dataset to its watchers, in the state in which one query finds it."""
         requests = self.subscriptions.take_pending()
+        calls, self._after_flush = self._after_flush, []
         try:
             rendered = await _read(self._reader, rendering.render, requests)
             if gone_back := self.subscriptions.gone_back(rendered):
+                self._after_flush += calls
                 # Watchers drop what is older. Of another epoch, the next flush sends them the same.
                 self.subscriptions.pending.update(requests)
                 if await _read(self._reader, renew_epochs, gone_back):
@@ -196,12 +223,14 @@ class Hub:
                 return
         except Exception:
             self.subscriptions.pending.update(requests)
+            self._after_flush += calls
             raise
         served = 0
         for dataset_pk in requests:
             if dataset_pk not in self.subscriptions.datasets:
                 continue
             if dataset_pk not in rendered:
+                self.known.forget(dataset_pk)
                 for watcher in self.subscriptions.drop_dataset(dataset_pk):
                     watcher.drop_dataset(dataset_pk)
             elif (one := rendered[dataset_pk]) is not None:
@@ -210,6 +239,8 @@ class Hub:
             elif dataset_pk not in self._failing:
                 self._failing.add(dataset_pk)
                 logger.error("dataset %s cannot be shown; every check tries again", dataset_pk)
+        for call in calls:
+            call()
 
     async def _send(self, dataset_pk: int, rendered: Rendered, served: int) -> int:
         """Hand out the messages of a dataset. ``served`` counts the watchers of a flush; return the new count."""
@@ -240,13 +271,22 @@ class Hub:
                     self.unwatch(dataset_pk, watcher)
                     watcher.drop_dataset(dataset_pk)
 
+    async def _check_access_of_polls(self) -> None:
+        """Ask anew who may see what is polled. A right that cannot be confirmed runs out by itself."""
+        while True:
+            await asyncio.sleep(POLL_ACCESS_CHECK_SECONDS)
+            asked, asked_at = self.known.take_rights(), time.monotonic()
+            with suppress(DatabaseError, InterfaceError):
+                revoked = await _read(self._access_reader, revoked_datasets, asked)
+                self.known.confirm_rights(asked, revoked, asked_at)
+
     async def _send_keepalives(self) -> None:
         """Show pages that the connection is alive: a half-open one fires no close event for many minutes."""
-        message = rendering.text_message(rendering.KEEPALIVE)
         while True:
             await asyncio.sleep(KEEPALIVE_SECONDS)
             if time.monotonic() - self._last_check_at > MAX_CHECK_AGE_SECONDS:
                 continue
+            message = rendering.text_message(rendering.keepalive())
             for served, watcher in enumerate(self.subscriptions.pages()):
                 watcher.send_latest(SLOT_KEEPALIVE, message)
                 if served % WATCHERS_PER_SLICE == WATCHERS_PER_SLICE - 1:

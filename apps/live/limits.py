@@ -21,8 +21,15 @@ MAX_FRAME_BYTES: Final = 4 * MAX_MESSAGE_BYTES
 MAX_SUBSCRIPTIONS: Final = 1000
 
 
+# Handshakes that are under way at the same time, until the first message is sent. Others are told to come later.
+MAX_HANDSHAKES: Final = 100
+HANDSHAKE_RETRY_SECONDS: Final = 1
+# With more than these, they are a crowd.
+FEW_HANDSHAKES: Final = 10
+
 _messages = Throttle(burst_seconds=1.0)
 _connections: Counter[str] = Counter()
+_handshakes: set[object] = set()
 
 
 def may_send(sender: object) -> bool:
@@ -46,8 +53,36 @@ def add_connection(address: str) -> bool:
     return not settings.SOCKETS_PER_ADDRESS or _connections[address] <= settings.SOCKETS_PER_ADDRESS
 
 
+def count_connections() -> int:
+    """Return how many connections this process has."""
+    return _connections.total()
+
+
 def remove_connection(address: str) -> None:
     """Undo one `add_connection`."""
     _connections[address] -= 1
     if not _connections[address]:
         del _connections[address]
+
+
+def begin_handshake(connection: object) -> bool:
+    """Begin the handshake of a connection. Return False where as many are under way as are served at once."""
+    if are_handshakes_full():
+        return False
+    _handshakes.add(connection)
+    return True
+
+
+def end_handshake(connection: object) -> None:
+    """End a handshake: the connection was served, or is gone. A second call does nothing."""
+    _handshakes.discard(connection)
+
+
+def is_crowded() -> bool:
+    """Return whether many open a socket at the same time."""
+    return len(_handshakes) > FEW_HANDSHAKES
+
+
+def are_handshakes_full() -> bool:
+    """Return whether the next handshake is refused."""
+    return len(_handshakes) >= MAX_HANDSHAKES

@@ -21,6 +21,8 @@ from apps.progress.health import Health
 from apps.progress.selectors import facts_of
 from apps.progress.snapshot import DatasetProgress, snapshot
 
+from .limits import count_connections
+
 logger = logging.getLogger(__name__)
 
 # A message of the ASGI server: a text frame, or a close.
@@ -126,6 +128,14 @@ def encode(progress: DatasetProgress, form: Form, *, watchers: int) -> str:
 def watchers_comment(watchers: int) -> str:
     """Return the comment that tells pages how many they are, so that they spread their requests for the rest."""
     return f"<!-- watchers {watchers} -->"
+
+
+def keepalive() -> str:
+    """Return the comment that shows a page that its connection is alive, and how many sockets the process has.
+
+    When they are lost all at once, the pages spread their new ones over the time that the server takes for so many.
+    """
+    return f"{KEEPALIVE}<!-- sockets {count_connections()} -->"
 
 
 def text_message(text: str) -> Message:

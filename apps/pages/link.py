@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from apps.live import hub, protocol
+from apps.live import hub, limits, protocol
 
 # How often in a row a page tries for a WebSocket before it polls.
 ATTEMPTS = 5
@@ -13,6 +13,8 @@ MISSED_KEEPALIVES = 3
 # Milliseconds that the server takes for a page. All watchers of a dataset fetch theirs after the same change, so they
 # spread their requests over as much time.
 PAGE_MILLISECONDS = 10
+# Milliseconds that the server takes for a page that comes back: its socket, its header and its first poll.
+SOCKET_MILLISECONDS = 5
 
 
 def attributes() -> dict[str, int]:
@@ -22,6 +24,8 @@ def attributes() -> dict[str, int]:
         "ws-attempts": ATTEMPTS,
         "silence-ms": round(MISSED_KEEPALIVES * hub.KEEPALIVE_SECONDS * 1000),
         "watcher-ms": PAGE_MILLISECONDS,
+        "socket-ms": SOCKET_MILLISECONDS,
+        "sockets": limits.count_connections(),
         "close-missing": protocol.CLOSE_NOT_FOUND,
         "close-full": protocol.CLOSE_TOO_MANY,
     }

@@ -7,16 +7,20 @@ uvloop's.
 """
 
 import asyncio
+from collections.abc import Sequence
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 import uvloop
 
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # Daphne creates its loop when it is imported
 
+from autobahn.websocket import protocol as autobahn_protocol
 from autobahn.websocket.protocol import PreparedMessage
-from daphne import http_protocol, server
+from daphne import cli, http_protocol, server
 from daphne.cli import CommandLineInterface
+from daphne.endpoints import build_endpoint_description_strings
 from daphne.server import Server
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
 from twisted.internet import tcp
@@ -27,6 +31,8 @@ from apps.live.protocol import CLOSE_TOO_MANY
 from progress_site.servers import daphne_http
 
 CLOSE_TIMEOUT_SECONDS = 10
+# Connections that the kernel keeps until they are accepted. When they are, handshakes are served or refused at once.
+BACKLOG = 1024
 # Messages of one client that the application has not read yet.
 MAX_QUEUED_MESSAGES = 256
 # What is parsed at once, so that nothing is parsed in vain once a client has sent too much.
@@ -108,6 +114,13 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
         if not self.autoPingPending:  # else the time limit of the last one would never be lifted
             super()._sendAutoPing()
 
+    def refuse(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """Answer the handshake with an HTTP status, and close the connection."""
+        if self.state == self.STATE_CONNECTING:
+            named = [(name.decode().title(), value.decode()) for name, value in headers if name != b"content-length"]
+            self.failHandshake(HTTPStatus(status).phrase, status, named)
+            self.server.protocol_disconnected(self)
+
     def sendHttpErrorResponse(self, code: int, reason: str, responseHeaders: Any = None) -> None:
         headers = [("Date", datetimeToString().decode()), ("Content-Length", "0"), ("Connection", "close")]
         super().sendHttpErrorResponse(code, reason, [*(responseHeaders or ()), *headers])
@@ -166,6 +179,8 @@ class _Server(Server):  # type: ignore[misc]  # daphne has no types
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         if isinstance(protocol, _Protocol):
             scope["sender"] = protocol.sender
+            scope["has_left"] = lambda: bool(self.connections.get(protocol, {}).get("disconnected"))
+            scope["extensions"] = {"websocket.http.response": {}}
         return super().create_application(protocol, scope)
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
@@ -175,10 +190,22 @@ class _Server(Server):  # type: ignore[misc]  # daphne has no types
             return
         if protocol.state == protocol.STATE_OPEN and (text := message.get("text")):
             protocol.serverSend(text)  # a shortcut for most messages
-        else:
+        elif message["type"] == "websocket.http.response.start":
+            protocol.refuse(message["status"], message["headers"])
+        elif message["type"] != "websocket.http.response.body":
             await super().handle_reply(protocol, message)
         if not protocol.drained.is_set() and protocol.state == protocol.STATE_OPEN:
             await protocol.drained.wait()
+
+
+def _unformatted(options: Any, **how: Any) -> Any:
+    return options
+
+
+def _endpoints(*args: Any, **options: Any) -> list[str]:
+    """Return the addresses that the command line names, as Twisted describes them, with our backlog."""
+    described: list[str] = build_endpoint_description_strings(*args, **options)
+    return [f"{one}:backlog={BACKLOG}" if one.startswith("tcp:") else one for one in described]
 
 
 def main() -> None:
@@ -186,6 +213,9 @@ def main() -> None:
     server.WebSocketFactory = _Factory  # Daphne has no options for these
     server.HTTPFactory = daphne_http.Factory
     http_protocol.WebRequest = daphne_http.Request
+    # It formats all options of each connection for a line of the log that is hardly ever written.
+    autobahn_protocol.pformat = _unformatted  # type: ignore[attr-defined,assignment]  # autobahn has no option
+    cli.build_endpoint_description_strings = _endpoints
     CommandLineInterface.server_class = _Server
     CommandLineInterface.entrypoint()
 

@@ -10,10 +10,13 @@ import asyncio
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
+from urllib.parse import unquote
 
 from daphne import http_protocol
 from twisted.protocols import basic
 from twisted.web import http
+
+from apps.live.limits import are_handshakes_full
 
 from . import door
 
@@ -144,11 +147,51 @@ class Request(http_protocol.WebRequest):  # type: ignore[misc]  # daphne has no 
     def process(self) -> None:
         if self.content_type is not None:
             self.requestHeaders.setRawHeaders(b"content-type", self.content_type)
+        if are_handshakes_full() and b"websocket" in self.requestHeaders.getRawHeaders(b"upgrade", []):
+            self.channel.refuse(503)  # before anything is made for a socket
+            return
+        if (answer := self._from_memory()) is not None:
+            self._answer_at_once(*answer)
+            return
         super().process()
         if self.transport is None:  # it became a WebSocket
             self._forget_body()
 
     # The answer.
+
+    def _from_memory(self) -> list[dict[str, Any]] | None:
+        """Return the answer to a poll, where it is known: without a task and an application, at a third of the cost."""
+        is_plain = self.method == b"GET" and self.clientproto == b"HTTP/1.1" and b"/progress" in self.path
+        if not is_plain or self.server.proxy_forwarded_address_header or self.server.root_path:
+            return None
+        headers = [(name.lower(), value) for name, values in self.requestHeaders.getAllRawHeaders() for value in values]
+        if any(name == b"daphne-root-path" or b"_" in name for name, _ in headers) or not self.path.isascii():
+            return None
+        from . import polls  # here, because the server sets up Django when it loads the application
+
+        poll = polls.read_poll(
+            {
+                "method": "GET", "path": unquote(self.path.decode()), "query_string": self.uri.partition(b"?")[2],
+                "scheme": "https" if self.isSecure() else "http", "headers": headers,
+                "client": (str(getattr(self.client, "host", "")), 0),
+            }
+        )  # fmt: skip
+        return None if poll is None else polls.current_answers().repeat(poll)
+
+    def _answer_at_once(self, start: dict[str, Any], *parts: dict[str, Any]) -> None:
+        """Send a whole answer, which has its length in its headers."""
+        status = start["status"]
+        head = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()), b"Date: " + http.datetimeToString()]
+        head += [name + b": " + value for name, value in start["headers"]]
+        if self.server.server_name:
+            head.append(b"Server: " + self.server.server_name.encode())
+        if not self.channel.persistent:
+            head.append(b"Connection: close")
+        self.channel.writeSequence([b"\r\n".join([*head, b"", b""]), *(part["body"] for part in parts)])
+        self.startedWriting = self.finished = 1
+        self.server.connections.pop(self, None)
+        self._forget_body()
+        self._cleanup()
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and not self.finished and self.channel is not None:

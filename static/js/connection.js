@@ -53,6 +53,7 @@ export class Connection {
       attempts: Number(data.wsAttempts),
       interval: Number(data.pollMs),
       silence: Number(data.silenceMs),
+      perSocket: Number(data.socketMs),
       closeCodes: { missing: Number(data.closeMissing), full: Number(data.closeFull) },
       openSocket: () => this.#openSocket(),
       fetchState: (signal) => this.#fetchState(signal),
@@ -61,6 +62,7 @@ export class Connection {
       onStatus: (status) => this.#showStatus(status),
       onReachable,
     });
+    this.link.sockets = Number(data.sockets);
     /** @type {Tools} */
     const tools = {
       clock: browserClock,
@@ -111,6 +113,7 @@ export class Connection {
   #onMessage(message) {
     this.#heardAt = Date.now();
     const frame = readFrame(message);
+    if (frame.sockets !== null) this.link.sockets = frame.sockets;
     if (frame.notice === "keepalive") {
       this.view.catchUp();
       return;

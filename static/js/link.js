@@ -6,7 +6,7 @@
  */
 
 import { Poller } from "./poller.js";
-import { doubled, fullJitter, roughly, Timer } from "./timer.js";
+import { doubled, roughly, Timer } from "./timer.js";
 import { findTransition } from "./reconnecting.js";
 
 /**
@@ -25,6 +25,7 @@ import { findTransition } from "./reconnecting.js";
  * @property {number} attempts how often in a row a socket is tried before the link polls
  * @property {number} interval milliseconds between two requests of a link that polls
  * @property {number} silence milliseconds without a message after which a socket counts as disconnected
+ * @property {number} perSocket milliseconds that the server takes for one page that comes back
  * @property {{missing: number, full: number}} closeCodes with which the server says that what is watched does not exist,
  *   or that it takes no more sockets
  * @property {() => Socket} openSocket
@@ -59,6 +60,8 @@ export class Link {
   #checks = 0; // in vain, in a row
   #isChecking = false;
   #requests = new AbortController(); // aborted when the link stops
+  /** How many sockets the server process had when it was last heard of. A restart brings all of them back at once. */
+  sockets = 0;
 
   /** @param {Options} options */
   constructor(options) {
@@ -197,6 +200,12 @@ export class Link {
     else if (this.#poller.isOn) onStatus("connecting");
   }
 
+  /** Any wait up to `milliseconds`, or up to what the server takes for all pages that may come back with this one. */
+  #spread(/** @type {number} */ milliseconds) {
+    const { perSocket, random } = this.#options;
+    return random() * Math.max(milliseconds, this.sockets * perSocket);
+  }
+
   // --- The words of the table ------------------------------------------------------------------------------------------
 
   /** @type {Record<import("./reconnecting.js").Condition, () => boolean>} */
@@ -240,11 +249,12 @@ export class Link {
     retryLater: () => {
       const { attempts, random } = this.#options;
       const isTrying = this.#failures < attempts;
-      this.#retryTimer.start(isTrying ? fullJitter(FIRST_RETRY, this.#failures, random) : roughly(LONGEST_WAIT, random));
+      const wait = isTrying ? this.#spread(FIRST_RETRY * 2 ** this.#failures) : roughly(LONGEST_WAIT, random);
+      this.#retryTimer.start(wait);
     },
-    retrySoon: () => this.#retryTimer.start(this.#options.random() * LONGEST_OPENING),
+    retrySoon: () => this.#retryTimer.start(this.#spread(LONGEST_OPENING)),
     pollNow: () => this.#poller.start(),
-    pollSoon: () => this.#poller.startSoon(),
+    pollSoon: () => this.#poller.startSoon(this.#spread(0)),
     stopPolling: () => this.#poller.stop(),
     checkMissing: () => void this.#checkMissing(),
     checkMissingLater: () => {

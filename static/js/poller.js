@@ -33,10 +33,14 @@ export class Poller {
     return this.#loop !== undefined;
   }
 
-  /** Start within an interval, at a random moment: a server that stops closes all its sockets at once. */
-  startSoon() {
+  /**
+   * Start within an interval, at a random moment: a server that stops closes all its sockets at once.
+   *
+   * @param {number} least milliseconds that the link waits at least, where the server has many others to answer
+   */
+  startSoon(least) {
     const { interval, random } = this.#options;
-    if (!this.isOn && !this.#timer.isPending) this.#timer.start((interval * (1 + random())) / 2);
+    if (!this.isOn && !this.#timer.isPending) this.#timer.start(Math.max((interval * (1 + random())) / 2, least));
   }
 
   /** Poll at once, and then again and again. */

@@ -51,14 +51,6 @@ export class Timer {
 }
 
 /**
- * Any wait up to `base`, doubled for each failure ("full jitter"): the pages of a restarted server come back at
- * different moments.
- *
- * @param {number} base @param {number} failures @param {Random} random
- */
-export const fullJitter = (base, failures, random) => random() * base * 2 ** failures;
-
-/**
  * The wait `base`, doubled for each failure up to `longest`.
  *
  * @param {number} base @param {number} failures @param {number} longest

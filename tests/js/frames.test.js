@@ -7,11 +7,13 @@ import { readFrame } from "../../static/js/frames.js";
 
 test("fragments come with the number of pages that watch", () => {
   const html = '<div id="dataset-live" hx-swap-oob="true"><!-- gone --></div>';
-  assert.deepEqual(readFrame(`${html}<!-- watchers 12 -->`), { html, notice: null, watchers: 12 });
+  assert.deepEqual(readFrame(`${html}<!-- watchers 12 -->`), { html, notice: null, watchers: 12, sockets: null });
 });
 
 test("notices are comments alone", () => {
-  assert.deepEqual(readFrame("<!-- here -->"), { html: "<!-- here -->", notice: "keepalive", watchers: null });
+  const keepalive = { html: "<!-- here -->", notice: "keepalive", watchers: null };
+  assert.deepEqual(readFrame("<!-- here -->"), { ...keepalive, sockets: null });
+  assert.deepEqual(readFrame("<!-- here --><!-- sockets 5000 -->"), { ...keepalive, sockets: 5000 });
   assert.equal(readFrame("<!-- new dataset --><!-- watchers 3 -->").notice, "new dataset");
   assert.equal(readFrame("<!-- new dataset --><!-- watchers 3 -->").watchers, 3);
   assert.equal(readFrame("<!-- gone -->").notice, "gone");

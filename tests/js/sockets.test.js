@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { seeded } from "./random.js";
-import { ATTEMPTS, FULL, INTERVAL, SILENCE, World } from "./world.js";
+import { ATTEMPTS, FULL, INTERVAL, PER_SOCKET, SILENCE, World } from "./world.js";
 
 test("a socket that speaks is all there is", async () => {
   const world = new World();
@@ -139,4 +139,38 @@ test("what a socket says after it was left is ignored", async () => {
   socket.break();
   assert.equal(world.state, "connecting");
   assert.deepEqual(world.messages, ["news"]);
+});
+
+/** When each page of a crowd opens its next socket and asks first, after the server has closed all sockets. */
+async function comingBack(/** @type {number} */ sockets) {
+  const random = seeded(7);
+  const times = [];
+  for (let page = 0; page < 200; page += 1) {
+    const world = new World({ random });
+    world.goLive();
+    world.link.sockets = sockets;
+    world.socket.break();
+    await world.pass(60_000);
+    times.push({ socket: world.sockets[1]?.at ?? NaN, question: world.questions[0]?.at ?? NaN });
+  }
+  return times;
+}
+
+test("a crowd comes back over the time that the server takes for it", async () => {
+  const times = await comingBack(5_000);
+  const sockets = times.map(({ socket }) => socket);
+  assert(Math.max(...sockets) <= 5_000 * PER_SOCKET);
+  for (let fifth = 0; fifth < 5; fifth += 1) {
+    const came = sockets.filter((at) => at >= fifth * 5_000 && at < (fifth + 1) * 5_000).length;
+    assert(came > 20 && came < 60, `${came} of 200 in one fifth of the time`);
+  }
+  const early = times.filter(({ question }) => question < 5_000).length;
+  assert(early < 60, `${early} of 200 asked in the first fifth of the time`);
+});
+
+test("a small crowd comes back as fast as one page", async () => {
+  for (const { socket, question } of await comingBack(100)) {
+    assert(socket <= 1_000);
+    assert(!(question > INTERVAL));
+  }
 });

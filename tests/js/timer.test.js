@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { doubled, fullJitter, roughly, Timer } from "../../static/js/timer.js";
+import { doubled, roughly, Timer } from "../../static/js/timer.js";
 import { FakeClock } from "./clock.js";
 
 test("a timer that is started again runs once, at the later time", async () => {
@@ -42,8 +42,6 @@ test("a task may start its own timer again", async () => {
 });
 
 test("waits grow with each failure, up to a limit, and never come all at the same moment", () => {
-  assert.deepEqual([0, 1, 2, 3].map((failures) => fullJitter(500, failures, () => 1)), [500, 1_000, 2_000, 4_000]);
-  assert.equal(fullJitter(500, 3, () => 0), 0);
   assert.deepEqual([0, 1, 2, 10].map((failures) => doubled(2_000, failures, 30_000)), [2_000, 4_000, 8_000, 30_000]);
   assert.deepEqual([0, 1].map((drawn) => roughly(1_000, () => drawn)), [800, 1_000]);
 });

@@ -10,6 +10,7 @@ export const FULL = 4429;
 export const INTERVAL = 2_000;
 export const ATTEMPTS = 5;
 export const SILENCE = 15_000;
+export const PER_SOCKET = 5;
 
 export class FakeSocket {
   /** @type {((event: any) => void) | null} */
@@ -87,6 +88,7 @@ export class World {
       attempts,
       interval: INTERVAL,
       silence: SILENCE,
+      perSocket: PER_SOCKET,
       closeCodes: { missing: MISSING, full: FULL },
       openSocket: () => {
         const socket = new FakeSocket(this.clock.now());

@@ -67,7 +67,7 @@ async def django_answer(request_scope: Scope, body: bytes) -> list[dict[str, Any
         await asyncio.Event().wait()
         raise AssertionError
 
-    async def send(message: dict[str, Any]) -> None:
+    async def send(message: Any) -> None:
         messages.append(message)
 
     await ASGIHandler()(request_scope, receive, send)

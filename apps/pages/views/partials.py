@@ -5,7 +5,10 @@ Each takes one query. An unchanged version is answered with 204, without renderi
 
 from __future__ import annotations
 
-from django.http import Http404, HttpRequest, HttpResponse
+from datetime import datetime
+from typing import Final
+
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -13,8 +16,40 @@ from django.views.decorators.http import require_safe
 from apps.datasets.access.rules import Caller
 from apps.pages.panel import panel_of
 from apps.progress.facts import Facts, health_of
+from apps.progress.polls import UNCHANGED, note_facts
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import snapshot
+
+# Variants of an answer, besides `UNCHANGED`.
+CHANGED: Final = "changed"
+NEW_RUN: Final = "new run"
+
+
+def header_variant(params: QueryDict, facts: Facts, now: datetime) -> str:
+    """Return which answer the header's request gets: all that get the same one are answered alike.
+
+    `UNCHANGED` where the page shows this version and ``health``, which time changes. Without ``health``, the version
+    alone is looked at.
+    """
+    health = health_of(facts, now) or ""
+    is_unchanged = _is_shown(params, facts) and params.get("health", health) == health
+    return UNCHANGED if is_unchanged else CHANGED
+
+
+def bar_variant(params: QueryDict, facts: Facts, now: datetime) -> str:
+    """Return the same for the panel's request. `NEW_RUN`: ``run`` is not the latest, so the header comes along."""
+    if _is_shown(params, facts):
+        health = health_of(facts, now) or ""
+        # The panel of a run that is slow or worse says for how long, so it is never the same.
+        if "health" not in params or (health in ("", "live") and params["health"] == health):
+            return UNCHANGED
+    run_number = facts.run.number if facts.run else 0
+    return NEW_RUN if "run" in params and params["run"] != str(run_number) else CHANGED
+
+
+def _is_shown(params: QueryDict, facts: Facts) -> bool:
+    """Return whether the page shows these facts already: their version ``v`` of their ``epoch``."""
+    return (params.get("epoch"), params.get("v")) == (facts.epoch, str(facts.version))
 
 
 def _facts(request: HttpRequest, dataset_id: str) -> Facts:
@@ -23,11 +58,6 @@ def _facts(request: HttpRequest, dataset_id: str) -> Facts:
     if facts is None:
         raise Http404
     return facts
-
-
-def _is_shown(request: HttpRequest, facts: Facts) -> bool:
-    """Return whether the page shows these facts already: their version ``v`` of their ``epoch``."""
-    return (request.GET.get("epoch"), request.GET.get("v")) == (facts.epoch, str(facts.version))
 
 
 def _answer(*fragments: str) -> HttpResponse:
@@ -41,14 +71,11 @@ def _answer(*fragments: str) -> HttpResponse:
 
 @require_safe
 def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """Answer with the header's element; 204 if the page shows this version and ``health``, which time changes.
-
-    Without ``health``, the version alone is looked at.
-    """
+    """Answer with the header's element; 204 if the page shows it already."""
     facts = _facts(request, dataset_id)
     now = timezone.now()
-    health = health_of(facts, now) or ""
-    if _is_shown(request, facts) and request.GET.get("health", health) == health:
+    note_facts(request, facts, now)
+    if header_variant(request.GET, facts, now) == UNCHANGED:
         return _answer()
     progress = snapshot(facts, now)
     return _answer(render_to_string("components/progress_header.html", {"progress": progress}))
@@ -56,21 +83,18 @@ def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
 
 @require_safe
 def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
-    """Answer with the live panel; 204 if the page shows this version and ``health``, which time changes, is the same.
+    """Answer with the live panel, and after a new run with the header's element, so that it polls again.
 
-    If ``run`` is given and is not the latest run, the header's element comes along, so that it polls again.
+    204 if the page shows the panel already.
     """
     facts = _facts(request, dataset_id)
-    params = request.GET
-    unchanged = _is_shown(request, facts)
-    if unchanged and "health" not in params:
-        return _answer()
     now = timezone.now()
-    progress = snapshot(facts, now)
-    # The panel of a run that is slow or worse says for how long, so it is never the same.
-    if unchanged and progress.health in (None, "live") and params["health"] == (progress.health or ""):
+    note_facts(request, facts, now)
+    variant = bar_variant(request.GET, facts, now)
+    if variant == UNCHANGED:
         return _answer()
+    progress = snapshot(facts, now)
     fragments = [render_to_string("components/panel.html", {"panel": panel_of(progress)})]
-    if "run" in params and params["run"] != str(progress.run or 0):
+    if variant == NEW_RUN:
         fragments.append(render_to_string("components/live_header.html", {"progress": progress}))
     return _answer(*fragments)

@@ -1,0 +1,392 @@
+"""Answers to polls that are repeated from memory are those that the view would give, to whoever asks."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import random
+import re
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from apps.datasets.models import Dataset
+from apps.datasets.services import issue_token
+from apps.live import hub
+from apps.live.hub import current_hub
+from apps.progress import services
+from apps.progress.models import Head, Run
+from progress_site.servers.handler import Handler
+from progress_site.servers.polls import SharedPolls
+from tests.live.test_watcher import in_a_loop
+from tests.processes import DAPHNE, UVICORN, Server, web_server
+
+from .views import Scope
+
+Answered = tuple[int, list[tuple[bytes, bytes]], bytes]
+
+
+class Site:
+    """The application with its views, which counts what they answer, and lets the test hold them up."""
+
+    def __init__(self) -> None:
+        self._handler = Handler()
+        self.asked = 0
+        self.begun = asyncio.Semaphore(0)
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+        self.polls = SharedPolls(self._answer)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        self.asked += 1
+        self.begun.release()
+        await self.go_on.wait()
+        for message in await aside(self._handler.answer, scope, b""):
+            await send(message)
+
+    async def shared(self, scope: Scope) -> Answered:
+        return await answered(self.polls, scope)
+
+    async def view(self, scope: Scope) -> Answered:
+        return await answered(SharedPolls(self._answer)._application, scope)
+
+
+async def answered(application: Callable[..., Awaitable[None]], scope: Scope) -> Answered:
+    messages: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    await application(dict(scope), None, send)
+    start, *parts = messages
+    return start["status"], sorted(start["headers"]), b"".join(part["body"] for part in parts)
+
+
+async def aside[**P, R](work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Work in a thread that keeps no connection."""
+
+    def working() -> R:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await asyncio.to_thread(working)
+
+
+def poll(path: str, query: str = "", **headers: str) -> Scope:
+    named = {"host": "localhost", "hx-request": "true"} | headers
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items() if value]
+    return {
+        "type": "http", "method": "GET", "path": path, "query_string": query.encode(), "scheme": "http",
+        "headers": pairs, "client": ("127.0.0.1", 1),
+    }  # fmt: skip
+
+
+def header(dataset_id: str, query: str = "", **headers: str) -> Scope:
+    return poll(f"/datasets/{dataset_id}/progress/header/", query, **headers)
+
+
+def bar(dataset_id: str, query: str = "", **headers: str) -> Scope:
+    return poll(f"/datasets/{dataset_id}/progress/bar/", query, **headers)
+
+
+def json(dataset_id: str, **headers: str) -> Scope:
+    return poll(f"/api/datasets/{dataset_id}/progress", **headers)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """The time that is told, to be moved by the test: two answers at one time can be compared."""
+    told = [timezone.now()]
+    monkeypatch.setattr(timezone, "now", lambda: told[0])
+    return told
+
+
+@pytest.fixture
+def dataset(transactional_db: None) -> Dataset:
+    dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
+    run = services.begin_run(dataset, [services.StagePlan("index", total=100)])
+    services.start_stage(run.pk, "index")
+    return dataset
+
+
+def cookie_of(user: User) -> str:
+    client = Client()
+    client.force_login(user)
+    return f"sessionid={client.cookies['sessionid'].value}"
+
+
+def in_site(main: Callable[[Site], Awaitable[None]]) -> None:
+    async def run() -> None:
+        try:
+            await main(Site())
+        finally:
+            for executor in (current_hub()._reader, current_hub()._access_reader):
+                await asyncio.get_running_loop().run_in_executor(executor, connections.close_all)
+
+    in_a_loop(run)
+
+
+class People:
+    """A public and a private dataset, and everybody who may ask for them."""
+
+    def __init__(self) -> None:
+        owner, stranger = User.objects.create_user("owner"), User.objects.create_user("stranger")
+        self.datasets = [
+            Dataset.objects.create(dataset_id=name, visibility=name, owner=owner) for name in ("public", "private")
+        ]
+        self.cookies = [
+            "",
+            cookie_of(owner),
+            cookie_of(stranger),
+            "sessionid=0123456789abcdef",
+            f"csrftoken={'x' * 32}",
+        ]
+        secrets = [issue_token("owner's", user=owner)[1], issue_token("other", datasets="other-*")[1], "none"]
+        self.authorizations = ["", *(f"Bearer {secret}" for secret in secrets), "Basic x"]
+
+    def changes(self, dataset: Dataset) -> list[Callable[[], object]]:
+        """What may happen to a dataset next."""
+        run = Run.objects.filter(dataset=dataset).order_by("-number").first()
+        if run is None or run.state in ("ready", "error"):
+            return [lambda: services.begin_run(dataset, [services.StagePlan("index", total=100)])]
+        if run.state == "pending":
+            return [lambda: services.start_stage(run.pk, "index")]
+        return [
+            lambda: services.report(run.pk, current=random.randrange(100)),
+            lambda: services.request_pause(run.pk) if run.control == "run" else services.request_resume(run.pk),
+            lambda: services.fail(run.pk, "a reason"),
+            lambda: services.finish(run.pk),
+        ]
+
+    def poll(self, dice: random.Random) -> Scope:
+        dataset = dice.choice(self.datasets)
+        head = Head.objects.filter(dataset=dataset).first()
+        epoch, version = (head.epoch, head.version) if head else (str(dataset.pk), 0)
+        dataset_id = dice.choice([dataset.dataset_id, dataset.dataset_id, dataset.dataset_id, "none"])
+        cookie = dice.choice(self.cookies)
+        extra = {"accept_encoding": dice.choice(["", "gzip"]), "sec_fetch_site": dice.choice(["", "same-origin"])}
+        if dice.random() < 0.4:
+            health = dice.choice(["", "-slow", "-stalled", "-lost"])
+            etag = dice.choice(["", f'"{epoch}-{version}{health}"', f'"{epoch}-{version - 1}"', "*", "garbage"])
+            authorization = dice.choice(self.authorizations)
+            return json(dataset_id, authorization=authorization, cookie=cookie, if_none_match=etag, **extra)
+        parts = [f"v={version - dice.choice([0, 0, 1])}", f"epoch={dice.choice([epoch, epoch, 'x'])}"]
+        parts += dice.choice([[], [f"health={dice.choice(['', 'live', 'slow', 'stalled', 'lost'])}"]])
+        parts += dice.choice([[], [f"run={dice.choice(['', '0', '1', '2'])}"]])
+        query = dice.choice(["&".join(parts), "", "v=%ff", "&".join(parts + parts)])
+        return dice.choice([header, bar])(dataset_id, query, cookie=cookie, **extra)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_every_answer_is_that_of_the_view(
+    transactional_db: None, clock: list[datetime], settings: Any, seed: int
+) -> None:
+    settings.READS_PER_ADDRESS = settings.TOKEN_REQUESTS_A_SECOND = 0
+    dice = random.Random(seed)
+    people = People()
+
+    async def main(site: Site) -> None:
+        repeated = 0
+        for _ in range(120):
+            match dice.randrange(8):
+                case 0 | 1:
+                    for change in await aside(people.changes, dice.choice(people.datasets)):
+                        if dice.random() < 0.4:
+                            await aside(change)
+                            break
+                case 2:
+                    clock[0] += timedelta(seconds=dice.choice([0.5, 2, 40, 400]))
+            asked = await aside(people.poll, dice)
+            expected = plain(await site.view(asked))
+            assert plain(await site.shared(asked)) == expected, asked
+            before = site.asked
+            assert plain(await site.shared(asked)) == expected, asked
+            repeated += site.asked == before
+        assert repeated > 15
+
+    in_site(main)
+
+
+def plain(answer: Answered) -> Answered:
+    """Leave out what differs between two answers of one view: nonces of error pages, and lengths, which are random."""
+    status, headers, body = answer
+    if status >= HTTPStatus.BAD_REQUEST:
+        return status, [], b""
+    if (b"Content-Encoding", b"gzip") in headers:
+        headers = [header for header in headers if header[0] != b"Content-Length"]
+        body = gzip.decompress(body)
+    return status, headers, body
+
+
+# --- One after the other ---------------------------------------------------------------------------------------------
+
+
+def shown(answer: Answered) -> str:
+    """Return the query of a page that shows this header."""
+    found = re.search(r'hx-get="[^?]+\?([^"]+)"', answer[2].decode())
+    assert found is not None
+    return found[1].replace("&amp;", "&")
+
+
+def test_unchanged_answers_ask_no_view(dataset: Dataset) -> None:
+    async def main(site: Site) -> None:
+        etag = dict((await site.shared(json("cats")))[1])[b"ETag"].decode()
+        query = shown(await site.shared(header("cats")))
+        for asked, status in [(header("cats", query), 204), (bar("cats", query), 204), (json("cats"), 200)]:
+            assert (await site.shared(asked))[0] == status
+            before = site.asked
+            assert [(await site.shared(asked))[0] for _ in range(5)] == [status] * 5
+            assert site.asked == before
+        unchanged = json("cats", if_none_match=etag)
+        assert [(await site.shared(unchanged))[0] for _ in range(3)] == [304] * 3
+
+    in_site(main)
+
+
+def test_a_change_is_made_once_for_all_who_ask_for_it(dataset: Dataset) -> None:
+    run = Run.objects.get(dataset=dataset)
+
+    async def main(site: Site) -> None:
+        query = shown(await site.shared(header("cats")))
+        await aside(services.report, run.pk, current=46)
+        site.asked, site.begun = 0, asyncio.Semaphore(0)
+        site.go_on.clear()
+        first = asyncio.create_task(site.shared(header("cats", query)))
+        await site.begun.acquire()
+        crowd = [asyncio.create_task(site.shared(header("cats", query))) for _ in range(50)]
+        await asyncio.sleep(0)
+        site.go_on.set()
+        assert {answer[0] for answer in await asyncio.gather(first, *crowd)} == {200}
+        assert all(b"46%" in answer[2] for answer in await asyncio.gather(first, *crowd))
+        assert site.asked <= 2  # who came while the first was asked may not have its answer, if something has changed
+
+    in_site(main)
+
+
+def test_a_report_is_seen_by_whoever_asks_after_it(dataset: Dataset) -> None:
+    run = Run.objects.get(dataset=dataset)
+
+    async def main(site: Site) -> None:
+        for current in range(1, 30):
+            await site.shared(json("cats"))
+            await aside(services.report, run.pk, current=current)
+            assert f'"current":{current},'.encode() in (await site.shared(json("cats")))[2]
+
+    in_site(main)
+
+
+def test_a_crowd_does_not_get_an_answer_of_before_it_came(dataset: Dataset) -> None:
+    """A view that has read before a report may not answer for those who ask after it."""
+    run = Run.objects.get(dataset=dataset)
+
+    async def main(site: Site) -> None:
+        await site.shared(json("cats"))
+        await aside(services.report, run.pk, current=1)
+        reading = asyncio.create_task(site.shared(json("cats")))
+        await site.begun.acquire()
+        await aside(services.report, run.pk, current=2)
+        later = [await site.shared(json("cats")) for _ in range(3)]
+        await reading
+        assert all(b'"current":2,' in answer[2] for answer in later)
+
+    in_site(main)
+
+
+def test_a_change_that_nobody_announced_is_found(dataset: Dataset) -> None:
+    async def main(site: Site) -> None:
+        query = shown(await site.shared(header("cats")))
+        assert (await site.shared(header("cats", query)))[0] == 204
+        await aside(Head.objects.filter(dataset=dataset).update, version=1_000)
+        async with asyncio.timeout(30):
+            while (await site.shared(header("cats", query)))[0] == 204:  # noqa: ASYNC110 -- no event marks it
+                await asyncio.sleep(0.05)
+
+    in_site(main)
+
+
+def test_what_may_no_longer_be_seen_is_refused(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "POLL_ACCESS_CHECK_SECONDS", 0.1)
+    owner, stranger = User.objects.create_user("owner"), User.objects.create_user("stranger")
+    Dataset.objects.filter(pk=dataset.pk).update(owner=owner)
+    cookies = {user: cookie_of(user) for user in (owner, stranger)}
+
+    async def main(site: Site) -> None:
+        query = shown(await site.shared(header("cats", cookie=cookies[owner])))
+        asked = {user: header("cats", query, cookie=cookie) for user, cookie in cookies.items()}
+        for scope in [*asked.values(), header("cats", query)]:
+            assert (await site.shared(scope))[0] == 204
+        await aside(Dataset.objects.filter(pk=dataset.pk).update, visibility="private")
+        async with asyncio.timeout(30):
+            for scope in (asked[stranger], header("cats", query)):
+                while (await site.shared(scope))[0] != 404:  # noqa: ASYNC110 -- no event marks it
+                    await asyncio.sleep(0.05)
+        assert (await site.shared(asked[owner]))[0] == 204
+
+    in_site(main)
+
+
+def test_repeated_answers_are_counted_against_the_address(dataset: Dataset, settings: Any) -> None:
+    settings.READS_PER_ADDRESS = 2
+
+    async def main(site: Site) -> None:
+        statuses = [(await site.shared(json("cats")))[0] for _ in range(12)]
+        assert statuses.count(200) in (10, 11)  # a burst is five seconds' worth
+        assert statuses[-1] == 429
+
+    in_site(main)
+
+
+# --- On a real server ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
+def served(request: pytest.FixtureRequest, dataset: Dataset, tmp_path: Path) -> Iterator[Server]:
+    with web_server(tmp_path / "log", program=request.param) as server:
+        yield server
+
+
+def test_a_repeated_answer_is_the_same_on_the_wire(served: Server) -> None:
+    with httpx.Client(base_url=served.url, headers={"HX-Request": "true"}, timeout=60) as client:
+        etag = client.get("/api/datasets/cats/progress").headers["ETag"]
+        address = "/datasets/cats/progress/header/"
+        query = shown((200, [], client.get(address).content))
+        for path, headers, status in [
+            (address, {}, 200),
+            (f"{address}?{query}", {}, 204),
+            (f"/datasets/cats/progress/bar/?{query}", {}, 204),
+            ("/datasets/cats/progress/bar/", {}, 200),
+            ("/api/datasets/cats/progress", {}, 200),
+            ("/api/datasets/cats/progress", {"If-None-Match": etag}, 304),
+            (f"{address}?{query}", {"Connection": "close"}, 204),
+        ]:
+            answers = [client.get(path, headers=headers) for _ in range(5)]
+            assert {answer.status_code for answer in answers} == {status}
+            assert len({answer.content for answer in answers}) == 1
+            named = [sorted((name, value) for name, value in one.headers.items() if name != "date") for one in answers]
+            assert all(one == named[0] for one in named)
+            assert all("date" in answer.headers for answer in answers)
+
+
+def test_polls_may_follow_each_other_at_once(served: Server) -> None:
+    """A client may send its next request before it has the answer to the last one."""
+    asked = f"GET /api/datasets/cats/progress HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode()
+    last = asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as line:
+        line.sendall(asked * 20 + last)
+        heard = b""
+        while part := line.recv(65_536):
+            heard += part
+    assert heard.count(b"HTTP/1.1 200 ") == 21
+    assert heard.count(b'"dataset_id":"cats"') == 21
