@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from ._capture_progress import capture_progress
 from ._errors import Cancelled, ProgressError, Refused, Unreachable
 from ._progress import Progress
 from ._retries import Failure, failures, retry_of
@@ -28,6 +29,7 @@ __all__ = [
     "Stage",
     "Unreachable",
     "Watch",
+    "capture_progress",
     "failures",
     "retry_of",
     "simulate",

@@ -177,7 +177,7 @@ class Counts:
     def reset(self) -> None:
         """Start at zero, as a forked process does, with a lock that nobody holds."""
         self.lock = TerminationSafeLock()
-        self.message = ""
+        self.message = self.last_message = ""
         self.was_left = False  # whether the last loop was left before its end
         self.shares: dict[str, Share] = {}
         self.by_thread = threading.local()
@@ -194,6 +194,12 @@ class Counts:
             self._share(self.stage).set(done, total)
             if message is not None:
                 self.message = values.text(message, 1000)
+
+    def end_if_empty(self, message: str) -> None:
+        """Let the run end with ``message``, if nothing has been counted and nothing said."""
+        with self.lock:
+            if not (self.shares or self.message or self.has_dropped):
+                self.last_message = message
 
     def fail_item(self, item: object, reason: object) -> None:
         with self.lock:

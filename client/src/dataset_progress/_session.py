@@ -170,7 +170,7 @@ class Session:
             self.counts.settle(is_done=error is None)
             if error is None and self.counts.was_left and not self.counts.is_complete():
                 message = f"Stopped at {self.counts.describe()}."
-            self.report.end(error, message)
+            self.report.end(error, message or self.counts.last_message)
             return True
 
     def end_with_program(self, error: BaseException | None, *, was_terminated: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +14,10 @@ __all__ = ["Stage"]
 # The working states. A stage with one of these names counts as that state.
 STATES = ("indexing", "embedding")
 MAX_STAGES = 64
+# Numbers that stand alone, as in "Epoch 3/70", with the brackets around them; not those in "resnet50" and "(procs=2)".
+_NUMBER = r"(?<![\w.])\d+(?:[.,/:]\d+)*%?(?!\w|[.,/:]\d)"
+_NUMBERS = re.compile(rf"[(\[{{#]+{_NUMBER}[)\]}}]*|{_NUMBER}(?![)\]}}])")
+_EDGES = " \t:=,;/|.-"
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,16 @@ class Stage:
 def stage_name(name: object) -> str:
     """Convert to a stage name that the server accepts."""
     return values.name(name, 64, STATES[0])
+
+
+def stage_of_description(description: str) -> str:
+    """Return the stage for the description of a bar. Those that differ in nothing but numbers are one stage."""
+    return stage_name(" ".join(_NUMBERS.sub(" ", description[:1000]).split()).strip(_EDGES))
+
+
+def label_of_description(description: str) -> str:
+    """Return a description of a bar as the label of its stage."""
+    return values.text(description, 1000).strip(_EDGES)
 
 
 def plan(stages: Iterable[Stage | str]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
@@ -15,23 +14,14 @@ from dataset_progress._control import Control
 from dataset_progress._counting import Words
 from dataset_progress._errors import Cancelled
 from dataset_progress._run import Run, session_of
-from dataset_progress._stages import stage_name
+from dataset_progress._stages import label_of_description, stage_of_description
 
 from ._executors import executor_of_map, future_of_callback
 
-# Numbers that stand alone, as in "Epoch 3/70", with the brackets around them; not those in "resnet50" and "(procs=2)".
-_NUMBER = r"(?<![\w.])\d+(?:[.,/:]\d+)*%?(?!\w|[.,/:]\d)"
-_NUMBERS = re.compile(rf"[(\[{{#]+{_NUMBER}[)\]}}]*|{_NUMBER}(?![)\]}}])")
-_EDGES = " \t:=,;/|.-"
-
 
 def stage_of(bar: Any, desc: object = None) -> str:
-    """Return the stage for a bar: its description, or ``desc`` for a hidden bar, which does not keep its own.
-
-    Descriptions that differ in nothing but numbers are one stage.
-    """
-    described = str(getattr(bar, "desc", "") or desc or "")[:1000]
-    return stage_name(" ".join(_NUMBERS.sub(" ", described).split()).strip(_EDGES))
+    """Return the stage for a bar: its description, or ``desc`` for a hidden bar, which does not keep its own."""
+    return stage_of_description(str(getattr(bar, "desc", "") or desc or ""))
 
 
 def _text_of(bar: Any, name: str) -> str:
@@ -100,7 +90,7 @@ class BarCounter:
         """The description of the bar, its unit and its postfix."""
         if (bar := self._bar()) is not None:
             label, unit, message = (_text_of(bar, name) for name in ("desc", "unit", "postfix"))
-            self._words = Words(label.strip(_EDGES), "" if unit == "it" else unit, message)
+            self._words = Words(label_of_description(label), "" if unit == "it" else unit, message)
         return self._words
 
 
@@ -136,6 +126,11 @@ class BarFollower:
         _outer.enter(self._session.settings.dataset_id, self._session.settings.server)
         # The counter is its own owner, because two bars of one thread both count.
         self._session.count(self._stage, self.counter, owner=self.counter)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the bar is complete or gone, even if nobody has closed it."""
+        return self.counter.is_over
 
     def stop(self, *, was_left: bool = False) -> None:
         """Keep what the bar has counted, and stop counting. Repeating it is harmless."""

@@ -2,48 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
 from tqdm.asyncio import tqdm_asyncio as _async
 from tqdm.std import tqdm as _std
 
-from dataset_progress import _outer
-from dataset_progress._run import Run, session_of
+from dataset_progress._capture import Captures, capture_in_run
+from dataset_progress._run import Run
 
 from ._bars import BarFollower, is_short, stage_of
 
 WRAPPED = [(_std, name) for name in ("__init__", "__iter__", "update", "reset", "close")] + [(_async, "__anext__")]
 # The attribute of a bar that holds what follows it.
 FOLLOWER = "dataset_progress_follower"
-
-
-class _Capture:
-    """Follows one bar at a time, the outermost. Bars that open meanwhile are details of what it counts."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._follower: BarFollower | None = None
-
-    def on_opened(self, bar: Any, desc: object) -> None:
-        with _lock:
-            if (current := self._follower) is not None and current.is_following:
-                if not current.counter.is_over:
-                    return
-                current.stop()
-            settings = session_of(self._run).settings
-            if _outer.is_within_loop(settings.dataset_id, settings.server):
-                return
-            self._follower = BarFollower(self._run, bar, stage_of(bar, desc))
-            setattr(bar, FOLLOWER, self._follower)
-
-
-_lock = threading.RLock()
-_captures: list[_Capture] = []
 
 
 @contextmanager
@@ -54,32 +27,10 @@ def capture_tqdm(dataset: str, **options: Any) -> Iterator[Run]:
 
     One bar is followed at a time. Bars that open meanwhile, in any thread, are details of it. Hidden bars
     (``disable=True``) are counted too. While the run is paused, the loop waits at its next item or `update`, and
-    `Cancelled` is raised there when it is cancelled.
+    `Cancelled` is raised there when it is cancelled. A block without a bar ends with "No progress was seen.".
     """
-    with Run(dataset, **options) as run:
-        capture = _Capture(run)
-        with _lock:
-            if not _captures:
-                _wrap()
-            _captures.append(capture)
-        try:
-            yield run
-        except CancelledError:
-            session_of(run).control.raise_if_cancelled()
-            raise
-        finally:
-            with _lock:
-                _captures.remove(capture)
-                if not _captures:
-                    _unwrap()
-
-
-_originals: list[Callable[..., Any]] = []
-
-
-def _unwrap() -> None:
-    for (owner, name), original in zip(WRAPPED, _originals, strict=True):
-        setattr(owner, name, original)
+    with capture_in_run(dataset, options) as capture, captures.adding(capture):
+        yield capture.run
 
 
 def _follower_of(bar: Any) -> BarFollower | None:
@@ -93,14 +44,18 @@ def _reports_itself(bar: Any) -> bool:
     return getattr(bar, "reports_itself", False)
 
 
-def _wrap() -> None:
-    _originals[:] = [getattr(owner, name) for owner, name in WRAPPED]
-    original_init, original_iter, original_update, original_reset, original_close, original_anext = _originals
+def _wrap() -> Callable[[], None]:
+    """Wrap the methods. Return a function that puts them back."""
+    originals = [getattr(owner, name) for owner, name in WRAPPED]
+    original_init, original_iter, original_update, original_reset, original_close, original_anext = originals
 
     def init(bar: Any, *args: Any, **options: Any) -> None:
         original_init(bar, *args, **options)
-        for capture in () if _reports_itself(bar) else _captures[-1:]:
-            capture.on_opened(bar, options.get("desc", args[1] if len(args) > 1 else None))
+        if _reports_itself(bar) or (capture := captures.newest) is None:
+            return
+        desc = options.get("desc", args[1] if len(args) > 1 else None)
+        if (follower := capture.follow(lambda: BarFollower(capture.run, bar, stage_of(bar, desc)))) is not None:
+            setattr(bar, FOLLOWER, follower)
 
     def iterate(bar: Any) -> Iterator[Any]:
         follower = _follower_of(bar)
@@ -142,12 +97,11 @@ def _wrap() -> None:
     for (owner, name), wrapped in zip(WRAPPED, (init, iterate, update, reset, close, next_item), strict=True):
         setattr(owner, name, wrapped)
 
+    def unwrap() -> None:
+        for (owner, name), original in zip(WRAPPED, originals, strict=True):
+            setattr(owner, name, original)
 
-def _after_fork_in_child() -> None:
-    """Replace the lock, which another thread may have held."""
-    global _lock
-    _lock = threading.RLock()
+    return unwrap
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+captures = Captures(_wrap)
