@@ -10,9 +10,11 @@ from typing import Literal, Self
 from pydantic import BaseModel, Field
 
 from apps.datasets.models import Dataset, Sample
+from apps.progress.health import Health
 from apps.progress.models import Run
 from apps.progress.snapshot import DatasetProgress, Moment
 from apps.progress.transitions import State
+from apps.progress.workers import Worker, WorkerState
 
 from .fields import Role, Visibility
 
@@ -178,6 +180,39 @@ class Runs(BaseModel):
 
     runs: list[RunOut]
     next: int | None = Field(description="The `before` that asks for what follows; null at the end.")
+
+
+class WorkerOut(BaseModel):
+    """What one worker has done of a stage, and how it is."""
+
+    worker: str
+    stage: str
+    state: WorkerState = Field(description="`silent`: no sign of life has come for longer than is usual.")
+    health: Health | None = Field(description="Null unless it is at work on the stage under way of a run that works.")
+    current: int
+    total: int = Field(description="Of how many; 0: not known.")
+    failed: int
+    skipped: int
+    rate: float | None = Field(description="Items per second of late. Null unless it is active.")
+    heard_at: Moment | None = Field(description="Its last sign of life, to within 5 seconds.")
+    progressed_at: Moment | None = Field(description="When its count last grew.")
+
+    @classmethod
+    def of(cls, worker: Worker) -> Self:
+        share = worker.share
+        return cls(
+            worker=share.worker, stage=share.stage.name, state=worker.state, health=worker.health,
+            current=share.current, total=share.total, failed=share.failed, skipped=share.skipped,
+            rate=round(share.rate, 3) if worker.state == WorkerState.ACTIVE and share.rate else None,
+            heard_at=share.heard_at, progressed_at=share.progressed_at,
+        )  # fmt: skip
+
+
+class WorkersOut(BaseModel):
+    """The workers of a run, in the order in which they came."""
+
+    workers: list[WorkerOut]
+    next: int | None = Field(description="The `after` that asks for what follows; null at the end.")
 
 
 class Reported(BaseModel):

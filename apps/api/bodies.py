@@ -79,10 +79,18 @@ class ReportBody(_Body):
         "the last living member has left.",
     )
 
+    done: bool = Field(
+        False,
+        strict=True,
+        description="The `worker` will count nothing more, so its silence means nothing. One that leaves is done.",
+    )
+
     @model_validator(mode="after")
     def _worker_leaves(self) -> Self:
         if self.leave and self.worker is None:
             raise ValueError('with "leave", "worker" says who leaves')
+        if self.done and self.worker is None:
+            raise ValueError('with "done", "worker" says who is')
         return self
 
     @model_validator(mode="after")
@@ -95,7 +103,7 @@ class ReportBody(_Body):
         return Report(
             state=self.state, stage=self.stage, label=self.label, unit=self.unit, current=self.current,
             total=self.total, message=self.message, error=self.error, worker=self.worker, failed=self.failed,
-            skipped=self.skipped, run=self.run, leave=self.leave,
+            skipped=self.skipped, run=self.run, leave=self.leave, done=self.done,
             failures=[(failure.item, failure.reason) for failure in self.failures],
         )  # fmt: skip
 

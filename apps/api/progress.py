@@ -11,7 +11,7 @@ from django.utils.http import quote_etag
 
 from apps.datasets.access.errors import UnknownDataset
 from apps.datasets.dataset_ids import is_dataset_id
-from apps.progress.facts import Facts, health_of
+from apps.progress.facts import Facts, vitals_of
 from apps.progress.polls import UNCHANGED, note_facts
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, snapshot
@@ -23,7 +23,10 @@ from .responses import conditional_response
 from .routing import router
 
 HEADERS: Final[dict[str, Any]] = {
-    "ETag": {"description": "Changes with the epoch, the version and the health.", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "Changes with epoch, version, health and silent workers.",
+        "schema": {"type": "string"},
+    },
     "Cache-Control": {"description": "`no-cache`: ask again before using it.", "schema": {"type": "string"}},
 }
 OPENAPI: Final[dict[str, Any]] = {
@@ -42,11 +45,13 @@ def etag_of(facts: Facts, now: datetime) -> str:
     """Return the strong ETag of what `snapshot` makes of ``facts`` at ``now``.
 
     The version changes with every write, and the epoch when the database is restored. The health of a silent run
-    changes without one, by the clock, and its time left with it, so the tag names a health other than live.
+    changes without one, by the clock, and its time left with it, so the tag names a health other than live, and how
+    many workers are silent.
     """
-    health = health_of(facts, now)
+    health, silent = vitals_of(facts, now)
     tag = f"{facts.epoch}-{facts.version}"
-    return quote_etag(tag if health in (None, "live") else f"{tag}-{health}")
+    tag = tag if health in (None, "live") else f"{tag}-{health}"
+    return quote_etag(f"{tag}-{silent}" if silent else tag)
 
 
 def json_variant(etag: str, facts: Facts, now: datetime) -> str:

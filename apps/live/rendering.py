@@ -51,14 +51,20 @@ _TEMPLATES = {Form.PANEL: "components/live.html", Form.ROW: "components/live_row
 
 @dataclass(frozen=True, slots=True)
 class RenderedState:
-    """What a message shows of a dataset. Health changes with the time alone, so it is not among the facts."""
+    """What a message shows of a dataset. Health and silence change with time alone, so they are no facts."""
 
     facts: Facts
     health: Health | None
+    silent_workers: int = 0
+
+    @property
+    def look(self) -> tuple[object, ...]:
+        """What two messages that show the same have in common."""
+        return self.facts.key, self.health, self.silent_workers
 
     def looks_like(self, other: RenderedState | None) -> bool:
         """Whether a message of the ``other`` state would show the same."""
-        return other is not None and (self.facts.key, self.health) == (other.facts.key, other.health)
+        return other is not None and self.look == other.look
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ def render(requests: Mapping[int, RenderRequest]) -> dict[int, Rendered | None]:
 
 def _render_dataset(facts: Facts, request: RenderRequest, now: datetime) -> Rendered:
     progress = snapshot(facts, now)
-    state = RenderedState(facts, progress.health)
+    state = RenderedState(facts, progress.health, progress.workers.silent)
 
     @cache
     def message(form: Form) -> Message:

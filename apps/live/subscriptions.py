@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from apps.progress.facts import health_of
+from apps.progress.facts import vitals_of
 
 from .rendering import Message, Rendered, RenderedState, RenderRequest
 from .watcher import Watcher
@@ -34,13 +34,13 @@ class WatchedDataset:
         return self.sent.facts.version if self.sent else -1
 
     def is_outdated(self, key: tuple[str, int] | None, now: datetime) -> bool:
-        """Whether the epoch and version ``key`` or the health at ``now`` differs from what was sent.
+        """Whether the epoch and version ``key`` or the health or silence at ``now`` differs from what was sent.
 
         Also while a watcher was sent nothing.
         """
         if self.sent is None or key != self.sent.facts.key or self.new_watchers or self.first_served:
             return True
-        return health_of(self.sent.facts, now) != self.sent.health
+        return vitals_of(self.sent.facts, now) != (self.sent.health, self.sent.silent_workers)
 
     def render_request(self) -> RenderRequest:
         self.first_served |= self.new_watchers

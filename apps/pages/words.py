@@ -148,9 +148,14 @@ def _working(progress: DatasetProgress, silence: str) -> list[str]:
             return [label, f"slow, nothing heard for {silence}"]
         case "slow":
             label = f"{label}, slower than usual"
-    if progress.eta_seconds:
-        return [label, f"{time_left(progress.eta_seconds)} left"]
-    return [label, _count(progress)]
+    left = f"{time_left(progress.eta_seconds)} left" if progress.eta_seconds else _count(progress)
+    return [label, left, _silent(progress)]
+
+
+def _silent(progress: DatasetProgress) -> str:
+    """Return how many of the workers are silent; empty where none is, or all are: then the run is."""
+    silent, active = progress.workers.silent, progress.workers.active
+    return f"{silent} of {plural(silent + active, 'workers')} silent" if silent and active else ""
 
 
 def run_seconds(progress: DatasetProgress) -> float | None:

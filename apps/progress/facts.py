@@ -15,6 +15,7 @@ from . import stage_clock
 from .health import Health, assess, is_behind, lost_after, silent_after, slow_after
 from .models import Run, Stage
 from .transitions import FINISHED, WORKING, StageState, State
+from .workers import silent_workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,26 @@ def _is_behind(run: Run, stage: Stage, now: datetime) -> bool:
         return False
     seconds = stage_clock.seconds_at(run, stage, now)
     return is_behind(stage.readings, seconds, stage.current - stage.not_read, slow_after(stage.gap), stage.usual)
+
+
+def silent_workers_of(facts: Facts, now: datetime) -> int:
+    """Return how many workers of the stage under way are silent. 0 unless the run is working, and while it waits."""
+    run, stage = facts.run, current_stage(facts.stages)
+    if run is None or stage is None or not stage.signs or stage.state != StageState.ACTIVE:
+        return 0
+    if run.state not in WORKING or is_paused(run) or is_waiting(run, now):
+        return 0
+    return silent_workers(run, stage, now)
+
+
+def vitals_of(facts: Facts, now: datetime) -> tuple[Health | None, int]:
+    """Return what changes with the time alone: the health at ``now``, and how many workers are silent."""
+    return health_of(facts, now), silent_workers_of(facts, now)
+
+
+def vitals_word(health: Health | None, silent: int) -> str:
+    """Return `vitals_of` in a word: ``live``, ``stalled``, or ``live-2`` where two workers are silent."""
+    return f"{health or ''}-{silent}" if silent else health or ""
 
 
 def is_overdue(run: Run, now: datetime) -> bool:

@@ -14,7 +14,18 @@ from .models import Head, ItemFailure, Run, RunMember, RunMessage, Stage, Transi
 
 # What watchers are not shown of a run and its stages. Where nothing else changes, the dataset keeps its version.
 _UNVERSIONED_FIELDS: Final = frozenset(
-    {"heartbeat_at", "progressed_at", "workers", "shared", "shared_total", "failures_listed", "joined", "learned"}
+    {
+        "heartbeat_at",
+        "progressed_at",
+        "workers",
+        "workers_done",
+        "signs",
+        "shared",
+        "shared_total",
+        "failures_listed",
+        "joined",
+        "learned",
+    }
     | {"readings", "totals", "worked_seconds", "worked_until", "gap", "usual", "not_read", "skips_read", "sign_gap"}
     | {"message_count"}
 )

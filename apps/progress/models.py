@@ -162,6 +162,11 @@ class Stage(models.Model):
     total = models.PositiveBigIntegerField(default=0, help_text="As planned; once the stage is done, as counted.")
     planned = models.PositiveBigIntegerField(default=0, help_text="How many there should be; 0: not known yet.")
     workers = models.PositiveIntegerField(default=0, help_text="How many workers report a share.")
+    workers_done = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="How many of them have done their share, or have left."
+    )
+    # Of the others, how many gave their last sign of life when: pairs [step, workers], see `workers`.
+    signs = models.JSONField(default=list, db_default=[], blank=True)
     shared = models.PositiveBigIntegerField(default=0, help_text="The sum of the workers' shares; part of `current`.")
     shared_total = models.PositiveBigIntegerField(default=0, help_text="The sum of the totals of the workers' shares.")
     started_at = models.DateTimeField(null=True, blank=True)
@@ -218,6 +223,10 @@ class WorkerShare(models.Model):
     total = models.PositiveBigIntegerField(default=0, help_text="0: not known.")
     failed = models.PositiveBigIntegerField(default=0)
     skipped = models.PositiveBigIntegerField(default=0)
+    rate = models.FloatField(default=0.0, db_default=0.0, help_text="Items per second of late; 0: not known.")
+    heard_at = models.DateTimeField(null=True, blank=True, help_text="Its last sign of life, to within 5 seconds.")
+    progressed_at = models.DateTimeField(null=True, blank=True, help_text="When its count last grew.")
+    left_at = models.DateTimeField(null=True, blank=True, help_text="When it said that it was done.")
 
     class Meta:
         ordering = ["stage", "worker"]

@@ -36,7 +36,7 @@ class Report:
 
     ``label``, ``unit``: how the stage and its counts are shown. ``worker``: the counts are this worker's share.
     ``run``: the number of the run that is meant. ``leave``: the worker leaves the run that it has joined; an error says
-    that it failed.
+    that it failed. ``done``: the worker will count nothing more.
     """
 
     state: State | None = None
@@ -53,6 +53,7 @@ class Report:
     failures: Sequence[tuple[str, str]] = ()
     run: int | None = None
     leave: bool = False
+    done: bool = False
 
     @property
     def end_state(self) -> State | None:
@@ -210,11 +211,14 @@ def apply_report(state: RunState, report: Report) -> None:
         state.acknowledge()
         members.hear(state, report.worker)
         stage = state.active_stage()
-        if report.worker not in state.members or report.counts_something:
+        is_known = report.worker in state.members or state.has_share(report.worker)
+        if report.counts_something or not is_known:
             stage = _start_stage_of(state, report)
             if stage is not None:
                 state.describe(stage, report.label, report.unit)
             _count(state, stage, report)
+        if report.worker is not None and is_known:
+            state.hear_worker(report.worker, leaves=report.leave or report.done)
         if report.failures:
             new = state.list_failures(stage.name if stage else "", report.failures)
             if report.failed is None:

@@ -11,7 +11,7 @@ from django.db.models import BigIntegerField
 
 from apps.core.text import ERROR_LENGTH, MESSAGE_LENGTH, REASON_LENGTH, clean_item_name, clean_text
 
-from . import percentage, stage_clock
+from . import percentage, stage_clock, workers
 from .errors import LimitReached
 from .loaded_run import LoadedRun
 from .models import Head, ItemFailure, Retry, Run, RunMessage, Stage, Transition, WorkerShare
@@ -307,6 +307,7 @@ class RunState(LoadedRun):
                 raise LimitReached(f"A stage may have {MAX_WORKERS} workers.")
             share = self.shares[stage.name, worker] = WorkerShare(stage=stage, worker=worker)
             stage.workers += 1
+        before, was_done = workers.place_of(share), workers.is_done(share)
         more_current = max((current or 0) - share.current, 0)
         more_total = max((total or 0) - share.total, 0)
         more_failed = max((failed or 0) - share.failed, 0)
@@ -315,10 +316,27 @@ class RunState(LoadedRun):
         share.total += more_total
         share.failed += more_failed
         share.skipped += more_skipped
+        workers.note_sign(share, self.now, more_current)
+        workers.count(stage, share, before, was_done=was_done)
         self.run.failed += more_failed
         self.run.skipped += more_skipped
         if more_current or more_total:
             self._grow_shared(stage, more_current, more_total)
+
+    def has_share(self, worker: str | None) -> bool:
+        """Whether a worker has a share of a stage, of those that were loaded."""
+        return worker is not None and any((stage.name, worker) in self.shares for stage in self.stages)
+
+    def hear_worker(self, worker: str, *, leaves: bool = False) -> None:
+        """Note that a worker was heard that has a share of the stage under way. ``leaves``: it will do no more."""
+        for stage in self.stages:
+            share = self.shares.get((stage.name, worker))
+            if share is None or stage.state != StageState.ACTIVE:
+                continue
+            before, was_done = workers.place_of(share), workers.is_done(share)
+            workers.note_sign(share, self.now)
+            share.left_at = self.now if leaves else share.left_at
+            workers.count(stage, share, before, was_done=was_done)
 
     def _grow_shared(self, stage: Stage, current: int, total: int) -> None:
         stage.shared += current

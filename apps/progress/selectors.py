@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import batched, groupby
 from operator import itemgetter
@@ -19,10 +19,11 @@ from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
 from .errors import NoRun
-from .facts import Facts
-from .models import Run, RunMember, Stage, Transition
+from .facts import Facts, is_paused, is_waiting
+from .models import Run, RunMember, Stage, Transition, WorkerShare
 from .snapshot import DatasetProgress, snapshot
-from .transitions import State
+from .transitions import WORKING, State
+from .workers import Worker, worker_of
 
 # For how many scopes of callers the compiled SQL of a poll is kept.
 STATEMENTS: Final = 1_000
@@ -144,6 +145,18 @@ def runs_that_may_be_left() -> list[int]:
     left, living = of_run.filter(left_at__isnull=False), of_run.filter(left_at=None, heard_at__gte=heard_lately)
     runs = Run.objects.unfinished().filter(Exists(left), ~Exists(living))
     return list(runs.values_list("pk", flat=True))
+
+
+def workers_of(run: Run, *, after: int, limit: int, now: datetime) -> tuple[list[Worker], int | None]:
+    """Return up to ``limit`` workers of a run, those that came after the one numbered ``after``, and where to go on.
+
+    A worker of several stages is there once for each. One query.
+    """
+    shares = WorkerShare.objects.filter(stage__run=run.pk, pk__gt=after).select_related("stage").order_by("pk")
+    page = list(shares[: limit + 1])
+    works = run.state in WORKING and not is_paused(run) and not is_waiting(run, now)
+    workers = [worker_of(run, share, now, works=works) for share in page[:limit]]
+    return workers, page[limit - 1].pk if page[limit:] else None
 
 
 def failure_note(run: Run) -> str:

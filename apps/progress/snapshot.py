@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 
 from . import control, estimates, percentage, readings
 from .estimates import Work
-from .facts import Facts, current_stage, health_of, heard_at, is_paused, is_waiting, silent_since
+from .facts import Facts, current_stage, heard_at, is_paused, is_waiting, silent_since, vitals_of, vitals_word
 from .health import Health
 from .history import learned_stages
 from .models import Retry, Run, Stage
@@ -70,6 +70,14 @@ class Eta(_Frozen):
     high: float
 
 
+class Workers(_Frozen):
+    """The workers of the stage under way that report a share of their own."""
+
+    active: int = Field(ge=0)
+    silent: int = Field(ge=0, description="Of whom no sign of life has come for longer than is usual.")
+    done: int = Field(ge=0, description="That have done their share, or have left.")
+
+
 class DatasetProgress(_Frozen):
     """How far a dataset is."""
 
@@ -96,6 +104,7 @@ class DatasetProgress(_Frozen):
     cancelled: bool
     failed: int = Field(ge=0, description="Items that could not be processed.")
     skipped: int = Field(ge=0, description="Unchanged items.")
+    workers: Workers
     retry: Literal["all", "failed"] | None = Field(
         description="What the next run is asked to do again: everything, or only the items that failed."
     )
@@ -111,6 +120,11 @@ class DatasetProgress(_Frozen):
     stage_seconds: float = Field(0.0, exclude=True)  # how long the stage under way has been worked on
 
     @property
+    def vitals(self) -> str:
+        """What changes with time alone, in a word."""
+        return vitals_word(self.health, self.workers.silent)
+
+    @property
     def is_working(self) -> bool:
         return self.state in WORKING
 
@@ -123,7 +137,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
     """Return what watchers see of ``facts`` at ``now``, an aware time. Only health and time left depend on ``now``."""
     run = facts.run or Run(updated_at=facts.created_at)  # a dataset that never ran is pending, 0 of 0
     stage = current_stage(facts.stages)
-    health = health_of(facts, now)
+    health, silent = vitals_of(facts, now)
     rate = readings.rate(stage.readings) if stage and health not in (None, Health.LOST) else None
     return DatasetProgress(
         dataset_id=facts.dataset_id,
@@ -146,6 +160,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         cancelled=run.cancelled,
         failed=run.failed,
         skipped=run.skipped,
+        workers=_workers(stage, silent),
         retry=Retry(facts.retry).value if facts.retry else None,
         requested=control.requested(run),
         requested_by=run.control_by,
@@ -165,6 +180,13 @@ def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:
     parts = percentage.parts_of(stages, run.plan) or ()
     weights = [part.weight for part in parts[: len(shown)]] or [0.0] * len(shown)
     return tuple(stage.model_copy(update={"weight": weight}) for stage, weight in zip(shown, weights, strict=True))
+
+
+def _workers(stage: Stage | None, silent: int) -> Workers:
+    if stage is None or stage.state != StageState.ACTIVE:
+        return Workers(active=0, silent=0, done=stage.workers if stage else 0)
+    counted = sum(number for _, number in stage.signs)
+    return Workers(active=counted - silent, silent=silent, done=stage.workers_done)
 
 
 def _worked_seconds(run: Run, stage: Stage, health: Health | None, now: datetime) -> float:

@@ -53,7 +53,9 @@ OTHER_REASONS: Final = "other reasons"
 _VERSION: Final = frozenset({"version"})
 _VERSION_AND_RUN: Final = frozenset({"version", "run"})
 _RETRY: Final = frozenset({"retry", "retry_by", "retry_at"})
-_SHARE_COUNTS: Final = frozenset({"current", "total", "failed", "skipped"})
+_SHARE_COUNTS: Final = frozenset(
+    {"current", "total", "failed", "skipped", "rate", "heard_at", "progressed_at", "left_at"}
+)
 
 
 # --- Lock and load ----------------------------------------------------------------------------------------------------

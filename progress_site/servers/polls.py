@@ -31,7 +31,7 @@ from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 from apps.live.hub import current_hub
 from apps.live.limits import address_of
 from apps.pages.views.partials import bar_variant, header_variant
-from apps.progress.facts import Facts, health_of
+from apps.progress.facts import Facts, vitals_of
 from apps.progress.health import Health
 from apps.progress.polls import FACTS, UNCHANGED
 
@@ -90,7 +90,7 @@ class Answer:
 
     messages: list[Message]
     facts: Facts
-    health: Health | None
+    vitals: tuple[Health | None, int]
     read_at: datetime
     asked_at: float  # of the monotonic clock, before anything was read
 
@@ -98,7 +98,7 @@ class Answer:
         """Whether a view that reads ``facts`` at ``now`` would answer the same."""
         is_same = self.facts.dataset_pk == facts.dataset_pk and self.facts.key == facts.key
         is_recent = variant == UNCHANGED or now - self.read_at < LONGEST
-        return is_same and is_recent and self.health == health_of(facts, now)
+        return is_same and is_recent and self.vitals == vitals_of(facts, now)
 
 
 class Answers:
@@ -192,7 +192,7 @@ class SharedPolls:
         if read is None or not messages or not _may_be_shared(messages[0]):
             return messages
         facts, now = read
-        current_answers().keep(poll, Answer(messages, facts, health_of(facts, now), now, asked_at))
+        current_answers().keep(poll, Answer(messages, facts, vitals_of(facts, now), now, asked_at))
         current_hub().note_poll(poll.identity, facts, asked_at)
         return messages
 

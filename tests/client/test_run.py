@@ -268,6 +268,8 @@ def test_processes_have_shares_of_their_own(method: str) -> None:
         assert [process.exitcode for process in processes] == [0, 0]
         until(lambda progress: progress.current == 305)
         assert not shown().is_finished
+        until(lambda progress: progress.workers.done == 2)  # of whom nobody waits for a sign
+        assert (shown().workers.active, shown().workers.silent) == (1, 0)
     assert (shown().state, shown().current) == ("ready", 305)
     assert sorted(WorkerShare.objects.values_list("current", flat=True)) == [5, 100, 200]
 

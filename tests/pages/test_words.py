@@ -14,7 +14,7 @@ from dataset_progress._progress import Progress
 from apps.pages import amounts, words
 from apps.pages.components import bar_of
 from apps.pages.panel import panel_of
-from apps.progress.snapshot import CurrentStage, DatasetProgress, Eta, StageProgress
+from apps.progress.snapshot import CurrentStage, DatasetProgress, Eta, StageProgress, Workers
 
 from .test_components import progress
 
@@ -46,6 +46,13 @@ EACH_STATE = [
     (
         progress(state="embedding", stage=EMBED, health="slow", eta_seconds=Eta(low=230, high=250)),
         "Generating embeddings, slower than usual, about 4 minutes left",
+    ),
+    (
+        progress(
+            state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250),
+            workers=Workers(active=11, silent=1, done=0),
+        ),
+        "Generating embeddings, about 4 minutes left, 1 of 12 workers silent",
     ),
     (
         progress(state="embedding", stage=EMBED, health="slow", silent_since=NOW),
@@ -163,10 +170,11 @@ def test_the_command_line_shows_the_same_amounts(count: int, unit: str) -> None:
 def test_the_command_line_has_the_words_and_numbers_of_the_page(shown: DatasetProgress, line: str) -> None:
     there = Progress.parse(shown.model_dump(mode="json"))
     assert (cli_words.health(there) or cli_words.condition(there)).lower() in line.lower()
-    if " of " in line:
+    if " of " in line and not cli_words.silent(there):
         assert cli_words.count(there) in line
     facts = {fact.label: fact.value for fact in panel_of(shown).facts}
     assert f"{cli_words.failed(there):,}" == facts.get("Failed", "0")
+    assert cli_words.silent(there) in line
     if shown.is_working:
         assert cli_words.percentage(there) == bar_of(shown).percent
         assert cli_words.whole_run(there) == (f"whole run {facts['Whole run']}" if "Whole run" in facts else "")

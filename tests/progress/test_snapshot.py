@@ -21,6 +21,7 @@ KEYS: dict[str, Any] = {
     "updated_at": str, "version": int, "epoch": str, "run": (int, type(None)), "percent": (float, int, type(None)),
     "stage": (dict, type(None)), "stages": list, "rate": (float, int, type(None)), "eta_seconds": (dict, type(None)),
     "health": (str, type(None)), "paused": bool, "cancelled": bool, "failed": int, "skipped": int,
+    "workers": dict,
     "retry": (str, type(None)),
 }  # fmt: skip
 STAGE_KEYS: dict[str, Any] = {
@@ -104,7 +105,7 @@ def test_a_working_run() -> None:
              "unit": "images", "state": "waiting", "started_at": None, "finished_at": None},
         ],
         "rate": 10.0, "eta_seconds": {"low": 17.8, "high": 68.7}, "health": "live", "paused": False, "cancelled": False,
-        "failed": 1, "skipped": 2, "retry": None,
+        "failed": 1, "skipped": 2, "workers": {"active": 0, "silent": 0, "done": 0}, "retry": None,
     }  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def test_a_dataset_that_never_ran_is_pending_0_of_0() -> None:
         "updated_at": "2026-03-01T12:00:00.123Z", "version": 0, "epoch": "e1", "run": None, "percent": None,
         "stage": None,
         "stages": [], "rate": None, "eta_seconds": None, "health": None, "paused": False, "cancelled": False,
-        "failed": 0, "skipped": 0, "retry": None,
+        "failed": 0, "skipped": 0, "workers": {"active": 0, "silent": 0, "done": 0}, "retry": None,
     }  # fmt: skip
 
 

@@ -15,7 +15,8 @@ from django.views.decorators.http import require_safe
 
 from apps.datasets.access.rules import Caller
 from apps.pages.panel import panel_of
-from apps.progress.facts import Facts, health_of
+from apps.progress.facts import Facts, health_of, vitals_of, vitals_word
+from apps.progress.health import Health
 from apps.progress.polls import UNCHANGED, note_facts
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import snapshot
@@ -39,9 +40,10 @@ def header_variant(params: QueryDict, facts: Facts, now: datetime) -> str:
 def bar_variant(params: QueryDict, facts: Facts, now: datetime) -> str:
     """Return the same for the panel's request. `NEW_RUN`: ``run`` is not the latest, so the header comes along."""
     if _is_shown(params, facts):
-        health = health_of(facts, now) or ""
+        health, silent = vitals_of(facts, now)
         # The panel of a run that is slow or worse says for how long, so it is never the same.
-        if "health" not in params or (health in ("", "live") and params["health"] == health):
+        is_same = health in (None, Health.LIVE) and params.get("health") == vitals_word(health, silent)
+        if "health" not in params or is_same:
             return UNCHANGED
     run_number = facts.run.number if facts.run else 0
     return NEW_RUN if "run" in params and params["run"] != str(run_number) else CHANGED

@@ -112,7 +112,8 @@ class Report:
 
     def heartbeat(self) -> list[dict[str, Any]]:
         """Return an update without content, which shows that the job is alive."""
-        return [self._update()]
+        # A worker says who it is once it has counted something: before, it would begin a share.
+        return [self._update(worker=self._worker) if self._acknowledged else self._update()]
 
     def acknowledge(self, updates: list[dict[str, Any]], results: list[dict[str, Any]]) -> Refused | None:
         """Take the result of each update. Return the last refusal that is final.
@@ -177,7 +178,10 @@ class Report:
         """Return how this process leaves the run or ends it, if it does one or the other."""
         if self.membership.leaves:
             return [self._update(**self._ending, leave=True)]
-        return [self._update(**self._ending)] if self._finishes else []
+        if self._finishes:
+            return [self._update(**self._ending)]
+        # A process that counts for others is not waited for any more, and is no silent worker.
+        return [self._update(worker=self._worker, done=True)] if self._acknowledged else []
 
     def _update(self, **fields: Any) -> dict[str, Any]:
         member = {"worker": self._worker} if self.membership.leaves else {}
@@ -185,7 +189,7 @@ class Report:
 
     def _mark_sent(self, update: dict[str, Any]) -> None:
         with self._counts.lock:
-            if "state" in update:
+            if "state" in update or "done" in update:
                 self._ending = {}
             elif "message" in update:
                 self._acknowledged_message = update["message"]

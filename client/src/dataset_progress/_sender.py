@@ -18,7 +18,7 @@ from ._errors import ProgressError, Refused
 from ._sender_thread import SenderThread
 
 INTERVAL_SECONDS = 0.25
-HEARTBEAT_SECONDS = 10.0
+HEARTBEAT_SECONDS = 5.0
 # How often a paused run asks whether it may go on.
 PAUSED_HEARTBEAT_SECONDS = 1.0
 MAX_BACKOFF_SECONDS = 30.0

@@ -33,6 +33,7 @@ def line_of(progress: Progress) -> str:
         words.whole_run(progress),
         label,
         words.condition(progress).lower() if is_still else words.health(progress).lower(),
+        words.silent(progress),
         words.speed(progress),
         f"{left} left" if (left := words.time_left(progress)) else "",
         f"{failed:,} failed" if failed else "",

@@ -90,6 +90,16 @@ def time_left(progress: Progress) -> str:
     return "less than a minute" if high < 50 else _range(low, high)
 
 
+def silent(progress: Progress) -> str:
+    """Return how many of the workers are silent: ``1 of 12 workers silent``; "" where none is, or all are."""
+    workers = progress.details.get("workers")
+    if not isinstance(workers, dict) or progress.state not in _STATES:
+        return ""
+    number_silent, active = int(number(workers.get("silent")) or 0), int(number(workers.get("active")) or 0)
+    is_shown = number_silent and active
+    return f"{number_silent} of {amount(number_silent + active, 'workers')} silent" if is_shown else ""
+
+
 def failed(progress: Progress) -> int:
     """Return how many items could not be processed."""
     return int(number(progress.details.get("failed")) or 0)

@@ -1,0 +1,127 @@
+"""The workers of a stage: who is active, who has fallen silent, who is done. Changes of rows in memory, without SQL.
+
+A stage counts its workers by the time of their last sign of life, in steps of `STEP` seconds (``Stage.signs``), so that
+whoever shows a dataset can tell how many are silent at any moment without reading a row for each worker.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from .health import Health, assess, silent_after
+from .models import Run, Stage, WorkerShare
+from .transitions import StageState
+
+STEP: Final = 5
+# How many steps are kept apart. Of more, the two oldest become one: that of the later.
+MOST_STEPS: Final = 24
+# Over about how many seconds the rate of a worker is.
+RATE_SECONDS: Final = 30.0
+
+# The step of a worker's last sign of life; None of one that is done, or was not counted yet.
+Place = int | None
+
+
+class WorkerState(StrEnum):
+    ACTIVE = "active"
+    SILENT = "silent"
+    DONE = "done"
+
+
+def is_done(share: WorkerShare) -> bool:
+    """Whether a worker has done its share of the stage, or has left."""
+    return share.left_at is not None or 0 < share.total <= share.current
+
+
+def place_of(share: WorkerShare) -> Place:
+    return None if share.heard_at is None or is_done(share) else step_of(share.heard_at)
+
+
+def step_of(moment: datetime) -> int:
+    return int(moment.timestamp()) // STEP * STEP
+
+
+def note_sign(share: WorkerShare, now: datetime, grown: int = 0) -> None:
+    """Note that a worker was heard, and has done ``grown`` items more. A sign is noted once in `STEP` seconds."""
+    if grown:
+        if share.progressed_at is not None and (seconds := (now - share.progressed_at).total_seconds()) > 0:
+            newest = 1.0 - math.exp(-seconds / RATE_SECONDS) if share.rate else 1.0
+            share.rate += newest * (grown / seconds - share.rate)
+        share.progressed_at = now
+    if grown or share.heard_at is None or share.left_at or (now - share.heard_at).total_seconds() >= STEP:
+        share.heard_at, share.left_at = now, None
+
+
+def count(stage: Stage, share: WorkerShare, before: Place, *, was_done: bool) -> None:
+    """Count a worker of a stage where it is now. ``before``, ``was_done``: where it was counted until now."""
+    after, done = place_of(share), is_done(share)
+    stage.workers_done += done - was_done
+    if before != after:
+        stage.signs = moved(stage.signs, before, after)
+
+
+def moved(signs: Iterable[Sequence[int]], before: Place, after: Place) -> list[list[int]]:
+    """Return the counts of workers by step, in order, with one moved from one step to another."""
+    counts = {step: number for step, number in signs}  # noqa: C416 -- the pairs are lists once they were stored
+    if before is not None:
+        # Steps that became one have the time of the later.
+        step = min((each for each in counts if each >= before), default=None)
+        if step is not None:
+            counts[step] -= 1
+    if after is not None:
+        counts[after] = counts.get(after, 0) + 1
+    steps = [[step, number] for step, number in sorted(counts.items()) if number > 0]
+    if len(steps) > MOST_STEPS:
+        (_, oldest), (step, number) = steps[:2]
+        steps[:2] = [[step, oldest + number]]
+    return steps
+
+
+def silent_seconds(run: Run, stage: Stage) -> float:
+    """Return after how many seconds without a sign a worker of the stage is silent: its share of the run's rhythm."""
+    return silent_after(run.sign_gap * sum(number for _, number in stage.signs))
+
+
+def is_silent(place: int, seconds: float, now: datetime) -> bool:
+    """Whether no worker of a step can have been heard within ``seconds``."""
+    return place + STEP <= now.timestamp() - seconds
+
+
+def silent_workers(run: Run, stage: Stage, now: datetime) -> int:
+    """Return how many workers of the stage under way are silent."""
+    if not stage.signs:
+        return 0
+    seconds = silent_seconds(run, stage)
+    return sum(number for step, number in stage.signs if is_silent(step, seconds, now))
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker of a stage as it is now. ``health``: None unless it is at work on the stage under way."""
+
+    share: WorkerShare
+    state: WorkerState
+    health: Health | None
+
+
+def worker_of(run: Run, share: WorkerShare, now: datetime, *, works: bool) -> Worker:
+    """Return how a worker is. ``works``: whether its run is working, and neither paused nor waiting."""
+    stage, place = share.stage, place_of(share)
+    if stage.state != StageState.ACTIVE or place is None or share.heard_at is None:
+        return Worker(share, WorkerState.DONE, None)
+    if not works:
+        return Worker(share, WorkerState.ACTIVE, None)
+    workers = sum(number for _, number in stage.signs)
+    is_quiet = is_silent(place, silent_seconds(run, stage), now)
+    health = assess(
+        since_sign=(now - share.heard_at).total_seconds(),
+        since_progress=(now - (share.progressed_at or share.heard_at)).total_seconds(),
+        sign_gap=run.sign_gap * workers,
+        gap=stage.gap * workers,
+    )
+    return Worker(share, WorkerState.SILENT if is_quiet else WorkerState.ACTIVE, health)
