@@ -13,11 +13,12 @@ number of items differs. Their profile says which share of those seconds has gon
 two more guesses: what the profile leaves of those seconds, G₀; and the same corrected by the pace of this run against
 the profile, G₂ (`pace` again, with expected seconds in place of items). G₁ and G₂ are mixed by how much the paces of
 the bins scatter with and without the profile: the odds are 2·(s₂/s₁)^(−k/2), s the variances of k bins. The mixture and
-G₀ are taken for independent, and pooled by their precision, 1/spread².
+G₀ are taken for independent, and pooled by their precision, 1/spread². The variance of G₀ takes in 2·s₂/k; where both
+are further apart than their spreads allow, it is multiplied by as much, because today is not as it was.
 
 *Stages that wait* take what they took, times the ratio by which this run is slower than the earlier ones to the power
-of `SAME_SPEED`; without history, the seconds so far by weight. A stage whose total is not known gets that of the last
-run, in proportion to the total of the stage under way.
+of `SAME_SPEED`. Without history they take the seconds so far by weight, and so does a stage that has just begun. A
+stage whose total is not known gets that of the last run, in proportion to the total of the stage under way.
 
 *The range.* The guesses of the stages are added up, and so are their variances. The range goes from the median over
 exp(`WIDTH`·spread) to the median times that; its geometric middle is what is most likely. The seconds since the last
@@ -39,7 +40,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
 from .history import POINTS, LearnedStage
@@ -52,7 +53,7 @@ WIDTH: Final = 1.28
 GROWTH: Final = 0.7
 SILENT: Final = 3.0
 # How much two runs of the same work usually differ: the standard deviation of the logarithm. It counts as two runs.
-USUAL_DIFFERENCE: Final = 0.15
+USUAL_DIFFERENCE: Final = 0.25
 # How much the speed of a run tells of its later stages.
 SAME_SPEED: Final = 0.7
 # The spread of a stage that is known by its weight alone.
@@ -109,11 +110,11 @@ def time_left(stages: Sequence[Work], learned: Sequence[LearnedStage] = ()) -> L
     past = known.get(active.name)
     if not active.total and past is not None:
         active = replace(active, total=past.total)
-    guess = _guess_now(active, past)
-    if guess is None:
-        return None
     done = [stage for stage in stages if stage.state == StageState.DONE]
     waiting = [stage for stage in stages if stage.state == StageState.WAITING]
+    guess = _guess_now(active, past) or _guess_by_weight(active, done)
+    if guess is None:
+        return None
     own = replace(active, seconds=active.seconds + guess.seconds)
     return _range([guess, *_guess_waiting(waiting, [*done, own], known)])
 
@@ -135,7 +136,7 @@ def _guess_now(stage: Work, past: LearnedStage | None) -> Guess | None:
     last, done = stage.readings[-1]
     waited = max(stage.seconds - last, 0.0)
     gaps = [after - before for (before, less), (after, more) in pairwise(stage.readings[-12:]) if more > less]
-    if gaps and waited > SILENT * median(gaps):
+    if gaps and waited > SILENT * fmean(gaps):
         return _guess(replace(stage, readings=[*stage.readings, (stage.seconds, done)]), past)
     # Until the next reading the guess is the same, and is made once.
     key = hash((tuple(map(tuple, stage.readings)), tuple(map(tuple, stage.totals)), stage.total, stage.before, past))
@@ -148,6 +149,13 @@ def _guess_now(stage: Work, past: LearnedStage | None) -> Guess | None:
         return guess
     seconds = max(guess.seconds - waited, 0.1 * guess.seconds)
     return Guess(seconds, min(guess.spread * guess.seconds / seconds, MOST))
+
+
+def _guess_by_weight(stage: Work, done: Sequence[Work]) -> Guess | None:
+    """Guess the seconds that are left of a stage that has done nothing yet from those before it."""
+    weight = sum(each.weight for each in done)
+    whole = stage.weight * sum(each.seconds for each in done) / weight if weight else 0.0
+    return Guess(max(whole - stage.seconds, 0.1 * whole), MOST) if whole else None
 
 
 def _guess(stage: Work, past: LearnedStage | None) -> Guess | None:
@@ -220,15 +228,17 @@ def _with_history(
         bins = min(along.bins, pace.bins)
         log_odds = math.log(2) - bins / 2 * math.log((along.scatter + 0.0025) / (pace.scatter + 0.0025))
         guess = _mixed(guess, plain, 1 / (1 + math.exp(-min(max(log_odds, -30.0), 30.0))))
+    usual = replace(usual, spread=min(math.sqrt(usual.spread**2 + 2 * along.scatter / along.bins), MOST))
     return _pooled(guess, usual)
 
 
 def _share_of_time(profile: Sequence[float], share: float) -> float:
-    """Return the share of the time that has gone when this share of the items is done."""
-    place = min(max(share, 0.0), 1.0) * len(profile)
+    """Return the share of the time that has gone when this share of the items is done. It grows with every item."""
+    share = min(max(share, 0.0), 1.0)
+    place = share * len(profile)
     index = min(int(place), len(profile) - 1)
     before = profile[index - 1] if index else 0.0
-    return before + (profile[index] - before) * (place - index)
+    return 0.01 * share + 0.99 * (before + (profile[index] - before) * (place - index))
 
 
 def _mixed(one: Guess, other: Guess, share: float) -> Guess:
@@ -241,9 +251,10 @@ def _mixed(one: Guess, other: Guess, share: float) -> Guess:
 
 
 def _pooled(one: Guess, other: Guess) -> Guess:
-    """Return what two independent guesses of the same time say together. Where they differ, the spread grows."""
-    share = other.spread**2 / (one.spread**2 + other.spread**2)
+    """Return what a guess of this run and one of earlier runs say together: the second less, the more it differs."""
     first, second = math.log(one.seconds), math.log(other.seconds)
+    doubt = max((first - second) ** 2 / (one.spread**2 + other.spread**2), 1.0)
+    share = doubt * other.spread**2 / (one.spread**2 + doubt * other.spread**2)
     variance = share * one.spread**2 + share * (1 - share) * (first - second) ** 2
     return Guess(math.exp(share * first + (1 - share) * second), math.sqrt(variance))
 

@@ -12,13 +12,13 @@ pace d/n.
 - a pace that returns to the mean: a part φ of what a bin is off the mean, the correlation of neighbours, goes over to
   the next one (an autoregression of order 1);
 - the mean since the last change of pace. Changes are found by binary segmentation: a segment is cut where that lowers
-  m·ln(RSS/m), m its bins, by `PENALTY`·2·ln k (RSS: the sum of squared residuals). Where the pace goes up and down by
-  turns, the last one holds for as long as those before it did, and the mean follows;
+  m·ln(RSS/m), m its bins, by `PENALTY`·2·ln k (RSS: the sum of squared residuals);
 - a straight line since the last change.
 
 *Weights.* A model of p parameters has the score k·ln(RSS/k + `FLOOR`²) + `PENALTY`·p·ln k: a Bayesian information
-criterion with a heavier penalty, because the places of changes are searched for. The logarithms of the candidates'
-times are averaged with the weights exp(−score/2).
+criterion with a heavier penalty, because the places of changes are searched for. The mean counts as half a parameter,
+the lines and the return as two, a mean since the last of c changes as 2·c + 1. The logarithms of the candidates' times
+are averaged with the weights exp(−score/2).
 
 *Spread.* The variance of the logarithm is the sum of: that between the candidates; that of the bins, over their number
 and over the number of bins ahead; and 1.5 times the squared error of the same method when it foretold the last 50, 35,
@@ -42,7 +42,7 @@ from typing import Final
 BINS: Final = 32
 # The fewest bins of a segment.
 LEAST: Final = 2
-PENALTY: Final = 4.0
+PENALTY: Final = 3.0
 # The noise that is expected of even the steadiest work.
 FLOOR: Final = 0.05
 # A line of paces stays between these multiples of the pace that it has reached.
@@ -122,10 +122,10 @@ class Pace:
         variance = sum(w * (told - middle) ** 2 for w, (_, told) in zip(weights, candidates, strict=True)) / total
         return middle, variance
 
-    def _candidates(self, bins: int, ahead: float) -> Iterator[tuple[float, int, float]]:
+    def _candidates(self, bins: int, ahead: float) -> Iterator[tuple[float, float, float]]:
         """Yield the RSS, the number of parameters, and the seconds of ``ahead`` items of each candidate."""
         mean = self.pace(0, bins)
-        yield self._rss(0, bins), 1, ahead * mean
+        yield self._rss(0, bins), 0.5, ahead * mean
         if bins >= 5:
             rss, seconds = self._line(0, bins, ahead)
             yield rss, 2, seconds
@@ -138,17 +138,8 @@ class Pace:
         start, end = segments[-1]
         before = sum(self._rss(*segment) for segment in segments[:-1])
         parameters = 2 * len(segments) - 1
-        paces = [self.pace(*segment) for segment in segments]
-        rises = [later > earlier for earlier, later in pairwise(paces)]
-        turns = sum(one != other for one, other in pairwise(rises))
-        going_on = ahead * paces[-1]
-        if turns:
-            usual = self._items_until[start] / (len(segments) - 1)
-            stay = usual * -math.expm1(-ahead / usual)
-            turning = stay * paces[-1] + (ahead - stay) * mean
-            going_on = math.exp((math.log(going_on) + turns * math.log(turning)) / (turns + 1))
-        yield before + self._rss(start, end), parameters, going_on
-        if not turns and end - start >= 5:
+        yield before + self._rss(start, end), parameters, ahead * self.pace(start, end)
+        if end - start >= 5:
             rss, seconds = self._line(start, end, ahead)
             yield before + rss, parameters + 1, seconds
 

@@ -14,7 +14,7 @@ Reading = tuple[float, int]
 
 KEPT: Final = 64
 # A reading follows the last one after this time: at least so many seconds, and this share of the time so far.
-SPACING_SECONDS: Final = 0.2
+SPACING_SECONDS: Final = 0.05
 SPACING_SHARE: Final = 0.008
 # How many changes of a total are kept.
 TOTALS_KEPT: Final = 16

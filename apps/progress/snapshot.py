@@ -220,4 +220,4 @@ def _eta(run: Run, stages: tuple[Stage, ...], now: datetime) -> Eta | None:
         coming = percentage.waiting_of(stages, run.plan)
         works += [Work(each["name"], StageState.WAITING, each["weight"]) for each in coming]
     left = estimates.time_left(works, learned_stages(run.learned))
-    return Eta(low=round(left.low, 1), high=round(left.high, 1)) if left else None
+    return Eta(low=round(left.low, 2), high=round(left.high, 2)) if left else None

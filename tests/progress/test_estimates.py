@@ -153,6 +153,13 @@ def test_the_speed_of_stages_that_are_done_counts_for_those_that_wait() -> None:
     assert left.middle == pytest.approx(50 + 500, rel=0.01)
 
 
+def test_a_stage_that_has_just_begun_takes_its_weight() -> None:
+    begun = Work("b", ACTIVE, 2.0, 100, readings=[(0.0, 0)])
+    left = left_of(Work("a", DONE, 1.0, 5, seconds=60.0), begun)
+    assert left.middle == pytest.approx(120)
+    assert left.high > 2 * left.low
+
+
 # --- With earlier runs ----------------------------------------------------------------------------------------------
 
 

@@ -104,8 +104,8 @@ def test_a_working_run() -> None:
             {"name": "embed", "label": "CLIP", "counts_as": "embedding", "current": 0, "total": 0, "planned": 0,
              "unit": "images", "state": "waiting", "started_at": None, "finished_at": None},
         ],
-        "rate": 10.0, "eta_seconds": {"low": 17.8, "high": 68.7}, "health": "live", "paused": False, "cancelled": False,
-        "failed": 1, "skipped": 2, "workers": {"active": 0, "silent": 0, "done": 0}, "retry": None,
+        "rate": 10.0, "eta_seconds": {"low": 17.83, "high": 68.7}, "health": "live", "paused": False,
+        "cancelled": False, "failed": 1, "skipped": 2, "workers": {"active": 0, "silent": 0, "done": 0}, "retry": None,
     }  # fmt: skip
 
 

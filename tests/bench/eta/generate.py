@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import accumulate
 
-from .trace import Event, PlannedStage, Trace, thinned
+from .trace import Event, PlannedStage, Trace, kind_of, thinned
 
 Durations = list[float]
 
@@ -110,7 +110,7 @@ def _trace(
         events=tuple((round(time, 3), stage, current, total) for time, stage, current, total in thinned(events)),
         end=round(events[-1][0], 3),
         paused=tuple(paused),
-        kind=name.removesuffix("-again").rpartition("-")[0],
+        kind=kind_of(name),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -68,8 +69,13 @@ def trace_of(said: dict[str, Any]) -> Trace:
         end=float(said["end"]),
         paused=tuple((float(since), float(until)) for since, until in said.get("paused") or ()),
         earlier=tuple(map(str, said.get("earlier") or ())),
-        kind=name.removesuffix("-again").rpartition("-")[0] or name,
+        kind=kind_of(name),
     )
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of work that the name of a trace begins with: `hashing` of `hashing-1` and `hashing-again`."""
+    return re.sub(r"(-again|-[\d.]+)+$", "", name)
 
 
 def traces_in(folder: Path) -> list[Trace]:
