@@ -92,6 +92,7 @@ class Pace:
         if ahead <= 0:
             return Guess(0.0, 0.0)
         bins, done = self.bins, self._items_until[-1]
+        ahead = max(ahead, 1e-9 * done)  # less has no logarithm
         told, between = self._foretell(bins, ahead)
         horizon = ahead / done
         sampled = self.scatter * (1 / bins + 1 / max(horizon * bins, 0.5))
