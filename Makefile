@@ -4,7 +4,7 @@
 # make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test quick js check bench bench-pipeline bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
+.PHONY: demo test quick js check bench bench-pipeline bench-images bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
 .DELETE_ON_ERROR:
 
 # Made with the Python that `PYTHON` names, or else the first that is new enough.
@@ -37,6 +37,10 @@ bench: bench-pipeline bench-live bench-crowd bench-ingest bench-client bench-eta
 
 bench-pipeline: $(VENV)/.test
 	@$(RUN) -m tests.bench.pipeline
+
+# Installs imagededup and cleanvision, which are large, into an environment of their own.
+bench-images: $(VENV)/.test
+	@$(RUN) -m tests.bench.images
 
 bench-live: $(VENV)/.test
 	@scripts/install-programs

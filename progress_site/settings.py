@@ -274,6 +274,8 @@ MAX_IMAGE_BYTES = env.int("MAX_IMAGE_BYTES", 1 << 30, validate=bounds.Range(min=
 DAMAGED = env.str("DAMAGED", "keep", validate=bounds.OneOf(["keep", "fail"]))
 # After how many days samples whose files are gone are forgotten, with thumbnails and embeddings. 0: never.
 FORGET_MISSING_AFTER_DAYS = env.int("FORGET_MISSING_AFTER_DAYS", 0, validate=bounds.Range(min=0, max=36_500))
+# From which cosine of their embeddings on two samples are near-duplicates. Over 1: they are not searched for.
+NEAR_DUPLICATES = env.float("NEAR_DUPLICATES", 0.97, validate=bounds.Range(min=0.5, max=2))
 # How many failed items of a run are listed. The others are counted by reason.
 MOST_FAILURES = env.int("MOST_FAILURES", 10_000, validate=bounds.Range(min=1))
 # How many processes of a worker index and embed. 0: one per core.

@@ -301,3 +301,18 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class NearDuplicate(models.Model):
+    """A sample of a group of near-duplicates. The first of a group is 1 similar, and its id is the group's."""
+
+    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="near_duplicates")
+    sample = models.OneToOneField(Sample, on_delete=models.CASCADE, related_name="near_duplicate")
+    group = models.BigIntegerField()
+    score = models.FloatField(help_text="The cosine to the most similar of the earlier samples.")
+
+    class Meta:
+        indexes = [models.Index(fields=["dataset", "group"], name="near_duplicate_group")]
+
+    def __str__(self) -> str:
+        return f"{self.sample} in group {self.group}"

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.core.sql import delete_some
 
-from .models import Dataset, EmbeddingBlock, Membership, Sample, Token
+from .models import Dataset, EmbeddingBlock, Membership, NearDuplicate, Sample, Token
 from .tokens import set_secret
 
 # `Token.last_used_at` is this precise, so that a token that is used often costs few writes.
@@ -83,12 +83,21 @@ def removing(dataset_pk: int) -> Iterator[bool]:
 
 def remove_some_samples(dataset_pk: int) -> int:
     """Remove some of the samples and vectors of a deleted dataset. Returns how many; 0: there are none left."""
-    return delete_some(Sample.objects.filter(dataset=dataset_pk), EmbeddingBlock.objects.filter(dataset=dataset_pk))
+    return delete_some(
+        NearDuplicate.objects.filter(dataset=dataset_pk),
+        Sample.objects.filter(dataset=dataset_pk),
+        EmbeddingBlock.objects.filter(dataset=dataset_pk),
+    )
 
 
 def remove_dataset(dataset_pk: int) -> None:
     """Remove the row of a deleted dataset, and whatever still refers to it."""
     Dataset.with_deleted.filter(pk=dataset_pk).delete()
+
+
+def remove_near_duplicates(dataset_pk: int) -> int:
+    """Remove some of what was found to be near-duplicates. Returns how many rows; 0: there are none left."""
+    return delete_some(NearDuplicate.objects.filter(dataset=dataset_pk))
 
 
 def note_file_counts(dataset_pk: int, files: Mapping[str, Any]) -> None:

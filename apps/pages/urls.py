@@ -9,7 +9,7 @@ from django.urls.converters import IntConverter, StringConverter
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
-from .views import client, datasets, health, partials, runs, samples, steering, tokens
+from .views import client, datasets, duplicates, health, partials, runs, samples, steering, tokens
 from .views.sign_in_link import sign_in_link
 from .views.sign_out import SignOutView
 
@@ -47,6 +47,7 @@ urlpatterns = [
     path("control/", steering.control_many, name="control-many"),
     path(DATASET + "control/", steering.control, name="dataset-control"),
     path(DATASET + "sharing/", steering.sharing, name="dataset-sharing"),
+    path(DATASET + "duplicates/", duplicates.index, name="dataset-duplicates"),
     path(DATASET + "files/", steering.files, name="dataset-files"),
     path(DATASET + "missing/forget/", steering.forget_missing, name="dataset-forget-missing"),
     path(DATASET + "delete/", steering.delete, name="dataset-delete"),

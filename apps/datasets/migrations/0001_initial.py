@@ -157,4 +157,17 @@ class Migration(migrations.Migration):
             model_name='sample',
             constraint=models.UniqueConstraint(fields=('dataset', 'path'), name='sample_once_a_path'),
         ),
+        migrations.CreateModel(
+            name='NearDuplicate',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('group', models.BigIntegerField()),
+                ('score', models.FloatField(help_text='The cosine to the most similar of the earlier samples.')),
+                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='near_duplicates', to='datasets.dataset')),
+                ('sample', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='near_duplicate', to='datasets.sample')),
+            ],
+            options={
+                'indexes': [models.Index(fields=['dataset', 'group'], name='near_duplicate_group')],
+            },
+        ),
     ]

@@ -5,7 +5,7 @@ Django is not imported: pool processes run this.
 
 import importlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, cast
@@ -20,7 +20,8 @@ from .thumbnails import thumbnail_path
 class Embedder(Protocol):
     """The interface of embedders. EMBEDDER names a class or function that returns one when called without arguments.
 
-    `name` is stored with every vector. It must change whenever the vectors of the same image would.
+    `name` is stored with every vector. It must change whenever the vectors of the same image would. An embedder may
+    have a method `turns` besides, as `ColourLayout` has: with it, similar images are found mirrored and rotated too.
     """
 
     name: str
@@ -71,6 +72,34 @@ class ColourLayout:
         rows[:, -1] = self._CONSTANT
         rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
         return rows
+
+    def turns(self, row: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Return the vectors that the image of a vector has when it is mirrored or rotated, by what was done to it.
+
+        They come from the vector alone: its cells change places, and its orientations turn. Those of the image itself
+        differ a little at the borders.
+        """
+        cells = self._GRID
+        split = cells**2 * 3
+        colours = row[:split].reshape(cells, cells, 3)
+        edges = row[split:-1].reshape(cells, cells, self._BINS)
+        kept = np.arange(self._BINS)
+        quarter = (kept + self._BINS // 2) % self._BINS
+        mirrored = -kept % self._BINS
+        across = (self._BINS // 2 - kept) % self._BINS
+        moves: dict[str, tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], NDArray[np.int_]]] = {
+            "mirrored": (lambda grid: grid[:, ::-1], mirrored),
+            "rotated by 90°": (lambda grid: np.rot90(grid, -1), quarter),
+            "rotated by 180°": (lambda grid: grid[::-1, ::-1], kept),
+            "rotated by 270°": (np.rot90, quarter),
+            "mirrored top to bottom": (lambda grid: grid[::-1], mirrored),
+            "mirrored, rotated by 90°": (lambda grid: grid.swapaxes(0, 1), across),
+            "mirrored, rotated by 270°": (lambda grid: grid.swapaxes(0, 1)[::-1, ::-1], across),
+        }
+        return {
+            words: np.concatenate([move(colours).ravel(), move(edges)[..., bins].ravel(), row[-1:]])
+            for words, (move, bins) in moves.items()
+        }
 
     def _scaled(self, image: Image.Image) -> bytes:
         """Return 32 × 32 × 3 bytes of YCbCr."""

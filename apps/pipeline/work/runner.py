@@ -10,7 +10,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -39,11 +39,12 @@ from apps.progress.origin import this_process
 from .attempts import count_attempt
 from .chunks import check_plan, pending_chunks
 from .cleanup import delete_orphaned_thumbnails, delete_replaced_blocks, delete_replaced_thumbnails
+from .duplicates_step import find_near_duplicates
 from .embed_step import EmbedStep, plan_embedding
 from .index_step import IndexStep
 from .lease import Lease, LeaseLost, hold
 from .missing_step import mark_missing_samples
-from .pool import Pool
+from .pool import LOOK_SECONDS, Pool
 from .retry_step import plan_retry
 from .scan_step import ScanStep
 from .step import Step, StopRequested
@@ -152,6 +153,7 @@ class Runner:
                 delete_replaced_thumbnails(job, partial(self._look_and_write, lease))
                 plan_embedding(job, lease, partial(self._look, lease))
             self._run_step(EmbedStep(job, lease), pool)
+        find_near_duplicates(job, lease, self._look_often(lease))
         self._finish(job, source, lease)
 
     def _look(self, lease: Lease) -> None:
@@ -166,6 +168,18 @@ class Runner:
         self._look(lease)
         with lease.transaction():
             yield
+
+    def _look_often(self, lease: Lease) -> Callable[[], None]:
+        """Return a function that looks once in `LOOK_SECONDS`, however often it is called."""
+        looked_at = time.monotonic()
+
+        def look() -> None:
+            nonlocal looked_at
+            if time.monotonic() - looked_at >= LOOK_SECONDS:
+                self._look(lease)
+                looked_at = time.monotonic()
+
+        return look
 
     def _check_control(self, run: Run) -> None:
         """Raise if someone paused or cancelled the run, as ``run`` says, or if this worker is stopping."""

@@ -1,0 +1,103 @@
+"""A run groups near-duplicates, and similar images are found however they are turned."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from django.test import Client
+from PIL import Image
+from pytest_django import Settings
+
+from apps.datasets.models import Dataset, NearDuplicate, Sample
+from apps.pipeline.images.similar import similar_to
+from tests.images import make_images
+from tests.pipeline.images.test_embedders import photo
+from tests.pipeline.runs import process
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TURNS = {
+    Image.Transpose.FLIP_LEFT_RIGHT: "mirrored",
+    Image.Transpose.FLIP_TOP_BOTTOM: "mirrored top to bottom",
+    Image.Transpose.ROTATE_90: "rotated by 270°",
+    Image.Transpose.ROTATE_180: "rotated by 180°",
+    Image.Transpose.ROTATE_270: "rotated by 90°",
+    Image.Transpose.TRANSPOSE: "mirrored, rotated by 90°",
+    Image.Transpose.TRANSVERSE: "mirrored, rotated by 270°",
+}
+
+
+def groups() -> list[set[str]]:
+    found: dict[int, set[str]] = {}
+    for near in NearDuplicate.objects.select_related("sample"):
+        found.setdefault(near.group, set()).add(near.sample.path)
+    return sorted(found.values(), key=min)
+
+
+def test_near_duplicates_are_grouped(folder: Path) -> None:
+    make_images(folder, 20)
+    first = photo(1, (640, 480))
+    first.save(folder / "a.jpg", quality=95)
+    first.save(folder / "b.jpg", quality=40)
+    first.resize((320, 240)).save(folder / "c.png")
+    shutil.copy(folder / "000003.jpg", folder / "z.jpg")
+    process(folder)
+    assert groups() == [{"000003.jpg", "z.jpg"}, {"a.jpg", "b.jpg", "c.png"}]
+    Dataset.objects.update(visibility="public")
+    page = Client().get("/datasets/cats/duplicates/").text
+    assert all(f'alt="{name}"' in page for name in ("000003.jpg", "z.jpg", "a.jpg", "b.jpg", "c.png"))
+    assert "000004.jpg" not in page
+    copies = Client().get("/datasets/cats/duplicates/?from=0.999&after=x").text
+    assert 'alt="z.jpg"' in copies
+    for name in ("b.jpg", "c.png"):
+        (folder / name).unlink()
+    process(folder)
+    assert 'alt="a.jpg"' not in Client().get("/datasets/cats/duplicates/").text  # it is alone now
+    photo(2).save(folder / "z.jpg")
+    process(folder)
+    assert {"000003.jpg", "z.jpg"} not in groups()
+
+
+def test_pages_of_groups(folder: Path) -> None:
+    images = make_images(folder, 25)
+    for image in images:
+        for number in range(14 if image.name == "000000.jpg" else 1):
+            shutil.copy(image, folder / f"copy{number}-{image.name}")
+    process(folder)
+    Dataset.objects.update(visibility="public")
+    first = Client().get("/datasets/cats/duplicates/").text
+    assert first.count("<section") == 20
+    assert "15 samples" in first
+    assert first.count("copy") // 2 >= 11  # of a large group the first are shown
+    after = first.split("after=")[1].split('"')[0]
+    assert Client().get(f"/datasets/cats/duplicates/?after={after}").text.count("<section") == 5
+
+
+def test_the_search_can_be_turned_off(folder: Path, settings: Settings) -> None:
+    settings.NEAR_DUPLICATES = 2
+    [image] = make_images(folder, 1)
+    shutil.copy(image, folder / "again.jpg")
+    process(folder)
+    assert not NearDuplicate.objects.exists()
+
+
+def test_turned_images_are_similar_and_copies_are_told(folder: Path) -> None:
+    folder.mkdir()
+    for seed in range(60):
+        photo(seed).save(folder / f"{seed:03}.jpg", quality=90)
+    for number, turn in enumerate(TURNS):
+        photo(0).transpose(turn).save(folder / f"turned{number}.jpg", quality=80)
+    shutil.copy(folder / "000.jpg", folder / "copy.jpg")
+    process(folder)
+    found = similar_to(Sample.objects.get(path="000.jpg"))
+    assert [(one.sample.path, one.turn, one.is_copy) for one in found[:1]] == [("copy.jpg", "", True)]
+    told = {one.sample.path: one.turn for one in found[1:8]}
+    assert told == {f"turned{number}.jpg": words for number, words in enumerate(TURNS.values())}
+    assert all(one.score > 0.97 for one in found[:8])
+    sample = Sample.objects.get(path="000.jpg")
+    Dataset.objects.update(visibility="public")
+    page = Client().get(f"/datasets/cats/samples/{sample.pk}/?similar").text
+    assert "identical file" in page
+    assert "rotated by 90°" in page
