@@ -17,7 +17,7 @@ from environs import Env
 from environs import validate as bounds
 
 from progress_site.servers.door import MAX_BODY_BYTES
-from progress_site.validators import absolute_paths, location, origins, redis_url, time_zone
+from progress_site.validators import absolute_paths, location, networks, origins, redis_url, site_url, time_zone
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.datasets",
     "apps.progress",
+    "apps.notifications",
     "apps.live",
     "apps.api",
     "apps.pipeline",
@@ -187,7 +188,10 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 3600 if HTTPS else 0, validate=bou
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 # Whether to ask that browsers be shipped with this host and its subdomains as HTTPS alone, which is hard to take back.
 SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", False)
-SILENCED_SYSTEM_CHECKS = ["security.W021"]  # it warns where there is no preload
+SILENCED_SYSTEM_CHECKS = [
+    "security.W021",  # it warns where there is no preload
+    "mail.W001",  # it warns where a site sends no email
+]
 # Whether to believe the headers `X-Forwarded-Proto` and `X-Forwarded-For`. Only behind a proxy that sets both.
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 if BEHIND_PROXY:
@@ -214,6 +218,32 @@ SECURE_CSP = {
 
 # Larger bodies are refused before they get here (`progress_site.servers.door`). None is written to a file.
 DATA_UPLOAD_MAX_MEMORY_SIZE = FILE_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+
+# --- Email ----------------------------------------------------------------------------------------------------------
+
+# The mail server that sends notifications. Empty: this site sends no email.
+MAIL_HOST = env.str("MAIL_HOST", "")
+# Its port: 587 with STARTTLS, 465 with SSL.
+MAIL_PORT = env.int("MAIL_PORT", 25, validate=bounds.Range(min=1, max=65_535))
+# The account at the mail server, if it wants one.
+MAIL_USER = env.str("MAIL_USER", "")
+# And its password.
+MAIL_PASSWORD = env.str("MAIL_PASSWORD", "")
+# Whether the connection begins in the clear and is encrypted then (STARTTLS), usually on port 587.
+MAIL_STARTTLS = env.bool("MAIL_STARTTLS", False)
+# Whether it is encrypted from the start, usually on port 465.
+MAIL_SSL = env.bool("MAIL_SSL", False)
+# Whom email is from.
+DEFAULT_FROM_EMAIL = env.str("MAIL_FROM", "dataset-progress@localhost")
+MAILERS: dict[str, Any] = {}
+if MAIL_HOST:
+    MAILERS["default"] = {
+        "BACKEND": "django.core.mail.backends.smtp.EmailBackend",
+        "OPTIONS": {
+            "host": MAIL_HOST, "port": MAIL_PORT, "username": MAIL_USER, "password": MAIL_PASSWORD,
+            "use_tls": MAIL_STARTTLS, "use_ssl": MAIL_SSL, "timeout": 10,
+        },
+    }  # fmt: skip
 
 # --- Language, time, static files -----------------------------------------------------------------------------------
 
@@ -251,6 +281,9 @@ LOGGING: dict[str, Any] = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "loggers": {
         "flit_core": {"level": "WARNING"},
+        # They write addresses, which may hold passwords.
+        "apprise": {"level": "CRITICAL"},
+        "urllib3": {"level": "ERROR"},
         "django.tasks": {"level": LOG_LEVEL},
         "django_tasks_db": {"level": "ERROR"},  # it warns of every signal that stops it
     },
@@ -312,6 +345,14 @@ SIGN_IN_REQUIRED = env.bool("SIGN_IN_REQUIRED", False)
 USERS_MAY_ADD_DATASETS = env.bool("USERS_MAY_ADD_DATASETS", True)
 # How many datasets one user may own; staff are not counted. 0: no limit.
 DATASETS_PER_USER = env.int("DATASETS_PER_USER", 0, validate=bounds.Range(min=0))
+# The address under which people reach this site, `https://progress.example.org`: notifications link to it. Empty: they
+# have no links.
+SITE_URL = env.str("SITE_URL", "", validate=site_url)
+# Private networks to which users may send notifications, `10.1.0.0/16`, separated by commas. Public ones are always
+# allowed, and no others.
+WEBHOOK_PRIVATE_NETWORKS: list[str] = env.list("WEBHOOK_PRIVATE_NETWORKS", [], validate=networks)
+# For how many days notifications are kept that were sent. 0: for ever.
+KEEP_NOTIFICATIONS_DAYS = env.int("KEEP_NOTIFICATIONS_DAYS", 30, validate=bounds.Range(min=0, max=36_500))
 # The internal location of nginx that serves files instead of this program, such as `/files/`:
 # [how](#behind-nginx). Empty: this program serves them.
 X_ACCEL_REDIRECT = env.str("X_ACCEL_REDIRECT", "", validate=location)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -49,3 +50,17 @@ def location(value: str) -> None:
     """Accept the path of an address, or nothing."""
     if value and not (value.startswith("/") and value.endswith("/")):
         raise ValidationError(f"{value!r} is no location: write it as /files/")
+
+
+def networks(values: list[str]) -> None:
+    for value in values:
+        try:
+            ip_network(value)
+        except ValueError as error:
+            raise ValidationError(f"{value!r} is no network: write it as 10.1.0.0/16") from error
+
+
+def site_url(value: str) -> None:
+    """Accept an origin, or nothing."""
+    if value:
+        origins([value])

@@ -84,6 +84,10 @@ class LoadedRun:
         self.members[member.worker] = member
         self._loaded.append((member, vars(member).copy()))
 
+    def loaded_value(self, name: str) -> Any:
+        """Return what a column of the run was when it was loaded; None of a run that is new."""
+        return next((loaded[name] for row, loaded in self._loaded if row is self.run), None)
+
     def bump_version_if_visible(self) -> bool:
         """Raise the dataset's version by one, if watchers see a difference. Returns whether they do."""
         if not self._is_visibly_changed():

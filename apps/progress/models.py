@@ -101,6 +101,7 @@ class Run(models.Model):
         null=True, blank=True, help_text="When the reporter was asked to go on; empty once it was heard."
     )
     queued_at = models.DateTimeField(null=True, blank=True, help_text="Since when it waits for a free worker.")
+    lost_at = models.DateTimeField(null=True, blank=True, help_text="When it was announced as lost; empty: it is not.")
     # What the last ready runs of the dataset took, as `history.learned_from` makes it when the run begins.
     learned = models.JSONField(default=list, db_default=[], blank=True)
 

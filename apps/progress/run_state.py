@@ -99,6 +99,7 @@ class RunState(LoadedRun):
         if not is_new:
             stage_clock.note_sign(self.run, self.now)
         self.run.heartbeat_at = self.now
+        self.run.lost_at = None
         if progressed:
             self.run.progressed_at = self.now
 

@@ -159,6 +159,13 @@ def workers_of(run: Run, *, after: int, limit: int, now: datetime) -> tuple[list
     return workers, page[limit - 1].pk if page[limit:] else None
 
 
+def runs_that_may_be_lost() -> list[int]:
+    """Return the row ids of working runs that were not heard of lately and are not announced as lost."""
+    heard_lately = timezone.now() - timedelta(seconds=settings.LOST_AFTER)
+    runs = Run.objects.filter(state__in=WORKING, lost_at=None, heartbeat_at__lt=heard_lately)
+    return list(runs.exclude(control=Run.Control.PAUSE).values_list("pk", flat=True))
+
+
 def failure_note(run: Run) -> str:
     """Return what those who may steer a dataset are told of a run's error beside the error itself; else empty."""
     end = Transition.objects.filter(run=run, stage="", new=State.ERROR.value).order_by("-pk").first()

@@ -19,8 +19,9 @@ from django.utils import timezone
 from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
-from . import control, members, selectors, store
+from . import control, health, members, selectors, store
 from .errors import RunFinished, RunUnfinished, UnknownStage
+from .facts import Facts, health_of
 from .history import learned_from
 from .models import Run
 from .origin import NO_ORIGIN, Origin
@@ -286,6 +287,20 @@ def end_left_runs() -> int:
             members.end_if_left(state)
             ended += state.run.is_finished
     return ended
+
+
+def note_lost_runs() -> int:
+    """Announce the runs that are lost and were not announced. Returns how many. It changes nothing else: a report
+    takes it back.
+    """
+    noted = 0
+    for run_pk in selectors.runs_that_may_be_lost():
+        with suppress(RunFinished), changing(run_pk) as state:
+            facts = Facts(state.head.dataset_id, "", state.now, "", 0, state.run, tuple(state.stages))
+            if state.run.lost_at is None and health_of(facts, state.now) == health.Health.LOST:
+                state.run.lost_at = state.now
+                noted += 1
+    return noted
 
 
 def renew_epochs(found: Mapping[int, str] | None = None) -> bool:

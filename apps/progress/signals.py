@@ -1,4 +1,4 @@
-"""The signal of a change. It is sent after the commit, so a receiver can read the change."""
+"""Signals: of a change, sent after the commit, and of what people want to be told, sent before it."""
 
 from __future__ import annotations
 
@@ -17,3 +17,5 @@ class Change:
 
 # Sent with `change: Change`.
 progress_changed = Signal(use_caching=True)
+# Sent with `events: list[RunEvent]`, within the transaction of the change: what a receiver writes is written with it.
+runs_moved = Signal(use_caching=True)

@@ -25,6 +25,7 @@ from apps.datasets.models import Dataset
 
 from . import history
 from .errors import RunFinished
+from .events import events_of
 from .learning import learned_plan
 from .loaded_run import is_new
 from .models import (
@@ -41,7 +42,7 @@ from .models import (
 )
 from .origin import Origin
 from .run_state import RunState
-from .signals import Change, progress_changed
+from .signals import Change, progress_changed, runs_moved
 from .transitions import FINISHED, StageState, State
 
 # The rows that one statement inserts.
@@ -196,6 +197,8 @@ def flush(states: Iterable[RunState]) -> None:
     for state in states:
         if state.new_unlisted:
             _count_unlisted(state)
+    if events := [event for state in states for event in events_of(state)]:
+        runs_moved.send(RunState, events=events)
     if announced:
         transaction.on_commit(partial(_announce, announced))
 

@@ -21,6 +21,7 @@ from django_tasks_db.models import DBTaskResult
 from apps.core.sql import delete_some
 from apps.datasets import services as datasets
 from apps.datasets.models import Dataset, Sample
+from apps.notifications.services import prune_notifications
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
 from apps.progress import services as progress
@@ -98,6 +99,7 @@ def prune(stop: threading.Event) -> None:
         (progress.prune_details, settings.KEEP_DETAILS_DAYS),
         (progress.prune_runs, settings.KEEP_RUNS_DAYS),
         (datasets.prune_tokens, settings.KEEP_TOKENS_DAYS),
+        (prune_notifications, settings.KEEP_NOTIFICATIONS_DAYS),
         (lambda before: delete_some(finished_tasks.filter(finished_at__lt=before)), settings.KEEP_TASKS_DAYS),
         (lambda before: delete_some(Session.objects.filter(expire_date__lt=now)), 1),
     ):

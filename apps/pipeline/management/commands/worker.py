@@ -20,13 +20,14 @@ from django.db.backends.signals import connection_created
 from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
+from apps.notifications.sender import send_often
 from apps.pipeline.queue import sweep
 from apps.pipeline.retries import take_retries
 from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.removal import delete_forgotten_samples, prune, remove_deleted_datasets
 from apps.pipeline.work.runner import stopping
-from apps.progress.services import end_left_runs
+from apps.progress.services import end_left_runs, note_lost_runs
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,7 @@ class Command(BaseCommand):
         _stop_in_time()
         _sweep()
         threading.Thread(target=_sweep_often, name="sweeper", daemon=True).start()
+        threading.Thread(target=send_often, args=(stopping,), name="notifications", daemon=True).start()
         threading.Thread(target=_retry_often, name="retries", daemon=True).start()
         threading.Thread(target=_remove_often, name="remover", daemon=True).start()
         logger.info("Starting worker %s", worker.worker_id)
@@ -134,6 +136,7 @@ def _sweep() -> None:
         sweep()
         delete_leftover_chunks()
         end_left_runs()
+        note_lost_runs()
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))

@@ -1,0 +1,228 @@
+"""The verbs: handle events, send what is due, subscribe. Workers call the first two again and again."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+import uuid
+from datetime import datetime, timedelta
+from typing import Final
+
+from django.db import transaction
+from django.db.models import DateTimeField, Expression, ExpressionWrapper, Q, Value
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from apps.core.sql import delete_some
+from apps.datasets.access.patterns import covers
+from apps.datasets.access.rules import Caller
+from apps.datasets.models import Dataset
+from apps.progress.events import EventKind
+
+from . import channels
+from .messages import Message, digest_of, message_of, test_message
+from .models import Delivery, Event, Subscription
+
+EVENTS_AT_ONCE: Final = 200
+# Longer than a message may take.
+LEASE: Final = timedelta(seconds=60)
+# A message that was not sent is tried again after these seconds, doubled each time up to an hour, for a day.
+FIRST_RETRY: Final = 5.0
+LONGEST_RETRY: Final = 3600.0
+TRY_FOR: Final = timedelta(days=1)
+# More messages than this in a minute become a digest, once the minute is over.
+SINGLE_MESSAGES: Final = 5
+DIGEST_AFTER: Final = timedelta(seconds=60)
+MOST_IN_DIGEST: Final = 1000
+
+
+def handle_events() -> int:
+    """Make the deliveries of events that have none yet. Returns how many events were handled.
+
+    Any number of workers may do it at once: an event is handled in the transaction that makes its deliveries.
+    """
+    if not Event.objects.filter(handled_at=None).exists():
+        return 0  # without a transaction, which would lock SQLite
+    with transaction.atomic():
+        events = list(
+            Event.objects.filter(handled_at=None)
+            .select_for_update(skip_locked=True, of=("self",))
+            .select_related("dataset")
+            .order_by("pk")[:EVENTS_AT_ONCE]
+        )
+        if not events:
+            return 0
+        now = timezone.now()
+        deliveries = [
+            Delivery(subscription=subscription, event=event, next_at=now)
+            for subscription in Subscription.objects.filter(is_active=True).select_related("user")
+            for event in _wanted(subscription, events)
+        ]
+        Delivery.objects.bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
+        Event.objects.filter(pk__in=[event.pk for event in events]).update(handled_at=now)
+        return len(events)
+
+
+def _wanted(subscription: Subscription, events: list[Event]) -> list[Event]:
+    """Return the events of datasets that the subscriber may see, and wants to be told of."""
+    matching = [
+        event
+        for event in events
+        if event.kind in subscription.events and covers(subscription.patterns, event.dataset.dataset_id)
+    ]
+    if subscription.user is not None and matching:
+        if not subscription.user.is_active:
+            return []
+        among = Dataset.objects.filter(pk__in={event.dataset_id for event in matching})
+        visible = set(Caller(subscription.user).visible(among).values_list("pk", flat=True))
+        matching = [event for event in matching if event.dataset_id in visible]
+    return [event for event in matching if event.kind != EventKind.FAILURES or _is_crossed(subscription, event)]
+
+
+def _is_crossed(subscription: Subscription, event: Event) -> bool:
+    """Whether this is the first event of a run with more failed items than the subscriber bears."""
+    if event.failed_percent <= subscription.failures_over:
+        return False
+    earlier = Event.objects.filter(
+        dataset=event.dataset_id, run=event.run, kind=EventKind.FAILURES, pk__lt=event.pk,
+        failed_percent__gt=subscription.failures_over,
+    )  # fmt: skip
+    return not earlier.exists()
+
+
+def due_subscriptions() -> list[int]:
+    """Return the row ids of subscriptions that have something to send now, and that no worker sends for."""
+    now = timezone.now()
+    free = Q(lease_token="") | Q(lease_until__lt=Now())
+    waiting = Delivery.objects.waiting().filter(next_at__lte=now)
+    return list(
+        Subscription.objects.filter(free, pk__in=waiting.values("subscription")).values_list("pk", flat=True)[:100]
+    )
+
+
+def send_due(subscription_pk: int) -> int:
+    """Send what is due for a subscription, in order, under a lease. Returns how many deliveries were settled.
+
+    Where a message cannot be sent now, those behind it wait for it. A worker that is killed between sending and writing
+    so lets its message be sent again, with the same key.
+    """
+    token = uuid.uuid4().hex
+    free = Q(lease_token="") | Q(lease_until__lt=Now())
+    mine = Subscription.objects.filter(pk=subscription_pk, lease_token=token)
+    if not Subscription.objects.filter(free, pk=subscription_pk).update(lease_token=token, lease_until=_lease_end()):
+        return 0
+    settled = 0
+    try:
+        while deliveries := _next(Subscription.objects.select_related("user").get(pk=subscription_pk)):
+            if not mine.update(lease_until=_lease_end()):
+                break  # another worker took it: this one stood still
+            if not _send(deliveries, token):
+                break
+            settled += len(deliveries)
+    finally:
+        mine.update(lease_token="", lease_until=None)
+    return settled
+
+
+def _lease_end() -> Expression:
+    return ExpressionWrapper(Now() + Value(LEASE), output_field=DateTimeField())
+
+
+def _next(subscription: Subscription) -> list[Delivery]:
+    """Return the delivery to be sent next, or those of a digest; none where all have to wait."""
+    waiting = subscription.deliveries.waiting().select_related("event__dataset").order_by("pk")
+    first = waiting.first()
+    now = timezone.now()
+    if first is None or first.next_at > now:
+        return []
+    first.subscription = subscription
+    if first.attempts or first.event is None or subscription.channel == Subscription.Channel.PAGE:
+        return [first]
+    if len(_recent(subscription, now)) < SINGLE_MESSAGES:
+        return [first]
+    ready_at = first.created_at + DIGEST_AFTER
+    if now < ready_at:
+        waiting.filter(next_at__lt=ready_at).update(next_at=ready_at)
+        return []
+    found = list(waiting.filter(event__isnull=False)[:MOST_IN_DIGEST])
+    for delivery in found:
+        delivery.subscription = subscription
+    return found
+
+
+def _recent(subscription: Subscription, now: datetime) -> list[str]:
+    return [at for at in subscription.sent_at if now - datetime.fromisoformat(at) < DIGEST_AFTER]
+
+
+def _send(deliveries: list[Delivery], token: str) -> bool:
+    """Send one message for all these deliveries, and write what came of it. Returns whether they are settled."""
+    subscription, pks = deliveries[0].subscription, [delivery.pk for delivery in deliveries]
+    reason, is_final = "", False
+    try:
+        channels.send(subscription, _message(deliveries))
+    except channels.NotSent as failure:
+        reason, is_final = str(failure), failure.is_final
+    now = timezone.now()
+    rows = Delivery.objects.waiting().filter(pk__in=pks)
+    with transaction.atomic():
+        if not Subscription.objects.select_for_update(no_key=True).filter(pk=subscription.pk, lease_token=token):
+            return False  # it took longer than the lease, and another worker sends now
+        if not reason:
+            rows.update(state=Delivery.State.SENT, sent_at=now, reason="")
+            recent = [*_recent(subscription, now), now.isoformat()]
+            Subscription.objects.filter(pk=subscription.pk).update(sent_at=recent[-SINGLE_MESSAGES:])
+            return True
+        first = deliveries[0]
+        if is_final or first.event is None or now - first.created_at >= TRY_FOR:
+            rows.update(state=Delivery.State.UNDELIVERED, reason=reason, attempts=first.attempts + 1)
+            return True
+        pause = min(FIRST_RETRY * 2 ** min(first.attempts, 20), LONGEST_RETRY)
+        rows.filter(pk=first.pk).update(
+            attempts=first.attempts + 1, reason=reason, next_at=now + timedelta(seconds=pause)
+        )
+        return False
+
+
+def _message(deliveries: list[Delivery]) -> Message:
+    first = deliveries[0]
+    if first.event is None:
+        return test_message(f"test-{first.pk}", first.created_at.isoformat())
+    if len(deliveries) > 1:
+        events = [(delivery.event, delivery.event.dataset.dataset_id) for delivery in deliveries if delivery.event]
+        return digest_of(events, f"digest-{first.subscription_id}-{first.pk}-{deliveries[-1].pk}")
+    return message_of(first.event, first.event.dataset.dataset_id, f"{first.event.key}-{first.subscription_id}")
+
+
+# --- Subscriptions ----------------------------------------------------------------------------------------------------
+
+
+def new_secret() -> str:
+    """Return a secret in the form of Standard Webhooks."""
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def subscribe(subscription: Subscription) -> str:
+    """Save a new subscription. Returns the secret that signs its requests, which is shown once; empty for all others.
+
+    Raises `ValidationError`.
+    """
+    if subscription.channel == Subscription.Channel.WEBHOOK:
+        subscription.secret = new_secret()
+    subscription.full_clean()
+    subscription.save()
+    return subscription.secret
+
+
+def send_test(subscription: Subscription) -> Delivery:
+    """Queue a message that shows whether the channel works. A worker sends it, once."""
+    return Delivery.objects.create(subscription=subscription, next_at=timezone.now())
+
+
+def prune_notifications(before: datetime) -> int:
+    """Remove some events that were handled before then, and their deliveries. Returns how many rows; 0: none is left.
+
+    What still waits to be sent stays.
+    """
+    settled = Delivery.objects.exclude(state=Delivery.State.WAITING).filter(created_at__lt=before)
+    events = Event.objects.filter(handled_at__lt=before).exclude(deliveries__state=Delivery.State.WAITING)
+    return delete_some(settled, events)
