@@ -19,7 +19,7 @@ from dataset_progress import Cancelled, Run, Stage, track
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from apps.datasets.access.sharing import Sharing, sharing_of
+from apps.datasets.access.sharing import sharing_of
 from apps.datasets.models import Dataset
 from apps.progress import services
 from apps.progress.models import ItemFailure, WorkerShare
@@ -312,7 +312,8 @@ def test_a_run_says_who_sees_its_dataset() -> None:
     with Run("cats", visibility="private", owner="ada", members=["ada", "bob"]) as run:
         run.advance()
     dataset = Dataset.objects.get()
-    assert sharing_of(dataset) == Sharing("private", "ada", ("ada", "bob"))
+    sharing = sharing_of(dataset)
+    assert (sharing.visibility, sharing.owner, sharing.members) == ("private", "ada", ("ada", "bob"))
     assert list(track(range(2), dataset="dogs", visibility="secret")) == [0, 1]
     assert shown().state == ended("dogs").state == "ready"
     assert Dataset.objects.get(dataset_id="dogs").visibility == "private"

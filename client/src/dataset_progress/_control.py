@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from ._callers import is_in_event_loop
+from ._callers import is_in_callback, is_in_event_loop
 from ._errors import Cancelled
 
 T = TypeVar("T")
@@ -21,10 +21,14 @@ class Control:
     """The last control that the server answered. The sender's thread writes it, loops read it.
 
     ``is_requested``: whether a pause or a cancellation is requested. A loop reads it for each item, so it is a plain
-    attribute. It is never set if the job does not obey.
+    attribute. It is never set if the job does not obey. ``is_unstoppable``: whether the job was to be stopped where
+    nothing stops it. ``raised_at``: when `Cancelled` was raised first, None if it was not.
     """
 
-    __slots__ = ("_action", "_cancelled_at", "_clock", "_confirmed_at", "_dataset_id", "_obeys", "is_requested")
+    __slots__ = (
+        "_action", "_cancelled_at", "_clock", "_confirmed_at", "_dataset_id", "_obeys", "is_requested",
+        "is_unstoppable", "raised_at",
+    )  # fmt: skip
 
     def __init__(self, dataset_id: str, clock: Callable[[], float], *, obeys: bool) -> None:
         self._dataset_id = dataset_id
@@ -32,7 +36,8 @@ class Control:
         self._obeys = obeys
         self._action = "run"
         self._confirmed_at = self._cancelled_at = clock()
-        self.is_requested = False
+        self.is_requested = self.is_unstoppable = False
+        self.raised_at: float | None = None
 
     @property
     def is_paused(self) -> bool:
@@ -55,6 +60,7 @@ class Control:
     def must_wait(self) -> bool:
         """Return whether the job has to wait now. Raises `Cancelled`."""
         if self._action == "cancel":
+            self.raised_at = self.raised_at or self._clock()
             raise Cancelled(f"The run of {self._dataset_id} was cancelled.")
         return self.is_paused and self._clock() - self._confirmed_at < MAX_UNCONFIRMED_PAUSE_SECONDS
 
@@ -64,11 +70,17 @@ class Control:
             time.sleep(POLL_SECONDS)
 
     def hold(self) -> None:
-        """Block while the run is paused, unless that would block an event loop. Raises `Cancelled`."""
-        if is_in_event_loop():
-            self.must_wait()
-        else:
-            self.wait_while_paused()
+        """Block while the run is paused, unless that would block an event loop.
+
+        Raises `Cancelled`, but not in a callback, where that would be lost: nothing stops the job then.
+        """
+        while self.is_requested:
+            if self.is_cancelled and is_in_callback():
+                self.is_unstoppable = True
+                return
+            if not self.must_wait() or is_in_event_loop():
+                return
+            time.sleep(POLL_SECONDS)
 
     async def hold_async(self) -> None:
         """Wait while the run is paused. Raises `Cancelled`."""
@@ -91,5 +103,5 @@ class Control:
             self.must_wait()
 
     def is_ignored(self, seconds: float) -> bool:
-        """Return whether the job should have stopped ``seconds`` ago, or earlier."""
-        return self.is_cancelled and self._clock() - self._cancelled_at >= seconds
+        """Return whether the job should have stopped ``seconds`` ago, or earlier, or nothing stops it."""
+        return self.is_cancelled and (self.is_unstoppable or self._clock() - self._cancelled_at >= seconds)

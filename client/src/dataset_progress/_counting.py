@@ -286,6 +286,11 @@ class Counts:
             share = self.shares.get(self.stage) or Share()
             return share.total is None or share.done + share.in_hand * share.scale >= share.total
 
+    def counted(self) -> int:
+        """Return how much is done of all stages."""
+        with self.lock:
+            return sum(share.done for share in self.shares.values())
+
     def describe(self) -> str:
         """Say how much is done of the stage under way: ``4 of 10``."""
         with self.lock:

@@ -23,19 +23,19 @@ class JobErrors:
     """The exceptions that left the functions and tasks that run loops. Does not keep their variables alive."""
 
     def __init__(self) -> None:
-        self._codes: deque[CodeType] = deque(maxlen=MAX_REMEMBERED)
+        self._places: deque[CodeType | str] = deque(maxlen=MAX_REMEMBERED)
         self._tasks: deque[asyncio.Task[object]] = deque(maxlen=MAX_REMEMBERED)
         self._error_before = last_error()
 
     @property
     def is_watching(self) -> bool:
         """Whether `watch` was called."""
-        return bool(self._codes)
+        return bool(self._places)
 
     def watch(self) -> None:
         """Remember the function and the task that call this."""
-        if (code := current_code()) is not None and code not in self._codes:
-            self._codes.append(code)
+        if (code := current_code()) is not None and (place := _place(code)) not in self._places:
+            self._places.append(place)
         if (task := current_task()) is not None and task not in self._tasks:
             self._tasks.append(task)
 
@@ -59,7 +59,13 @@ class JobErrors:
     def _is_of_loop(self, error: BaseException | None) -> bool:
         traceback = None if error is None else error.__traceback__
         while traceback is not None:
-            if traceback.tb_frame.f_code in self._codes:
+            if _place(traceback.tb_frame.f_code) in self._places:
                 return True
             traceback = traceback.tb_next
         return False
+
+
+def _place(code: CodeType) -> CodeType | str:
+    """Identify a function, or a cell of a notebook, of which each statement has a code of its own."""
+    is_cell = code.co_name == "<module>" and not code.co_filename.startswith("<")
+    return code.co_filename if is_cell else code

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
+from dataclasses import dataclass
 from typing import Any
 
+from . import _values as values
 from ._api import Api
 from ._errors import Refused
 from ._inherit import delay_forks
@@ -15,6 +16,17 @@ from ._settings import RunSettings
 DIED = "The program was killed, or it crashed."
 
 
+@dataclass(frozen=True)
+class Giver:
+    """The process that gave its run to this one.
+
+    ``name``: the name under which it joins. ``run``: the number of the run, if it knew it.
+    """
+
+    name: str
+    run: int | None
+
+
 class Membership:
     """The part of one process in a run.
 
@@ -23,24 +35,26 @@ class Membership:
     than its own, because nobody may end a run that others report. ``leaves``: whether it has to leave the run.
     """
 
-    def __init__(self, settings: RunSettings, name: str, *, shares: bool, was_given: bool) -> None:
-        self.name = name
+    def __init__(self, settings: RunSettings, worker: str, *, shares: bool, giver: Giver | None) -> None:
+        self.name = worker if giver is None else giver.name
         self.shares = shares
         self.leaves = False
         self._settings = settings
-        self._was_given = was_given
+        self._giver = giver
         self._about = f"{settings.server.url} {settings.dataset_id}"
         self._presence: Presence | None = None
 
     def begin(self, api: Api) -> int:
         """Begin, find or join the run, and return its number. Raises `ProgressError`."""
+        if self._giver is not None:
+            return self._find(api)[0] if self._giver.run is None else self._giver.run
         # A run with a key goes on although its programs have died, so this process is in it before they leave.
         if not self._settings.key.is_final:
             self._report_dead(api)
         run, has_joined = self._find(api)
         if self._settings.key.is_final:
             self._report_dead(api)
-        self.leaves = has_joined and not self._was_given
+        self.leaves = has_joined
         if self.leaves and self._presence is None:
             with delay_forks():
                 self._presence = Presence(self._about, self._last_update(run, error=DIED))
@@ -62,8 +76,9 @@ class Membership:
             begun = api.begin_run(self._settings.dataset_id, joining)
             return begun.number, begun.was_joined
         begun = api.begin_run(self._settings.dataset_id, joining)
-        if begun.is_finished and not self._settings.key.is_final:  # an earlier program of the same job
-            begun = api.begin_run(self._settings.dataset_id, {**joining, "idempotency_key": secrets.token_hex(16)})
+        if begun.is_finished and not self._settings.key.is_final:  # by an earlier program of the same job
+            joining["idempotency_key"] = values.identifier(f"{self._settings.key.value} {self.name}")
+            begun = api.begin_run(self._settings.dataset_id, joining)
         return begun.number, True
 
     def _report_dead(self, api: Api) -> None:
@@ -71,8 +86,6 @@ class Membership:
 
         With a key this process goes on with their work, so their death is no failure.
         """
-        if self._was_given:
-            return
         with delay_forks():
             found = Dead(self._about)
         with found as dead:

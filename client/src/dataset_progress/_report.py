@@ -13,7 +13,7 @@ from ._api import Api
 from ._control import Control
 from ._counting import Counts
 from ._errors import Cancelled, Refused
-from ._membership import Membership
+from ._membership import Giver, Membership
 from ._sender import RunOver
 from ._settings import RunSettings
 
@@ -28,8 +28,8 @@ class Report:
     """The report of one process on a run; the `Source` of its sender.
 
     ``finishes``: whether this process ends the run. ``shares``: whether it shares the run with other programs on the
-    dataset, so that it ends when the last has left. ``parent``: the name of the process that gave the run to this one,
-    which then joins in its name: whichever of them is first begins the run.
+    dataset, so that it ends when the last has left. ``giver``: the process that gave the run to this one. Whichever of
+    them is first begins the run in the name of the giver.
     ``is_end_refused``: whether the server refused the end of the run.
     ``is_stopped``: whether nothing is reported any more. ``tick``: what `on_tick` calls.
     """
@@ -43,21 +43,27 @@ class Report:
         *,
         finishes: bool,
         shares: bool,
-        parent: str | None,
+        giver: Giver | None,
     ) -> None:
         self._settings = settings
         self._counts = counts
         self._control = control
         self._worker = values.identifier(_unique_worker() if worker is None else worker)
         self._finishes = finishes
-        self.membership = Membership(settings, parent or self._worker, shares=shares, was_given=parent is not None)
+        self._giver = giver
+        self._membership = Membership(settings, self._worker, shares=shares, giver=giver)
         self._run: int | None = None
         self._ending: dict[str, Any] = {}
         self._acknowledged: dict[str, dict[str, Any]] = {}  # counts by stage
         self._acknowledged_message = ""
+        self._has_ended = False
         self.is_end_refused = False
         self.is_stopped = False
         self.tick: Callable[[], None] | None = None
+
+    def as_giver(self) -> Giver:
+        """Return what a process has to know that is given the run."""
+        return Giver(self._membership.name, self._run)
 
     @property
     def has_begun(self) -> bool:
@@ -72,13 +78,13 @@ class Report:
             self._ending = {"state": "error", "error": values.error_text(error, with_traceback=has_traceback)}
         if message:
             self._ending["message"] = message
-        self.membership.note_ending(self._run, self._ending)
+        self._membership.note_ending(self._run, self._ending)
 
     # --- Called by the sender ----------------------------------------------------------------------------------------
 
     def begin(self, api: Api) -> None:
         """Begin the run, join the one that others report, or find it by its idempotency key."""
-        self._run = self.membership.begin(api)
+        self._run = self._membership.begin(api)
 
     def is_held(self) -> bool:
         """Return whether nothing is to be reported yet, because loops may be parts of one in another process.
@@ -90,6 +96,8 @@ class Report:
 
     def updates(self, *, is_last: bool) -> list[dict[str, Any]]:
         """Return what has changed: each stage, the one under way last, then the message, then the end of the run."""
+        if self._has_ended:  # a job that was cancelled may go on
+            return []
         counts, updates, batch = self._counts, [], _FailureBatch()
         with counts.lock:
             stages = [stage for stage in counts.shares if stage != counts.stage]
@@ -129,7 +137,7 @@ class Report:
             if status == 200:
                 action = str(result.get("control"))
             elif code == "run_finished" or status == 404:
-                raise RunOver(refusal)
+                raise RunOver(refusal, is_expected=self._giver is not None)
             elif code == "conflict" or status not in (409, 422):
                 temporary = refusal
                 continue
@@ -169,14 +177,14 @@ class Report:
         """Let a paused job continue, because nothing can tell it to resume any more."""
         self.is_stopped = True
         self.tick = None
-        self.membership.end()
+        self._membership.end()
         self._control.end_pause()
 
     # -----------------------------------------------------------------------------------------------------------------
 
     def _last_update(self) -> list[dict[str, Any]]:
         """Return how this process leaves the run or ends it, if it does one or the other."""
-        if self.membership.leaves:
+        if self._membership.leaves:
             return [self._update(**self._ending, leave=True)]
         if self._finishes:
             return [self._update(**self._ending)]
@@ -184,13 +192,13 @@ class Report:
         return [self._update(worker=self._worker, done=True)] if self._acknowledged else []
 
     def _update(self, **fields: Any) -> dict[str, Any]:
-        member = {"worker": self._worker} if self.membership.leaves else {}
+        member = {"worker": self._worker} if self._membership.leaves else {}
         return {"dataset_id": self._settings.dataset_id, "run": self._run, **member, **fields}
 
     def _mark_sent(self, update: dict[str, Any]) -> None:
         with self._counts.lock:
             if "state" in update or "done" in update:
-                self._ending = {}
+                self._ending, self._has_ended = {}, True
             elif "message" in update:
                 self._acknowledged_message = update["message"]
             if (stage := update.get("stage")) is not None:

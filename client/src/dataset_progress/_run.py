@@ -13,7 +13,7 @@ from ._api import Server
 from ._counting import LoopCounter
 from ._iterating import iterate, iterate_async, length
 from ._registry import Registry
-from ._session import Session
+from ._session import Session, session_of_copy
 from ._settings import RunSettings
 from ._stages import Stage, stage_name
 
@@ -101,15 +101,10 @@ class Run:
         self._counts = session.counts
 
     def __getstate__(self) -> dict[str, Any]:
-        self._session.is_shared = True
-        membership = self._session.report.membership
-        return {
-            "settings": self._session.settings, "stage": self._counts.stage, "parent": membership.name,
-            "shares": membership.shares,
-        }  # fmt: skip
+        return self._session.to_be_copied()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._use(Session(**state, finishes=False))
+        self._use(session_of_copy(state))
 
     def __repr__(self) -> str:
         return f"<Run of {self.dataset}>"
@@ -128,7 +123,11 @@ class Run:
         return self
 
     def advance(self, n: int = 1) -> None:
-        """Count ``n`` more items of the stage under way as done. May be called from any thread."""
+        """Count ``n`` more items of the stage under way as done. May be called from any thread.
+
+        Then waits while the run is paused, unless that would block an event loop, and raises `Cancelled` when it is
+        cancelled. Where a callback of a pool or an event loop would lose that, the run ends as cancelled.
+        """
         counts = self._counts
         try:
             counter = counts.by_thread.counters[counts.stage]
@@ -136,11 +135,18 @@ class Run:
             counter = counts.add_thread()
             self._session.start()
         counter.done += n if type(n) is int else values.count(n)
+        if (control := self._session.control).is_requested:
+            control.hold()
 
     def set(self, current: int | None = None, total: int | None = None, message: str | None = None) -> None:
-        """Set how many items this process has done of the stage under way, of how many, and a line for people."""
+        """Set how many items this process has done of the stage under way, of how many, and a line for people.
+
+        Waits and raises `Cancelled` as `advance` does, if ``current`` is given.
+        """
         self._counts.set(current, total, message)
         self._session.start()
+        if current is not None and (control := self._session.control).is_requested:
+            control.hold()
 
     def fail_item(self, item: object, reason: object = "") -> None:
         """List an item that could not be processed. The run goes on. This does not count the item as done."""

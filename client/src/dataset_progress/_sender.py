@@ -31,11 +31,15 @@ URGENT_SECONDS = 1e6
 
 
 class RunOver(Exception):
-    """The server says that the run has ended or is gone, though this process did not end it."""
+    """The server says that the run has ended or is gone, though this process did not end it.
 
-    def __init__(self, refusal: Refused) -> None:
+    ``is_expected``: whether it is another process that ends it.
+    """
+
+    def __init__(self, refusal: Refused, *, is_expected: bool) -> None:
         super().__init__(refusal)
         self.refusal = refusal
+        self.is_expected = is_expected
 
 
 class Source(Protocol):
@@ -144,7 +148,8 @@ class Sender:
             if self._report():
                 return
         except RunOver as over:
-            self._thread.warn(over.refusal)
+            if not over.is_expected:
+                self._thread.warn(over.refusal)
             with suppress(ProgressError):
                 self._thread.wait_for_turn()
                 self._source.on_run_over(self._api)

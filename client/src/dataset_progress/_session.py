@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import _exits, _inherit, _outer
 from ._api import Server
@@ -13,6 +14,7 @@ from ._control import Control
 from ._counting import Counter, Counts
 from ._errors import Cancelled
 from ._job_errors import JobErrors
+from ._membership import Giver
 from ._registry import Registry
 from ._report import Report
 from ._sender import INTERVAL_SECONDS, Sender
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 # A job that was cancelled, and goes on for this long, is told to be going on.
 MAX_STOPPING_SECONDS = 15.0
+# One that has counted nothing for this long, after it was told, has stopped.
+STOPPED_SECONDS = 2.0
+NOT_STOPPED = "The job has not stopped."
 # For so long the loops of a forked process may turn out to be parts of one that begins in the process that forked it.
 HELD_SECONDS = 2.0
 
@@ -32,7 +37,7 @@ class Session:
     """Counts, reports and obeys on behalf of one process.
 
     ``finishes``: whether this process ends the run. ``shares``: whether it shares the run with other programs, and the
-    last ends it. ``parent``: the name under which the process that gave the run to this one joins it.
+    last ends it. ``giver``: the process that gave the run to this one.
     ``is_shared``: whether other processes were given the run.
 
     The run of plain loops ends by itself (`linger`): the thread of its sender ends it, so that no loop waits.
@@ -45,7 +50,7 @@ class Session:
         stage: str,
         finishes: bool,
         shares: bool = False,
-        parent: str | None = None,
+        giver: Giver | None = None,
         worker: str | int | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -54,7 +59,7 @@ class Session:
         self.counts = Counts(stage, (each["name"] for each in settings.stages))
         self._finishes = finishes
         self._shares = shares
-        self._parent = parent
+        self._giver = giver
         self._transport = transport
         self._clock = clock
         self._open(worker)
@@ -67,7 +72,7 @@ class Session:
         self.control = Control(self.settings.dataset_id, self._clock, obeys=self.settings.obeys)
         self.report = Report(
             self.settings, self.counts, self.control, worker, finishes=self._finishes, shares=self._shares,
-            parent=self._parent,
+            giver=self._giver,
         )  # fmt: skip
         self.report.tick = self._on_tick
         self.is_closed = False
@@ -75,6 +80,7 @@ class Session:
         self._sender: Sender | None = None
         self.job_errors = JobErrors()
         self._held_until = 0.0
+        self._counted, self._counted_at = -1, 0.0
         self._lingers_until: float | None = None
         self._lingering_error: BaseException | None = None
 
@@ -167,6 +173,11 @@ class Session:
                 return False
             self.is_closed = True
             self._decide_on_held(is_last=True)
+            if error is None and self.control.is_cancelled:
+                if self.control.is_unstoppable:
+                    error, message = Cancelled(NOT_STOPPED), NOT_STOPPED
+                elif self.control.raised_at is not None:  # and caught, or left behind in a notebook
+                    error = Cancelled()
             self.counts.settle(is_done=error is None)
             if error is None and self.counts.was_left and not self.counts.is_complete():
                 message = f"Stopped at {self.counts.describe()}."
@@ -246,19 +257,38 @@ class Session:
                 return
             if self.control.is_ignored(MAX_STOPPING_SECONDS):
                 self._lingers_until = self._clock()
-                self._end_unattended(Cancelled("The job has not stopped."), message="The job has not stopped.")
+                self._end_unattended(Cancelled(NOT_STOPPED), message=NOT_STOPPED)
+            elif self._has_stopped():
+                self._lingers_until = self._clock()
+                self._end_unattended(Cancelled())
             elif (error := self.job_errors.find()) is not None:
                 self._lingers_until = self._clock()
                 self._end_unattended(error)
             elif self._lingers_until is not None and self._clock() >= self._lingers_until:
                 self._end_unattended(self._lingering_error)
 
+    def _has_stopped(self) -> bool:
+        """Return whether the job was told that it is cancelled, and has counted nothing for a while."""
+        if self.control.raised_at is None:
+            return False
+        if (counted := self.counts.counted()) != self._counted:
+            self._counted, self._counted_at = counted, self._clock()
+        return self._clock() - self._counted_at >= STOPPED_SECONDS
+
     def _end_unattended(self, error: BaseException | None, message: str = "") -> None:
         """End the run while nobody waits for its last report. A share of another process's run stays open."""
         if self._finishes and self._end(error, message) and self._sender is not None:
             self._sender.close(0)
 
-    # --- Forks -------------------------------------------------------------------------------------------------------
+    # --- Other processes ---------------------------------------------------------------------------------------------
+
+    def to_be_copied(self) -> dict[str, Any]:
+        """Return what `session_of_copy` needs in another process, and expect its reports."""
+        self.is_shared = True
+        return {
+            "settings": self.settings, "stage": self.counts.stage, "shares": self._shares,
+            "giver": self.report.as_giver(),
+        }  # fmt: skip
 
     def after_fork_in_parent(self) -> None:
         """Expect reports of the child."""
@@ -268,9 +298,23 @@ class Session:
         """Count from zero as another worker, and let the parent end the run."""
         if not self.is_closed:
             self._finishes = False
-            self._parent = self.report.membership.name
+            self._giver = self.report.as_giver()
             self.counts.reset()
             self._open()
 
 
 _sessions: Registry[Session] = Registry()
+_copies: weakref.WeakValueDictionary[object, Session] = weakref.WeakValueDictionary()
+
+
+def session_of_copy(state: dict[str, Any]) -> Session:
+    """Return the session for a copy of a run. All copies in this process that count in one stage share one.
+
+    A task of a pool often comes with a copy of its own; each would have to begin by itself to report.
+    """
+    settings: RunSettings = state["settings"]
+    identity = state["giver"].name, settings.key, settings.dataset_id, settings.server, state["stage"]
+    session = _copies.get(identity)
+    if session is None or session.is_closed:
+        session = _copies[identity] = Session(**state, finishes=False)
+    return session

@@ -106,16 +106,16 @@ def error_text(error: BaseException | str, *, with_traceback: bool = False) -> s
 
 
 def _frames(error: BaseException) -> str:
-    """Return the last frames of a traceback that are not of this package, as Python prints them."""
+    """Return the last frames of a traceback that are of the job, as Python prints them."""
     try:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_of_package(frame.filename)]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_of_job(frame.filename)]
         return text("".join(traceback.format_list(frames[-MAX_TRACEBACK_FRAMES:]))[-MAX_TRACEBACK_CHARACTERS:], 10_000)
     except Exception:  # a source file that cannot be read, say
         return ""
 
 
-def _is_of_package(filename: str) -> bool:
-    return filename.startswith(_PACKAGE)
+def _is_of_job(filename: str) -> bool:
+    return not filename.startswith(_PACKAGE) and f"{os.sep}IPython{os.sep}" not in filename
 
 
 def _encodable(value: str) -> str:

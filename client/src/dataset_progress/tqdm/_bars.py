@@ -10,13 +10,14 @@ from typing import Any
 
 from dataset_progress import _outer
 from dataset_progress import _values as values
+from dataset_progress._callers import future_of_callback
 from dataset_progress._control import Control
 from dataset_progress._counting import Words
 from dataset_progress._errors import Cancelled
 from dataset_progress._run import Run, session_of
 from dataset_progress._stages import label_of_description, stage_of_description
 
-from ._executors import executor_of_map, future_of_callback
+from ._executors import executor_of_map
 
 
 def stage_of(bar: Any, desc: object = None) -> str:
@@ -116,6 +117,7 @@ class BarFollower:
         self._session = session_of(run)
         self._stage = stage
         self._executor = executor_of_map()
+        self._has_shut_down = False
         self.start(bar)
 
     def start(self, bar: Any) -> None:
@@ -151,10 +153,10 @@ class BarFollower:
         control = self._session.control
         if not control.is_requested:
             return
-        if not control.is_cancelled or future_of_callback() is None:
+        if (executor := self._executor) is None or not control.is_cancelled or future_of_callback() is None:
             control.hold()
-        elif (executor := self._executor) is not None:
-            self._executor = None
+        elif not self._has_shut_down:
+            self._has_shut_down = True
             executor.shutdown(wait=False, cancel_futures=True)
 
     def is_item_cancelled(self) -> bool:
