@@ -171,7 +171,7 @@ class Counts:
 
     def __init__(self, stage: str, planned: Iterable[str] = ()) -> None:
         self._names = set(planned)
-        self.stage = self._admit(stage)
+        self.stage = stage
         self.reset()
 
     def reset(self) -> None:
