@@ -325,6 +325,9 @@ STALLED_AFTER = env.float("STALLED_AFTER", 60.0, validate=bounds.Range(min=0, mi
 SILENT_AFTER = env.float("SILENT_AFTER", 30.0, validate=bounds.Range(min=0, min_inclusive=False))
 # After how many seconds without a sign of life a run is lost; at least twenty times the usual wait for one.
 LOST_AFTER = env.float("LOST_AFTER", 120.0, validate=bounds.Range(min=0, min_inclusive=False))
+# After how many hours without a sign of life a worker process ends a run in error. Its reporter takes that back when it
+# is heard again. 0: never.
+END_LOST_AFTER = env.float("END_LOST_AFTER", 0.0, validate=bounds.Range(min=0))
 # For how many days a finished run keeps its lists: failed items, history, messages, workers. A dataset's latest run
 # keeps them. 0: for ever.
 KEEP_DETAILS_DAYS = env.int("KEEP_DETAILS_DAYS", 90, validate=bounds.Range(min=0, max=36_500))

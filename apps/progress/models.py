@@ -61,6 +61,10 @@ class Run(models.Model):
         max_length=6, choices=Retry, blank=True, default="", db_default="", help_text="What it does again, if asked to."
     )
     cancelled = models.BooleanField(default=False)
+    lost_in = models.CharField(
+        max_length=9, blank=True, default="", db_default="",
+        help_text="The state that it had when it was ended because it was lost; its reporter takes it back.",
+    )  # fmt: skip
     idempotency_key = models.CharField(
         max_length=128, blank=True, help_text="Beginning a run with the same key again returns this run."
     )

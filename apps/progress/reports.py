@@ -185,7 +185,8 @@ def _opens_run(last: RunState | None, report: Report) -> bool:
     """Whether a report opens a run: the last run is over, and the report names no run, ends none, and is about work."""
     if last is None or report.leave:
         return last is None and report.may_open_first_run
-    return report.run is None and last.run.is_finished and report.end_state is None and report.is_about_work
+    is_over = last.run.is_finished and not last.run.lost_in
+    return report.run is None and is_over and report.end_state is None and report.is_about_work
 
 
 # --- The rules of a report. No SQL ------------------------------------------------------------------------------------
@@ -198,7 +199,7 @@ def apply_report(state: RunState, report: Report) -> None:
         if report.run > run.number:
             raise UnknownRun(f"There is no run {report.run}.")
         raise RunFinished(f"Run {report.run} is over; the latest is run {run.number}.")
-    if run.is_finished:
+    if run.is_finished and not run.lost_in:
         if report.leave or report.end_state == run.state:
             return  # repeated because the first answer was lost
         raise RunFinished(f"Run {run.number} is over: {run.state}.")
@@ -207,6 +208,8 @@ def apply_report(state: RunState, report: Report) -> None:
         current = State.INDEXING if run.state == State.PENDING else State(run.state)
         raise IllegalTransition(current, State.PENDING)
     with state.undo_if_refused(report.worker):
+        if run.lost_in:
+            state.take_back_end()
         state.note_heartbeat()
         state.acknowledge()
         members.hear(state, report.worker)

@@ -150,6 +150,27 @@ class RunState(LoadedRun):
         self._end_active_stage(StageState.SKIPPED)
         self._end(State.ERROR, note=note)
 
+    def end_as_lost(self, silence: str, after: str) -> None:
+        """End a run in error of whose reporter nothing was heard for ``silence``, until it is heard again.
+
+        ``after``: the setting that says so, in words.
+        """
+        self.run.lost_in = self.run.state
+        if (stage := self.active_stage()) is not None:
+            stage_clock.leave_out_silence(self.run, stage, self.now)
+        error = f"No contact for {silence}, so it was ended ({after}). It goes on if its reporter comes back."
+        self.fail(error, note="ended as lost")
+
+    def take_back_end(self) -> None:
+        """Let a run go on that was ended as lost: its reporter was heard."""
+        run = self.run
+        old, run.state = run.state, run.lost_in
+        run.lost_in, run.error, run.finished_at = "", "", None
+        for stage in self.stages:
+            if stage.state == StageState.FAILED:
+                stage.state, stage.finished_at = StageState.ACTIVE.value, None
+        self._record("", old, run.state, "heard again")
+
     def move(self, new: State, note: str = "") -> None:
         """Move the run to another state. Raises `IllegalTransition`."""
         old = State(self.run.state)

@@ -147,6 +147,12 @@ def runs_that_may_be_left() -> list[int]:
     return list(runs.values_list("pk", flat=True))
 
 
+def runs_unheard_since(moment: datetime) -> list[int]:
+    """Return the row ids of up to 1,000 working runs that gave no sign of life since then and are asked for one."""
+    runs = Run.objects.filter(state__in=WORKING, heartbeat_at__lt=moment, queued_at=None)
+    return list(runs.exclude(control=Run.Control.PAUSE).values_list("pk", flat=True)[:1_000])
+
+
 def workers_of(run: Run, *, after: int, limit: int, now: datetime) -> tuple[list[Worker], int | None]:
     """Return up to ``limit`` workers of a run, those that came after the one numbered ``after``, and where to go on.
 

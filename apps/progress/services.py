@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -91,6 +92,11 @@ def begin_or_find_run(
         head = store.lock_or_create_head(dataset.pk)  # so that of two who use a key at once, one begins the run
         if idempotency_key:
             known = Run.objects.filter(dataset=dataset, idempotency_key=idempotency_key).first()
+            if known is not None and known.lost_in and known.pk == head.run_id:
+                lost = store.load_runs({dataset.pk: head}, now)[dataset.pk]
+                lost.take_back_end()
+                store.flush([lost])
+                known = lost.run
             if known is not None and (known.is_finished or not join_as):
                 return Begun(known, is_new=False)
         number = store.next_run_number(dataset.pk)
@@ -301,6 +307,29 @@ def note_lost_runs() -> int:
                 state.run.lost_at = state.now
                 noted += 1
     return noted
+
+
+def end_lost_runs() -> int:
+    """End the runs that were lost ``END_LOST_AFTER`` hours ago, if that is set. Returns how many.
+
+    The next report takes such an end back. A run that is paused or queued is not lost.
+    """
+    if not settings.END_LOST_AFTER:
+        return 0
+    ended = 0
+    limit = timedelta(hours=settings.END_LOST_AFTER)
+    for run_pk in selectors.runs_unheard_since(timezone.now() - limit):
+        with suppress(RunFinished), changing(run_pk) as state:
+            heard_at, silence = (
+                state.run.heartbeat_at,
+                max(limit, timedelta(seconds=health.lost_after(state.run.sign_gap))),
+            )
+            is_expected = state.run.control != Run.Control.PAUSE and state.run.queued_at is None
+            if is_expected and heard_at is not None and state.now - heard_at > silence:
+                hours = (state.now - heard_at).total_seconds() / 3600
+                state.end_as_lost(f"{hours:.3g} hours", f"END_LOST_AFTER is {settings.END_LOST_AFTER:g}")
+                ended += 1
+    return ended
 
 
 def renew_epochs(found: Mapping[int, str] | None = None) -> bool:

@@ -27,7 +27,7 @@ from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.removal import delete_forgotten_samples, prune, remove_deleted_datasets
 from apps.pipeline.work.runner import stopping
-from apps.progress.services import end_left_runs, note_lost_runs
+from apps.progress.services import end_left_runs, end_lost_runs, note_lost_runs
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +137,7 @@ def _sweep() -> None:
         delete_leftover_chunks()
         end_left_runs()
         note_lost_runs()
+        end_lost_runs()
     except (Error, OSError) as error:
         # The worker's own loop says in the log that the database is gone.
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))
