@@ -22,6 +22,7 @@ def test_the_most_similar_earlier_sample_is_found(
     monkeypatch: pytest.MonkeyPatch, dimensions: int, threshold: float
 ) -> None:
     monkeypatch.setattr(duplicates, "ROWS", 16)
+    monkeypatch.setattr(duplicates, "COLUMNS", 48)
     random = np.random.default_rng(0)
     vectors = unit(random.normal(size=(500, dimensions)) + 1)
     for share in (0.0, 0.002, 0.02, 0.2):
