@@ -13,18 +13,30 @@ from typing import Final
 Reading = tuple[float, int]
 
 KEPT: Final = 64
-# A reading follows the last one after this time: at least so many seconds, and this share of the time so far.
-SPACING_SECONDS: Final = 0.05
-SPACING_SHARE: Final = 0.008
+# A reading follows the last one after this share of the time so far, and after this share of the time that the whole
+# stage would take at its mean rate, which need not be more than the larger one of half a second and 2 % of the time.
+SHARE: Final = 0.008
+WHOLE_SHARE: Final = 0.002
+LEAST_SECONDS: Final = 0.05
+ENOUGH_SECONDS: Final = 0.5
+ENOUGH_SHARE: Final = 0.02
 # How many changes of a total are kept.
 TOTALS_KEPT: Final = 16
 # How much denser recent readings are kept than the first ones: (1 + RECENT) to 1.
 RECENT: Final = 8.0
 
 
-def is_due(readings: Sequence[Reading], seconds: float) -> bool:
-    """Whether a reading at ``seconds`` is far enough from the last one to be kept."""
-    return not readings or seconds - readings[-1][0] >= max(SPACING_SECONDS, SPACING_SHARE * seconds)
+def is_due(readings: Sequence[Reading], seconds: float, share: float) -> bool:
+    """Whether a reading at ``seconds`` is far enough from the last one to be kept, at this share of the stage.
+
+    A short stage has readings that are close, and a long one does not pay for what it does not need. ``share`` 0: it is
+    not known.
+    """
+    if not readings:
+        return True
+    enough = max(ENOUGH_SECONDS, ENOUGH_SHARE * seconds)
+    wanted = min(WHOLE_SHARE * seconds / share, enough) if share else enough
+    return seconds - readings[-1][0] >= max(LEAST_SECONDS, SHARE * seconds, wanted)
 
 
 def with_reading(readings: Sequence[Reading], seconds: float, done: int) -> list[Reading]:

@@ -94,7 +94,7 @@ def read(run: Run, stage: Stage, now: datetime, current: int, planned: int, sile
         stage.totals = readings.with_total(before, seconds, planned)
     if done < last_done:  # a part is done again: that is work too
         stage.not_read -= last_done - done
-    elif readings.is_due(stage.readings, seconds):
+    elif readings.is_due(stage.readings, seconds, done / (planned - stage.not_read) if planned > stage.not_read else 0):
         _add(run, stage, now, done)
 
 

@@ -15,12 +15,12 @@ from apps.progress.readings import KEPT, Reading
 reports = st.lists(st.tuples(st.floats(0.001, 3600), st.integers(0, 10**6)), max_size=300)
 
 
-def kept_of(steps: list[tuple[float, int]]) -> list[Reading]:
-    """What is kept of reports, each (seconds since the one before, items done since)."""
+def kept_of(steps: list[tuple[float, int]], share: float = 0.5) -> list[Reading]:
+    """What is kept of reports, each (seconds since the one before, items done since), at a share that is done."""
     seconds, done, kept = 0.0, 0, list[Reading]()
     for gap, more in steps:
         seconds, done = seconds + gap, done + more
-        if readings.is_due(kept, seconds):
+        if readings.is_due(kept, seconds, share):
             kept = readings.with_reading(kept, seconds, done)
     return kept
 
@@ -38,7 +38,7 @@ def test_readings_stay_few_and_in_order_and_keep_the_first_and_the_last(steps: l
         end = sum(gap for gap, _ in steps)
         assert kept[0][0] == pytest.approx(steps[0][0], abs=0.001)
         assert kept[0][1] == steps[0][1]
-        assert end - kept[-1][0] <= max(readings.SPACING_SECONDS, readings.SPACING_SHARE * end) + 0.001
+        assert end - kept[-1][0] <= max(readings.ENOUGH_SECONDS, readings.ENOUGH_SHARE * end) + 0.001
 
 
 @pytest.mark.parametrize("seconds", [20, 300, 36_000])
@@ -48,6 +48,13 @@ def test_readings_of_a_long_stage_cover_all_of_it_and_the_end_most_densely(secon
     assert len(kept) == KEPT
     assert max(gaps) < seconds / 8
     assert max(gaps[-10:]) < seconds / 50
+
+
+def test_a_stage_that_will_be_short_has_close_readings_and_a_long_one_has_not() -> None:
+    reports = [(0.01, 1)] * 300
+    assert len(kept_of(reports, share=0.5)) > 50
+    assert len(kept_of(reports, share=0.001)) < 10
+    assert len(kept_of(reports, share=0)) < 10
 
 
 def test_a_total_that_changes_often_keeps_its_first_and_its_newest_value() -> None:
