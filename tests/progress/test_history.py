@@ -16,7 +16,7 @@ from apps.progress.history import POINTS, RUNS, LearnedStage, learned_from, lear
 from apps.progress.models import Run, Stage
 from apps.progress.readings import Reading
 
-from .helpers import say
+from .helpers import heard_of, say, shown
 
 
 def stage(name: str, *, items: int = 100, seconds: float = 50, **values: Any) -> Stage:
@@ -113,3 +113,28 @@ def test_what_is_learned_outlives_the_details_of_the_runs(dataset: Dataset) -> N
         pass
     [read] = learned_stages(services.begin_run(dataset).learned)
     assert [items for items, _ in read.runs] == [7, 6, 5]
+
+
+def test_a_run_has_a_time_left_from_its_first_moment_if_there_was_one_before(dataset: Dataset) -> None:
+    ready_run(dataset, 20)
+    say(dataset, state="indexing", stage="read", current=0, total=20)
+    left = shown(dataset).eta_seconds
+    assert left is not None
+    assert left.low < 20 < left.high < 60
+
+
+def test_the_first_run_has_none_yet(dataset: Dataset) -> None:
+    say(dataset, state="indexing", stage="read", current=0, total=20)
+    assert shown(dataset).eta_seconds is None
+
+
+def test_a_heartbeat_after_a_long_silence_leaves_it_out_of_the_work(dataset: Dataset) -> None:
+    say(dataset, state="indexing", stage="read", current=0, total=20)
+    run = Run.objects.get(dataset=dataset)
+    heard_of(run, seconds_ago=5000)
+    Stage.objects.filter(run=run).update(worked_until=timezone.now() - timedelta(seconds=5010))
+    assert services.heartbeat(run.pk)
+    stage = Stage.objects.get(run=run)
+    assert stage.worked_seconds == pytest.approx(10, abs=2)
+    assert stage.worked_until is not None
+    assert timezone.now() - stage.worked_until < timedelta(seconds=60)
