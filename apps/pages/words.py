@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from apps.progress.health import Health
+from apps.progress.health import WORDS
 from apps.progress.snapshot import DatasetProgress, Eta, StageProgress
 from apps.progress.transitions import StageState, State
 
@@ -16,7 +16,6 @@ DAY: Final = 24 * HOUR
 
 
 REQUESTED: Final[dict[str | None, str]] = {"pause": "Pausing…", "cancel": "Cancelling…"}
-HEALTH: Final = {Health.SLOW: "Slow", Health.STALLED: "No progress", Health.LOST: "No contact"}
 
 
 def duration(seconds: float) -> str:
@@ -129,7 +128,7 @@ def condition(progress: DatasetProgress) -> str:
         return REQUESTED[progress.requested]
     if is_held(progress) or progress.health is None:
         return ""
-    return HEALTH.get(progress.health, "")
+    return WORDS.get(progress.health, "")
 
 
 def _working(progress: DatasetProgress, silence: str) -> list[str]:

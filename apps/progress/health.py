@@ -33,6 +33,10 @@ class Health(StrEnum):
     LOST = "lost"
 
 
+# What a run of each health lacks, in two words.
+WORDS: Final = {Health.SLOW: "Slow", Health.STALLED: "No progress", Health.LOST: "No contact"}
+
+
 def slow_after(gap: float) -> float:
     """Return over how many seconds a stage is compared with what it usually does in that time."""
     return max(settings.SLOW_AFTER, SLOW_FACTOR * gap)

@@ -14,6 +14,7 @@ from dataset_progress._progress import Progress
 from apps.pages import amounts, words
 from apps.pages.components import bar_of
 from apps.pages.panel import panel_of
+from apps.pipeline.management.commands.process import condition as condition_in_terminal
 from apps.progress.snapshot import CurrentStage, DatasetProgress, Eta, StageProgress, Workers
 
 from .test_components import progress
@@ -180,6 +181,11 @@ def test_the_command_line_has_the_words_and_numbers_of_the_page(shown: DatasetPr
         assert cli_words.whole_run(there) == (f"whole run {facts['Whole run']}" if "Whole run" in facts else "")
         assert (cli_words.speed(there) or "–") == facts["Rate"]
         assert (cli_words.time_left(there) or "–") == facts["Time left"]
+
+
+@pytest.mark.parametrize(("shown", "line"), [(shown, line) for shown, line in EACH_STATE if shown.is_working])
+def test_the_terminal_of_process_has_the_words_of_the_page(shown: DatasetProgress, line: str) -> None:
+    assert condition_in_terminal(shown).lower() in line.lower()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,9 @@ from apps.pipeline.images.folders import FolderRefused, readable_folder
 from apps.pipeline.images.selection import PatternsRefused, clean_patterns
 from apps.pipeline.services import OtherFolder, process_folder
 from apps.progress.errors import RunUnfinished
+from apps.progress.health import WORDS
 from apps.progress.models import Run
+from apps.progress.percentage import whole
 from apps.progress.selectors import failure_note, progress_of
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
@@ -114,12 +116,12 @@ def _watch(run: Run) -> State:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
+        TextColumn("{task.fields[percent]:>4}"),
         TimeElapsedColumn(),
     )
     console = Console(markup=False, emoji=False, highlight=False)
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("Waiting for a worker...", total=None)
+        task = bar.add_task("Waiting for a worker", total=None, percent="")
         while True:
             progress = progress_of(run.dataset_id)
             if progress.run != run.number or progress.is_finished:
@@ -127,20 +129,37 @@ def _watch(run: Run) -> State:
             if progress.is_working:
                 bar.update(
                     task,
-                    description=printable(progress.message),
+                    description=printable(condition(progress)),
                     completed=progress.current,
                     total=progress.total or None,
+                    percent=f"{whole(progress.current, progress.total)}%" if progress.total else "",
                 )
             time.sleep(SECONDS_BETWEEN_QUERIES)
         # Read the run itself: the dataset may show a newer one.
         run.refresh_from_db()
         ready = run.state == State.READY
-        bar.update(task, description="Ready" if ready else "Error", completed=int(ready), total=1)
+        bar.update(
+            task,
+            description="Ready" if ready else "Error",
+            completed=int(ready),
+            total=1,
+            percent="100%" if ready else "",
+        )
     if not ready:
         console.print(printable("\n".join(filter(None, [run.error, failure_note(run)])), lines=True), style="red")
     elif progress.run == run.number:
         console.print(_summary(progress))
     return State(run.state)
+
+
+def condition(progress: DatasetProgress) -> str:
+    """Return what a run that works is at, in the words of the pages: what it lacks, else its message."""
+    if progress.paused:
+        return "Paused"
+    if progress.is_waiting:
+        return "Waiting for a worker"
+    lack = WORDS.get(progress.health, "") if progress.health else ""
+    return ", ".join(filter(None, (lack, progress.message)))
 
 
 def _summary(progress: DatasetProgress) -> str:
