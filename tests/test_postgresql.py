@@ -16,7 +16,7 @@ from .repository import ROOT
 WORK = "tests/pipeline/work"
 SUITES = [
     "tests/accounts", "tests/datasets", "tests/progress", "tests/api",
-    f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py",
+    "tests/pages/test_plans.py", f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py",
 ]  # fmt: skip
 
 

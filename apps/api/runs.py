@@ -43,13 +43,14 @@ def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) 
     caller = caller_of(request)
     with transaction.atomic():
         dataset = get_or_create_writable(caller, dataset_id, visibility=body.visibility or "")
-        if (change := body.change()) != SharingChange():
-            share(caller, dataset, change)
         begun = services.begin_or_find_run(
             dataset, [stage.plan() for stage in body.stages], message=body.message,
             idempotency_key=body.idempotency_key or "", replace=body.replace,
             join_as=(body.worker or "") if body.join else "", origin=body.run_origin(caller.name),
         )  # fmt: skip
+        # After the run, because whoever reports locks the dataset's row last. Others see both or neither.
+        if (change := body.change()) != SharingChange():
+            share(caller, dataset, change)
     return Status(201 if begun.is_new else 200, BegunRun.of_begun(dataset, begun.run, joined=begun.joined))
 
 

@@ -18,6 +18,8 @@ from django.db.models import Field, Model, QuerySet
 
 # The rows that one transaction deletes of what is not wanted any more.
 ROWS_PER_DELETE: Final = 500
+# The same of rows that are large, such as the vectors of a chunk: what is written to free them is theirs in size.
+LARGE_ROWS_PER_DELETE: Final = 20
 # The ids that one statement names. SQLite takes 32,766 parameters, PostgreSQL twice as many.
 IDS_AT_ONCE: Final = 10_000
 
@@ -58,13 +60,16 @@ def rows_in[M: Model](
     return [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in rows]
 
 
-def delete_some(*tables: QuerySet[Any]) -> int:
+def delete_some(*tables: QuerySet[Any], large: Collection[type[Model]] = ()) -> int:
     """Delete up to `ROWS_PER_DELETE` rows of the first table that has any. Returns how many; 0: all are empty.
+
+    Of the models ``large``, fewer.
 
     Reads ids alone. Pass tables that refer to others before those.
     """
     for rows in tables:
-        if pks := list(rows.order_by().values_list("pk", flat=True)[:ROWS_PER_DELETE]):
+        most = min(LARGE_ROWS_PER_DELETE, ROWS_PER_DELETE) if rows.model in large else ROWS_PER_DELETE
+        if pks := list(rows.order_by().values_list("pk", flat=True)[:most]):
             rows.model._base_manager.filter(pk__in=pks).only("pk").delete()
             return len(pks)
     return 0

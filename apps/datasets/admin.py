@@ -9,6 +9,8 @@ from django.contrib.admin.options import InlineModelAdmin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from apps.core.paginator import BoundedPaginator
+
 from .models import Dataset, EmbeddingBlock, Membership, ReservedPrefix, Sample, Token
 from .services import revoke_tokens, save_new_token
 
@@ -17,6 +19,14 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     """Show records that only services write, without those of deleted datasets."""
 
     dataset_lookup: ClassVar[str]  # from a record to its dataset
+    # Their tables have millions of rows: no list counts all of them, or looks for a part of a text in each.
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    ordering = ("-pk",)
+
+    def __init_subclass__(cls) -> None:
+        if hasattr(cls, "dataset_lookup"):
+            cls.search_fields = (f"{cls.dataset_lookup}__dataset_id__exact",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).filter(**{f"{self.dataset_lookup}__deleted_at": None})
@@ -44,8 +54,9 @@ class DatasetAdmin(admin.ModelAdmin[Dataset]):
     list_display: tuple[str, ...] = ("dataset_id", "name", "visibility", "owner", "created_at")
     list_filter = ("visibility", "created_at")
     list_select_related = ("owner",)
-    search_fields = ("dataset_id", "name", "owner__username")
-    date_hierarchy = "created_at"
+    search_fields = ("dataset_id", "name")
+    paginator = BoundedPaginator
+    show_full_result_count = False
     autocomplete_fields = ("owner",)
     fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "visibility", "owner", "created_at")
     readonly_fields = ("created_at",)
@@ -121,22 +132,15 @@ class TokenAdmin(admin.ModelAdmin[Token]):
 class SampleAdmin(ReadOnlyAdmin):
     dataset_lookup = "dataset"
     list_display = ("path", "dataset", "format", "width", "height", "size", "seen_in_run", "missing_since")
-    list_filter = ("format",)
     list_select_related = ("dataset",)
-    search_fields = ("=sha256", "path", "=dataset__dataset_id")
-    # The number of all rows, beside that of the filtered ones, would cost a second count of half a million.
-    show_full_result_count = False
 
 
 @admin.register(EmbeddingBlock)
 class EmbeddingBlockAdmin(ReadOnlyAdmin):
     dataset_lookup = "dataset"
     list_display = ("id", "dataset", "embedder", "dimensions")
-    list_filter = ("embedder",)
     list_select_related = ("dataset",)
-    search_fields = ("=dataset__dataset_id", "embedder")
     fields = ("dataset", "embedder", "dimensions")  # the other fields have megabytes
-    show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).defer("sample_ids", "vectors")

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q, Value
+from django.db.models.functions import Coalesce, Lower, Now, NullIf
 from django.urls import reverse
 from django.utils import timezone
 
@@ -72,6 +73,15 @@ class Dataset(models.Model):
         settings.AUTH_USER_MODEL, blank=True, related_name="shared_datasets", through="Membership"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    # By these the list is sorted, from an index each. `progress.store` keeps the first two: when the dataset changed
+    # last, which may be `LISTED_SECONDS` behind, and the place of its state in `transitions.STATE_ORDER` (2: pending).
+    changed_at = models.DateTimeField(default=timezone.now, db_default=Now(), editable=False)
+    state_order = models.PositiveSmallIntegerField(default=2, db_default=2, editable=False)
+    sort_name = models.GeneratedField(
+        expression=Lower(Coalesce(NullIf("name", Value("")), "dataset_id")),
+        output_field=models.CharField(max_length=200),
+        db_persist=True,
+    )
     # The samples that are missing since then or longer count as missing no longer. A worker deletes them.
     missing_forgotten_at = models.DateTimeField(null=True, editable=False)
     # What the last run counted: files that are no samples (`selection.Tally`), copies and damaged samples.
@@ -93,6 +103,17 @@ class Dataset(models.Model):
                 violation_error_message="Dataset with this ID already exists.",
             ),
             models.CheckConstraint(condition=Q(visibility__in=["public", "private"]), name="dataset_visibility_known"),
+        ]
+        indexes = [
+            models.Index(fields=["-changed_at", "-id"], condition=Q(deleted_at=None), name="dataset_by_change"),
+            models.Index(fields=["-created_at", "-id"], condition=Q(deleted_at=None), name="dataset_by_creation"),
+            models.Index(fields=["sort_name", "id"], condition=Q(deleted_at=None), name="dataset_by_name"),
+            models.Index(
+                fields=["state_order", "sort_name", "id"], condition=Q(deleted_at=None), name="dataset_by_state"
+            ),
+            models.Index(
+                fields=["state_order", "-changed_at", "-id"], condition=Q(deleted_at=None), name="dataset_in_state"
+            ),
         ]
 
     def __str__(self) -> str:

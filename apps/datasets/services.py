@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -73,6 +73,31 @@ def delete_dataset(dataset: Dataset) -> None:
     Dataset.objects.filter(pk=dataset.pk).update(deleted_at=timezone.now())
 
 
+class ListedAs(NamedTuple):
+    """The place of a dataset in lists: when it changed last, and the place of its state in their order."""
+
+    dataset_pk: int
+    changed_at: datetime
+    state_order: int
+
+
+def note_listed(places: Iterable[ListedAs]) -> None:
+    """Note the places of datasets in lists. Call it with the heads of their progress locked.
+
+    Those that are deleted are left alone, so that nobody waits for their removal.
+    """
+    rows = [
+        (connection.ops.adapt_datetimefield_value(one.changed_at), one.state_order, one.dataset_pk) for one in places
+    ]
+    if rows:
+        table = Dataset._meta.db_table
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f"UPDATE {table} SET changed_at = %s, state_order = %s WHERE id = %s AND deleted_at IS NULL",  # noqa: S608 -- a model's
+                rows,
+            )
+
+
 @contextmanager
 def removing(dataset_pk: int) -> Iterator[bool]:
     """A transaction that removes some rows of a deleted dataset. Yields False where another worker is at it."""
@@ -87,6 +112,7 @@ def remove_some_samples(dataset_pk: int) -> int:
         NearDuplicate.objects.filter(dataset=dataset_pk),
         Sample.objects.filter(dataset=dataset_pk),
         EmbeddingBlock.objects.filter(dataset=dataset_pk),
+        large=[EmbeddingBlock],
     )
 
 

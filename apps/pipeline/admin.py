@@ -14,7 +14,6 @@ class SourceAdmin(ReadOnlyAdmin):
     dataset_lookup = "dataset"
     list_display = ("dataset", "folder")
     list_select_related = ("dataset",)
-    search_fields = ("dataset__dataset_id", "dataset__name", "folder")
 
 
 @admin.register(Job)
@@ -25,7 +24,6 @@ class JobAdmin(ReadOnlyAdmin):
     list_display = ("run", "phase", "lease_token", "lease_until", "task_id")
     list_filter = ("phase",)
     list_select_related = ("run__dataset",)
-    search_fields = ("run__dataset__dataset_id", "lease_token", "task_id")
 
 
 @admin.register(Chunk)
@@ -34,6 +32,4 @@ class ChunkAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "phase", "position", "size", "done")
     list_filter = ("phase", "done")
     list_select_related = ("job__run__dataset",)
-    search_fields = ("job__run__dataset__dataset_id",)
     fields = ("job", "phase", "position", "size", "done")  # not the items
-    show_full_result_count = False

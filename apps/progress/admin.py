@@ -93,8 +93,6 @@ class RunAdmin(WithBar, ReadOnlyAdmin):
     list_display = ("__str__", "bar", "control", "failed", "skipped", "created_at", "finished_at")
     list_filter = ("state", "control", "cancelled", "created_at")
     list_select_related = ("dataset",)
-    search_fields = ("dataset__dataset_id", "dataset__name", "message", "error")
-    date_hierarchy = "created_at"
     inlines = (StageInline,)
     actions = ("pause", "resume", "cancel", "end_now", "retry", "retry_failed")
     fields = (
@@ -158,8 +156,6 @@ class StageAdmin(ReadOnlyAdmin):
     list_display = ("__str__", "state", "counts_as", "current", "total", "planned", "unit", "started_at", "finished_at")
     list_filter = ("state", "counts_as")
     list_select_related = ("run__dataset",)
-    search_fields = ("name", "label", "run__dataset__dataset_id")
-    date_hierarchy = "started_at"
 
 
 @admin.register(WorkerShare)
@@ -167,7 +163,6 @@ class WorkerShareAdmin(ReadOnlyAdmin):
     dataset_lookup = "stage__run__dataset"
     list_display = ("worker", "stage", "current", "total", "failed", "skipped")
     list_select_related = ("stage__run__dataset",)
-    search_fields = ("worker", "=stage__run__dataset__dataset_id")
 
 
 @admin.register(RunMember)
@@ -175,18 +170,14 @@ class RunMemberAdmin(ReadOnlyAdmin):
     dataset_lookup = "run__dataset"
     list_display = ("worker", "run", "joined_at", "heard_at", "left_at", "error")
     list_select_related = ("run__dataset",)
-    search_fields = ("worker", "=run__dataset__dataset_id", "error")
 
 
 @admin.register(ItemFailure)
 class ItemFailureAdmin(ReadOnlyAdmin):
     dataset_lookup = "run__dataset"
     list_display = ("item", "reason", "stage", "run", "at")
-    list_filter = ("stage", "at")
+    list_filter = ("at",)
     list_select_related = ("run__dataset",)
-    search_fields = ("item", "reason", "run__dataset__dataset_id")
-    date_hierarchy = "at"
-    show_full_result_count = False
 
 
 @admin.register(UnlistedFailures)
@@ -194,7 +185,6 @@ class UnlistedFailuresAdmin(ReadOnlyAdmin):
     dataset_lookup = "run__dataset"
     list_display = ("reason", "count", "stage", "run")
     list_select_related = ("run__dataset",)
-    search_fields = ("reason", "run__dataset__dataset_id")
 
 
 @admin.register(Transition)
@@ -203,11 +193,8 @@ class TransitionAdmin(ReadOnlyAdmin):
 
     dataset_lookup = "run__dataset"
     list_display = ("at", "run", "version", "stage", "old", "new", "note")
-    list_filter = ("new", "at")
+    list_filter = ("at",)
     list_select_related = ("run__dataset",)
-    search_fields = ("run__dataset__dataset_id", "stage", "note")
-    date_hierarchy = "at"
-    show_full_result_count = False
 
 
 @admin.register(RunMessage)
@@ -215,9 +202,6 @@ class RunMessageAdmin(ReadOnlyAdmin):
     dataset_lookup = "run__dataset"
     list_display = ("at", "run", "text")
     list_select_related = ("run__dataset",)
-    search_fields = ("run__dataset__dataset_id", "text")
-    date_hierarchy = "at"
-    show_full_result_count = False
 
 
 @admin.register(Head)
@@ -225,4 +209,3 @@ class HeadAdmin(ReadOnlyAdmin):
     dataset_lookup = "dataset"
     list_display = ("dataset", "epoch", "version", "run")
     list_select_related = ("dataset", "run__dataset")
-    search_fields = ("dataset__dataset_id", "dataset__name")

@@ -111,6 +111,13 @@ class LoadedRun:
             or any(is_new(stage) for stage in self.stages)
         )
 
+    def is_listed_anew(self, seconds: int) -> bool:
+        """Whether the list has to know of this change: of another state, or after ``seconds`` of the same."""
+        before = next((loaded for row, loaded in self._loaded if row is self.run), None)
+        if before is None or before["state"] != self.run.state:
+            return True
+        return bool(before["updated_at"].timestamp() // seconds != self.run.updated_at.timestamp() // seconds)
+
     def changed_rows(self) -> Iterator[ChangedRow]:
         """Yield the loaded rows that differ from what was loaded."""
         for row, loaded in self._loaded:

@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Statement
@@ -22,7 +22,7 @@ from .errors import NoRun
 from .facts import Facts, is_paused, is_waiting
 from .models import Run, RunMember, Stage, Transition, WorkerShare
 from .snapshot import DatasetProgress, snapshot
-from .transitions import WORKING, State
+from .transitions import STATE_ORDER, WORKING, State
 from .workers import Worker, worker_of
 
 # For how many scopes of callers the compiled SQL of a poll is kept.
@@ -180,8 +180,7 @@ def failure_note(run: Run) -> str:
 
 def in_state(datasets: QuerySet[Dataset], state: State) -> QuerySet[Dataset]:
     """Filter datasets by the state of their latest run. A dataset that never ran is pending."""
-    runs = Q(head__run__state=state.value)
-    return datasets.filter(runs | Q(head__run=None) if state is State.PENDING else runs)
+    return datasets.filter(state_order=STATE_ORDER.index(state))
 
 
 def newest_dataset_pk() -> int:

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
 from apps.datasets.models import Dataset
+from apps.datasets.services import ListedAs, note_listed
 
 from . import history
 from .errors import RunFinished
@@ -43,8 +44,10 @@ from .models import (
 from .origin import Origin
 from .run_state import RunState
 from .signals import Change, progress_changed, runs_moved
-from .transitions import FINISHED, StageState, State
+from .transitions import FINISHED, STATE_ORDER, StageState, State
 
+# How far the list's order by the last change may be behind, so that not every report writes the dataset's row.
+LISTED_SECONDS: Final = 5
 # The rows that one statement inserts.
 ROWS_AT_ONCE: Final = 100
 # The reasons by which the failures of a run that are not listed are counted. What comes later counts as another.
@@ -73,8 +76,12 @@ def lock_heads(column: Literal["dataset_id", "run_id"], row_ids: Collection[int]
 def lock_or_create_head(dataset_pk: int) -> Head:
     """Lock the head of a dataset, which is created where there is none. Raises `Dataset.DoesNotExist`.
 
-    The dataset's row is locked first, so that no head is created for a dataset that is being deleted.
+    The head comes before the dataset's row, as in `flush`. Where there is none, the row is locked first, so that no
+    head is created for a dataset that is being deleted.
     """
+    if (head := Head.objects.select_for_update().filter(pk=dataset_pk).first()) is not None:
+        Dataset.objects.only("pk").get(pk=dataset_pk)
+        return head
     Dataset.objects.select_for_update(no_key=True).only("pk").get(pk=dataset_pk)
     Head.objects.get_or_create(dataset_id=dataset_pk)
     return Head.objects.select_for_update().get(pk=dataset_pk)
@@ -169,9 +176,14 @@ def flush(states: Iterable[RunState]) -> None:
     # Stages that end are written before those that begin: a run has one active stage.
     ending, beginning = _Updates("state"), _Updates("state")
     announced = []
+    listed = []
     for state in states:
         head, old_version, old_run_pk = state.head, state.head.version, state.head.run_id
         if state.bump_version_if_visible():
+            if state.is_listed_anew(LISTED_SECONDS):
+                listed.append(
+                    ListedAs(head.dataset_id, state.run.updated_at, STATE_ORDER.index(State(state.run.state)))
+                )
             columns = _VERSION if old_run_pk == head.run_id else _VERSION_AND_RUN
             heads.add(head, columns | _RETRY if state.retry_changed else columns, old_version)
             announced.append(Change(head.dataset_id, head.version))
@@ -197,6 +209,7 @@ def flush(states: Iterable[RunState]) -> None:
     for state in states:
         if state.new_unlisted:
             _count_unlisted(state)
+    note_listed(listed)
     if events := [event for state in states for event in events_of(state)]:
         runs_moved.send(RunState, events=events)
     if announced:

@@ -30,6 +30,9 @@ WORKING: Final = frozenset({State.INDEXING, State.EMBEDDING})
 FINISHED: Final = frozenset({State.READY, State.ERROR})
 UNFINISHED: Final = frozenset(State) - FINISHED
 
+# How lists are sorted by state: working datasets first, ready ones last. The places are stored.
+STATE_ORDER: Final = (State.INDEXING, State.EMBEDDING, State.PENDING, State.ERROR, State.READY)
+
 # The states that may follow each state. The two working states may alternate: a pipeline may index again after
 # embedding. A finished run stays finished; what follows is another run.
 MOVES: Final[dict[State, frozenset[State]]] = {

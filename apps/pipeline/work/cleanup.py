@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
+from apps.core.sql import LARGE_ROWS_PER_DELETE, ROWS_PER_DELETE, delete_some
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
 from apps.pipeline.images.media import thumbnail_folder, thumbnail_root
 from apps.pipeline.images.thumbnails import thumbnail_path
@@ -22,8 +23,6 @@ from apps.progress.transitions import FINISHED, UNFINISHED
 
 from .chunks import CHUNKS_PER_QUERY
 from .lease import Lease
-
-ROWS_PER_DELETE = 500
 
 
 def delete_some_samples(dataset_pk: int, samples: QuerySet[Sample]) -> int:
@@ -58,11 +57,14 @@ def delete_replaced_thumbnails(job: Job, confirmed: Callable[[], AbstractContext
 
 def delete_replaced_blocks(job: Job, lease: Lease) -> None:
     """Delete the vectors of which this run or an earlier one has replaced every row."""
-    unused = EmbeddingBlock.objects.filter(dataset=job.run.dataset_id, samples__isnull=True)
-    while pks := list(unused.values_list("pk", flat=True)[:ROWS_PER_DELETE]):
+    used = Exists(Sample.objects.filter(embedding_block=OuterRef("pk")))
+    unused = EmbeddingBlock.objects.filter(~used, dataset=job.run.dataset_id).order_by("pk")
+    last = 0
+    while pks := list(unused.filter(pk__gt=last).values_list("pk", flat=True)[:LARGE_ROWS_PER_DELETE]):
         with lease.transaction():
             # `only` leaves the vectors unread.
             EmbeddingBlock.objects.filter(pk__in=pks).only("pk").delete()
+        last = pks[-1]
 
 
 def delete_orphaned_thumbnails() -> None:
@@ -87,10 +89,18 @@ def delete_leftover_chunks() -> None:
     for job in jobs.select_related("run").distinct():
         try:
             delete_replaced_thumbnails(job, partial(_at_rest, job.run.dataset_id))
-            with _at_rest(job.run.dataset_id):
-                Chunk.objects.filter(job=job).delete()
         except _RunBegan:
             continue
+        delete_chunks(job)
+
+
+def delete_chunks(job: Job) -> None:
+    """Delete the chunks of a run that is over, a few in each transaction. They stay while another run is unfinished."""
+    count = 1
+    with suppress(_RunBegan):
+        while count:
+            with _at_rest(job.run.dataset_id):
+                count = delete_some(Chunk.objects.filter(job=job), large=[Chunk])
 
 
 class _RunBegan(Exception):

@@ -16,6 +16,7 @@ from django.db import Error
 from django.db.models import QuerySet
 from numpy.typing import NDArray
 
+from apps.core.sql import delete_some
 from apps.datasets.models import EmbeddingBlock, Sample
 from apps.pipeline.images.embedders import embed_chunk, load_embedder
 from apps.pipeline.models import Chunk, Job
@@ -45,8 +46,10 @@ def plan_embedding(job: Job, lease: Lease, look: Callable[[], None] = lambda: No
         .order_by("pk")
         .values_list("pk", "sha256")
     )
-    with lease.transaction():
-        Chunk.objects.filter(job=job, phase=Job.Phase.EMBED).delete()
+    count = 1
+    while count:
+        with lease.transaction():
+            count = delete_some(Chunk.objects.filter(job=job, phase=Job.Phase.EMBED), large=[Chunk])
     for chunks in new_chunks(job, Job.Phase.EMBED, batched(_paged(samples), chunk_size(EMBED_CHUNK))):
         look()
         with lease.transaction():

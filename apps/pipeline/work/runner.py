@@ -10,7 +10,7 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ from apps.progress.origin import this_process
 
 from .attempts import count_attempt
 from .chunks import check_plan, pending_chunks
-from .cleanup import delete_orphaned_thumbnails, delete_replaced_blocks, delete_replaced_thumbnails
+from .cleanup import delete_chunks, delete_orphaned_thumbnails, delete_replaced_blocks, delete_replaced_thumbnails
 from .duplicates_step import find_near_duplicates
 from .embed_step import EmbedStep, plan_embedding
 from .index_step import IndexStep
@@ -224,11 +224,11 @@ class Runner:
         delete_replaced_blocks(job, lease)
         counts = _count_samples(job.run.dataset_id)
         with lease.transaction():
-            datasets.note_file_counts(job.run.dataset_id, counts)
-            progress.finish(self.run_pk, message=_closing_message(job, source))
+            progress.finish(self.run_pk, message=_closing_message(job, source, counts))
+            datasets.note_file_counts(job.run.dataset_id, counts)  # after the head, as reporters lock
             if job.forget_missing:
                 datasets.forget_missing_samples(job.run.dataset)
-            Chunk.objects.filter(job=job).delete()
+        delete_chunks(job)
 
 
 def _error_message(error: Exception) -> str:
@@ -248,13 +248,13 @@ def _error_note(error: Exception) -> str:
     return str(error) if is_plain else f"{type(error).__name__}: {error}"
 
 
-def _closing_message(job: Job, source: Source) -> str:
+def _closing_message(job: Job, source: Source, counts: Mapping[str, int]) -> str:
     """What to say about missing, damaged and double samples, no samples at all, and files that were not looked at.
 
-    Empty where there is nothing of that.
+    Empty where there is nothing of that. ``counts`` are those of `_count_samples`.
     """
     sentences = []
-    files = Dataset.objects.get(pk=job.run.dataset_id).file_counts
+    files = {**Dataset.objects.get(pk=job.run.dataset_id).file_counts, **counts}
     if job.gone:
         word = "gone or excluded" if source.include or source.exclude else "gone"
         sentences.append(f"{job.gone:,} {'file is' if job.gone == 1 else 'files are'} {word} since the last run.")
@@ -271,10 +271,11 @@ def _closing_message(job: Job, source: Source) -> str:
 
 
 def _count_samples(dataset_pk: int) -> dict[str, int]:
-    """Count the samples of a dataset that are damaged, and the copies: those beyond one for each content.
+    """Count the samples of a dataset, those that are damaged, and the copies: those beyond one for each content.
 
     A file under several names is several samples of one content.
     """
     present = Sample.objects.present().filter(dataset=dataset_pk)
     counts = present.aggregate(samples=Count("pk"), contents=Count("sha256", distinct=True))
-    return {"copies": counts["samples"] - counts["contents"], "damaged": present.exclude(damage="").count()}
+    damaged = present.exclude(damage="").count()
+    return {"samples": counts["samples"], "copies": counts["samples"] - counts["contents"], "damaged": damaged}

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from tests import services
 from tests.bench.crowd.servers import Server, compiled, ours, plain
 from tests.repository import ROOT
 
@@ -21,6 +22,7 @@ PAGES = [int(count) for count in os.environ.get("PAGES", "500 2000 5000").split(
 SECONDS = float(os.environ.get("SECONDS", "15"))  # of one measurement
 RUSH_PER_SECOND, RUSH_SECONDS = 400, float(os.environ.get("RUSH", "20"))
 STORM_SECONDS = float(os.environ.get("STORM", "60"))  # for which a restart is followed
+LISTS = os.environ.get("LISTS", "1") == "1"
 PEER = os.environ.get("PEER", "1") == "1"
 MAX_WAIT_SECONDS = 300
 
@@ -132,6 +134,12 @@ def main() -> None:
                 found = rush(server, program)
             print("rush", found, file=sys.stderr)
             results |= {"rush_opened_s": found["opened_s"], "reports_share_rush": found["share"]}
+        if LISTS:
+            lines = services.run_quietly(
+                [sys.executable, "-m", "tests.bench.crowd.lists"], env={**os.environ}, cwd=ROOT
+            )
+            print(lines)
+            results |= json.loads(lines.splitlines()[-1])
     print(json.dumps(results))
 
 
