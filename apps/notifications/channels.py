@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import smtplib
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import apprise
 import urllib3
 from django.conf import settings
 from django.core.mail import EmailMessage
@@ -80,10 +79,12 @@ def _send_chat(subscription: Subscription, message: Message) -> None:
         raise NotSent("The chat service refused the message, or cannot be reached.")
 
 
-def chat_service(address: str) -> apprise.NotifyBase:
+def chat_service(address: str) -> Any:
     """Return the service at an address of Apprise. Raises `NotSent` for an address that is none, or is not allowed."""
     if address.partition(":")[0].lower() not in CHAT_SCHEMES:
         raise NotSent("This service cannot be used.", is_final=True)
+    import apprise  # only here: its services take long to import
+
     service = apprise.Apprise.instantiate(address, suppress_exceptions=True)
     if not isinstance(service, apprise.NotifyBase):
         raise NotSent("The address is not complete.", is_final=True)

@@ -9,7 +9,7 @@ from django.urls.converters import IntConverter, StringConverter
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
-from .views import client, datasets, duplicates, health, partials, runs, samples, steering, tokens
+from .views import client, datasets, duplicates, health, notifications, partials, runs, samples, steering, tokens
 from .views.sign_in_link import sign_in_link
 from .views.sign_out import SignOutView
 
@@ -55,6 +55,10 @@ urlpatterns = [
     path(SAMPLE + "thumbnail/", samples.thumbnail, name="sample-thumbnail"),
     path(SAMPLE + "original/", samples.original, name="sample-original"),
     path("client/<str:name>", client.wheel, name="client-wheel"),
+    path("notifications/", notifications.index, name="notifications"),
+    path("notifications/recent/", notifications.recent, name="notifications-recent"),
+    path("notifications/<int:pk>/test/", notifications.test, name="notification-test"),
+    path("notifications/<int:pk>/delete/", notifications.delete, name="notification-delete"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<int:pk>/revoke/", tokens.revoke, name="token-revoke"),
     path(

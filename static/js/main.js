@@ -11,6 +11,7 @@ import { keepOrder } from "./order.js";
 import { watchPresence } from "./presence.js";
 import { hideAfterSignOut } from "./sign_out.js";
 import { keepTimesTrue, refreshTimes } from "./times.js";
+import { watchNotifications } from "./toasts.js";
 
 /** @type {Connection | undefined} of the page that is shown, where it shows datasets */
 let connection;
@@ -39,6 +40,7 @@ keepOrder();
 keepTimesTrue();
 listenForCopies();
 askAgainWhenBusy();
+watchNotifications();
 watchHeader(() => connection?.link.reportMissing());
 watchPresence({
   leave: () => connection?.stop(),

@@ -1,0 +1,69 @@
+"""The form in which users say of what they want to be told, and where."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from apps.datasets.access.patterns import parse_patterns
+from apps.notifications import channels
+from apps.notifications.models import KINDS, Subscription
+from apps.progress.events import EventKind
+
+USUAL: Final = [EventKind.READY.value, EventKind.FAILED.value, EventKind.LOST.value, EventKind.BACK.value]
+
+
+class SubscriptionForm(forms.Form):
+    """A new subscription. It checks the form of an address; whether it may be sent to is told by a test."""
+
+    name = forms.CharField(max_length=100, help_text="For example: team chat.")
+    channel = forms.ChoiceField(choices=Subscription.Channel.choices, widget=forms.RadioSelect, initial="page")
+    address = forms.CharField(
+        max_length=2000, required=False,
+        help_text="Of a webhook: https://… Of a chat service: as Apprise writes it, for example ntfy://ntfy.sh/topic. "
+        "Email goes to the address of your account. It is not shown again.",
+    )  # fmt: skip
+    datasets = forms.CharField(
+        max_length=1000, initial="*",
+        help_text="IDs or patterns, separated by commas: team-a-* is every ID that starts with team-a-; * is all.",
+    )  # fmt: skip
+    events = forms.MultipleChoiceField(choices=KINDS, widget=forms.CheckboxSelectMultiple, initial=USUAL)
+    failures_over = forms.IntegerField(
+        min_value=0, max_value=99, initial=5, label="Too many failed items: more than, in percent"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("address", "datasets"):
+            self.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
+
+    def clean_datasets(self) -> str:
+        return ",".join(parse_patterns(self.cleaned_data["datasets"]))
+
+    def clean(self) -> dict[str, Any]:
+        """Check the address, which only webhooks and chat services have."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        channel, address = data.get("channel"), data.get("address", "")
+        if channel == Subscription.Channel.WEBHOOK:
+            _check_url(address)
+        elif channel == Subscription.Channel.CHAT:
+            try:
+                channels.chat_service(address)
+            except channels.NotSent as refused:
+                raise ValidationError({"address": str(refused)}) from None
+        else:
+            data["address"] = ""
+        return data
+
+
+def _check_url(address: str) -> None:
+    try:
+        parts = urlsplit(address)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url or not address.isascii() or not address.isprintable() or " " in address:
+        raise ValidationError({"address": "Write it as https://example.org/hook"})

@@ -1,0 +1,36 @@
+"""A user chooses to be told, and an open page says so when it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from apps.datasets.models import Dataset
+from apps.notifications import services
+from apps.notifications.models import Delivery
+from tests.progress.helpers import say
+
+
+def test_what_a_user_wants_to_be_told_appears_on_an_open_page(open_page: Callable[..., Page]) -> None:
+    User.objects.create_user("ada", password="ada")
+    dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
+    page = open_page()
+    page.goto("/accounts/login/?next=/notifications/")
+    page.get_by_label("Username").fill("ada")
+    page.get_by_label("Password").fill("ada")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Name").fill("mine")
+    with page.expect_response(lambda answer: "/notifications/recent/" in answer.url):
+        page.get_by_role("button", name="Add").click()
+    expect(page.get_by_text("On open pages of this site, and by the browser · *")).to_be_visible()
+    say(dataset, state="indexing", current=1, total=2)
+    say(dataset, state="error", error="disk full")
+    services.handle_events()
+    services.send_due(Delivery.objects.get().subscription_id)
+    toast = page.locator("#toasts")
+    expect(toast.get_by_role("link", name="cats failed")).to_be_visible(timeout=60_000)
+    expect(toast).to_contain_text("disk full")
+    toast.get_by_role("link", name="cats failed").click()
+    page.wait_for_url("**/datasets/cats/")
