@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.contrib.auth.models import User
+from django.test import Client
 from playwright.sync_api import Page, expect
 
 from apps.datasets.models import Dataset
@@ -14,13 +15,10 @@ from tests.progress.helpers import say
 
 
 def test_what_a_user_wants_to_be_told_appears_on_an_open_page(open_page: Callable[..., Page]) -> None:
-    User.objects.create_user("ada", password="ada")
+    client = Client()
+    client.force_login(User.objects.create_user("ada"))
     dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
-    page = open_page()
-    page.goto("/accounts/login/?next=/notifications/")
-    page.get_by_label("Username").fill("ada")
-    page.get_by_label("Password").fill("ada")
-    page.get_by_role("button", name="Sign in").click()
+    page = open_page("/notifications/", sessionid=client.cookies["sessionid"].value)
     page.get_by_label("Name").fill("mine")
     with page.expect_response(lambda answer: "/notifications/recent/" in answer.url):
         page.get_by_role("button", name="Add").click()
