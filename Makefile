@@ -1,10 +1,11 @@
 # make demo    set up, start everything on this machine, process a folder of images
 # make test    set up, run every test
+# make test-integrations   the callbacks for libraries that train, with the libraries (several gigabytes)
 # make quick   the tests that start no server and no browser
 # make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test quick js check bench bench-pipeline bench-images bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
+.PHONY: demo test test-integrations quick js check bench bench-pipeline bench-images bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
 .DELETE_ON_ERROR:
 
 # Made with the Python that `PYTHON` names, or else the first that is new enough.
@@ -19,6 +20,16 @@ test: $(VENV)/.test
 	@scripts/install-programs
 	@scripts/test-js
 	@$(RUN) -m pytest $(or $(ARGS),-n auto --dist worksteal)
+
+# Nothing of it is in the environment of the other tests.
+test-integrations: $(VENV)/.test $(VENV)/integrations/.made
+	@INTEGRATIONS_PYTHON=$(VENV)/integrations/bin/python $(RUN) -m pytest tests/integrations $(ARGS)
+
+$(VENV)/integrations/.made: requirements/integrations.txt | $(VENV)/.made
+	@echo "Installing the libraries..."
+	@$(RUN) -m venv --clear $(VENV)/integrations
+	@$(VENV)/integrations/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 quick: $(VENV)/.test
 	@$(RUN) -m pytest -m "not slow" --failed-first --maxfail 3 $(or $(ARGS),-n auto)

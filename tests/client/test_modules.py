@@ -59,5 +59,9 @@ def test_no_private_name_of_another_module(path: Path) -> None:
 
 
 def test_all_names_what_users_import() -> None:
-    public = {name for name in vars(dataset_progress) if not name.startswith("_")} - {"annotations", "tqdm"}
+    public = {name for name in vars(dataset_progress) if not name.startswith("_")} - {
+        "annotations",
+        "integrations",
+        "tqdm",
+    }
     assert public == set(dataset_progress.__all__)

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from types import CodeType, FrameType
 
+# This package, and the libraries whose bars and callbacks it is called by.
+LIBRARIES = frozenset(
+    {"dataset_progress", "keras", "lightgbm", "lightning", "optuna", "tqdm", "transformers", "xgboost"}
+)
+
 
 def current_task() -> asyncio.Task[object] | None:
     """Return the running task of asyncio, if any."""
@@ -87,6 +92,6 @@ def _package_of(frame: FrameType) -> str:
 
 
 def current_code() -> CodeType | None:
-    """Return the code of the job that is being executed: of the innermost function outside this package and tqdm."""
-    frames = (frame for frame in callers() if _package_of(frame) not in ("dataset_progress", "tqdm"))
+    """Return the code of the job that is being executed: of the innermost function outside `LIBRARIES`."""
+    frames = (frame for frame in callers() if _package_of(frame) not in LIBRARIES)
     return next((frame.f_code for frame in frames), None)
