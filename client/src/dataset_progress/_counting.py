@@ -191,7 +191,7 @@ class Counts:
 
     def set(self, done: int | None, total: int | None, message: str | None) -> None:
         with self.lock:
-            self._share(self.stage).set(done, total)
+            self._current_share().set(done, total)
             if message is not None:
                 self.message = values.text(message, 1000)
 
@@ -203,7 +203,7 @@ class Counts:
 
     def fail_item(self, item: object, reason: object) -> None:
         with self.lock:
-            self._share(self.stage).fail(item, reason)
+            self._current_share().fail(item, reason)
 
     def add_thread(self) -> ThreadCounter:
         """Return a counter for this thread in the stage under way."""
@@ -211,8 +211,8 @@ class Counts:
             self.by_thread.counters = {}
         counter = ThreadCounter()
         with self.lock:
+            share = self._current_share()
             stage = self.stage
-            share = self._share(stage)
             share.retire_ended_threads()
             share.counters.append(counter)
         self.by_thread.counters[stage] = counter
@@ -297,6 +297,11 @@ class Counts:
             share = self.shares.get(self.stage) or Share()
             done, total = (f"{(number or 0) / share.scale:,.12g}" for number in (share.done, share.total))
             return f"{done} of {total}" if share.total else done
+
+    def _current_share(self) -> Share:
+        """Return the share of the stage under way."""
+        self.stage = self._admit(self.stage)
+        return self._share(self.stage)
 
     def _admit(self, stage: str) -> str:
         """Return ``stage``, or `OTHER` if the run has as many stages as it may have."""

@@ -58,7 +58,6 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
     ) -> None:
         self._loop: TrackedLoop | None = None
         self._follower: BarFollower | None = None
-        self._is_iterating = False
         super().__init__(iterable, *args, **options)
         dataset = dataset or os.environ.get("DATASET_PROGRESS_DATASET", "")
         stage = stage_of(self, options.get("desc", args[0] if args else None))
@@ -78,20 +77,8 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         return None if self._follower is None else self._follower.run
 
     def __iter__(self) -> Iterator[Any]:
-        items = super().__iter__()
-        if self._follower is None:
-            yield from items
-            return
-        self._is_iterating = True
-        try:
-            yield from self._follower.iterate(items, self)
-        except GeneratorExit:
-            self._end()
-            raise
-        except BaseException as error:
-            self._end(error)
-            raise
-        self._end()
+        items: Iterator[Any] = super().__iter__()
+        return items if self._follower is None else self._follower.iterate(items, self, self._end)
 
     def update(self, n: float | None = 1) -> bool | None:
         if self._follower is not None and self._follower.is_item_cancelled():
@@ -100,7 +87,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         if self._follower is not None:
             if self.disable:
                 self._follower.count_by_hand(n)
-            if not self._is_iterating:
+            if not self._follower.is_iterating:
                 self._follower.check_control()
         return was_drawn
 
@@ -114,7 +101,8 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
     def close(self) -> None:
         super().close()
         # A loop closes its bar before `__iter__` knows why the loop ends. And a bar is closed if its `__init__` raised.
-        if getattr(self, "_is_iterating", True) or not hasattr(self, "total"):
+        follower: BarFollower | None = getattr(self, "_follower", None)
+        if not hasattr(self, "total") or (follower is not None and follower.is_iterating):
             return
         error = sys.exc_info()[1]
         if isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):

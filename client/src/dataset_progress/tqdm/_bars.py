@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from inspect import isawaitable, iscoroutine
 from typing import Any
@@ -47,6 +47,11 @@ class BarCounter:
     ``in_loop``: the items of the bar's own loop, which the bar itself counts only from time to time. ``by_hand``: what
     `update` has added to a hidden bar, which does not count at all.
     """
+
+    # A loop writes to `in_loop` for each item.
+    __slots__ = (
+        "_bar", "_done", "_initial", "_is_fractional", "_scale", "_total", "_words", "by_hand", "in_hand", "in_loop"
+    )  # fmt: skip
 
     def __init__(self, bar: Any) -> None:
         self._bar = weakref.ref(bar)
@@ -110,12 +115,13 @@ def _held(item: Any, control: Control) -> Any:
 
 
 class BarFollower:
-    """Reports one bar as a stage of ``run``, until it is stopped."""
+    """Reports one bar as a stage of ``run``, until it is stopped. ``is_iterating``: whether its own loop has begun."""
 
     def __init__(self, run: Run, bar: Any, stage: str) -> None:
         self.run = run
         self._session = session_of(run)
         self._stage = stage
+        self.is_iterating = False
         self._executor = executor_of_map()
         self._has_shut_down = False
         self.start(bar)
@@ -175,10 +181,18 @@ class BarFollower:
         """Wait while the run is paused. Raises `Cancelled`."""
         await self._session.control.hold_async()
 
-    def iterate(self, items: Iterable[Any], bar: Any) -> Iterator[Any]:
-        """Yield the items of the bar's loop. Each counts as done when the next one is asked for."""
+    def iterate(
+        self, items: Iterable[Any], bar: Any, on_end: Callable[[BaseException | None], object]
+    ) -> Iterator[Any]:
+        """Yield the items of the bar's loop. Each counts as done when the next one is asked for.
+
+        Then calls ``on_end`` with the exception of the items, or None. Bars return this as their iterator: what lies
+        between would cost the loop time for each item.
+        """
         counter, control, done = self.counter, self._session.control, values.count(bar.n)
+        self.is_iterating = True
         counter.in_hand = 1
+        error: BaseException | None = None
         try:
             for item in items:
                 yield _held(item, control) if control.is_requested else item
@@ -187,5 +201,9 @@ class BarFollower:
         except GeneratorExit:
             self.stop(was_left=True)
             raise
+        except BaseException as raised:
+            error = raised
+            raise
         finally:
             counter.in_hand = 0
+            on_end(error)

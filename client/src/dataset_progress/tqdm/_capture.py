@@ -58,12 +58,9 @@ def _wrap() -> Callable[[], None]:
             setattr(bar, FOLLOWER, follower)
 
     def iterate(bar: Any) -> Iterator[Any]:
+        items: Iterator[Any] = original_iter(bar)
         follower = _follower_of(bar)
-        try:
-            yield from original_iter(bar) if follower is None else follower.iterate(original_iter(bar), bar)
-        finally:
-            if follower is not None:
-                follower.stop()
+        return items if follower is None else follower.iterate(items, bar, lambda _: follower.stop())
 
     def update(bar: Any, n: float | None = 1) -> bool | None:
         follower = _follower_of(bar)
