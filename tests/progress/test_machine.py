@@ -9,7 +9,7 @@ from itertools import count, pairwise
 from typing import Any
 
 import pytest
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -18,9 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from apps.datasets.models import Dataset
 from apps.progress import control, selectors, services
 from apps.progress.errors import ProgressError, RunFinished, RunUnfinished
+from apps.progress.events import RunEvent
 from apps.progress.models import Head, ItemFailure, Run, Stage, Transition
 from apps.progress.services import StagePlan
-from apps.progress.signals import Change, progress_changed
+from apps.progress.signals import Change, progress_changed, runs_moved
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import MOVES, STAGE_MOVES, StageState, State
 
@@ -59,9 +60,15 @@ class Progress(RuleBasedStateMachine):
         # A watcher that reads when it hears of a change, and drops what is older than what it has.
         self.watched = self.shown
         progress_changed.connect(self.hear)
+        self.events: list[tuple[int, str]] = []
+        runs_moved.connect(self.note)
 
     def teardown(self) -> None:
         progress_changed.disconnect(self.hear)
+        runs_moved.disconnect(self.note)
+
+    def note(self, events: list[RunEvent], **_: Any) -> None:
+        self.events += [(event.version, event.kind) for event in events]
 
     def hear(self, change: Change, **_: Any) -> None:
         assert change.dataset_pk == self.dataset.pk
@@ -196,6 +203,31 @@ class Progress(RuleBasedStateMachine):
         assert all(stage.current <= stage.total or not stage.total for stage in now.stages)
         assert now.failed == ItemFailure.objects.filter(run_id__in=self.runs[-1:]).count()
         self.shown = now
+
+    @rule()
+    def look_for_lost_runs(self) -> None:
+        services.note_lost_runs()
+
+    @invariant()
+    def a_button_leaves_every_state(self) -> None:
+        run = Run.objects.filter(dataset=self.dataset).unfinished().first()
+        if run is None:
+            return
+        told = list(self.events)
+        with transaction.atomic():
+            services.request(control.Action.CANCEL, [self.dataset.pk], "ann")
+            Run.objects.filter(pk=run.pk).update(control_at=timezone.now() - 2 * control.OBEY_WITHIN)
+            services.request(control.Action.END, [self.dataset.pk], "ann")
+            run.refresh_from_db()
+            assert (run.state, run.cancelled) == ("error", True)
+            transaction.set_rollback(True)
+        self.events = told
+
+    @invariant()
+    def no_event_is_told_twice(self) -> None:
+        assert len(set(self.events)) == len(self.events)
+        ends = [kind for _, kind in self.events if kind in ("ready", "failed", "cancelled")]
+        assert len(ends) == Run.objects.filter(dataset=self.dataset, finished_at__isnull=False).count()
 
     @invariant()
     def what_was_announced_leads_to_what_a_fresh_read_shows(self) -> None:
