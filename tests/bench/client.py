@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from tests.bench import pipe
 from tests.bench.site import site
 from tests.repository import ROOT
 from tests.services import free_port
@@ -57,6 +58,7 @@ def main() -> None:
             with capture_tqdm(f"captured-{number}", **there):
                 seconds["captured"].append(_seconds(lambda items: tqdm(items, file=nowhere)))
         plain = _loop_us(lambda items, number: tqdm(items, file=nowhere))
+        pipes = pipe.measure(server.url, server.token, REPEATS)
         up = _loop_us(lambda items, number: bar(items, file=nowhere, dataset="up", **there))
     there["url"] = f"http://127.0.0.1:{free_port()}"
     with Path(os.devnull).open("w") as nowhere:
@@ -70,7 +72,7 @@ def main() -> None:
         growth = _megabytes() - before
     ratios = _report({name: statistics.median(each) for name, each in seconds.items()})
     loops = {"loop_overhead_us_up": round(up - plain), "loop_overhead_us_down": round(down - plain)}
-    print(json.dumps({**ratios, **loops, "growth_mb": round(growth, 2)}))
+    print(json.dumps({**ratios, **loops, **pipes, "growth_mb": round(growth, 2)}))
 
 
 def _loop_us(wrap: Callable[[range, int], Iterable[int]], loops: int = LOOPS) -> float:
