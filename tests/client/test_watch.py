@@ -255,7 +255,7 @@ asyncio.run(main())
 @pytest.mark.parametrize(
     ("dataset", "options"),
     [
-        ("a/b", {}),
+        ("//", {}),
         ("", {}),
         ("cats", {"polling_interval": 0}),
         ("cats", {"polling_interval": -1}),

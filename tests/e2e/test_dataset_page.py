@@ -129,7 +129,7 @@ def test_page_that_is_newer_than_its_panel_is_fetched_once(
         page.clock.run_for(SECONDS // 10)
         wait_for_answers(page)
     for place in ("#dataset-body", "#dataset-live"):
-        expect(page.locator(place)).to_have_attribute("data-phase", re.compile("indexing$"))
+        expect(page.locator(place)).to_have_attribute("data-phase", re.compile("indexing-resume$"))
     assert len(fetched) == 1
 
 
@@ -142,7 +142,7 @@ def test_clock_that_is_set_back_holds_nothing_up(visit: Callable[..., Page], ser
     expect(page.locator("#dataset-body")).to_have_attribute("data-phase", re.compile("paused$"))
     page.clock.set_system_time(page.evaluate("Date.now() / 1000 - 3600"))
     progress.request_resume(run.pk)
-    expect(page.locator("#dataset-body")).to_have_attribute("data-phase", re.compile("indexing$"))
+    expect(page.locator("#dataset-body")).to_have_attribute("data-phase", re.compile("indexing-resume$"))
 
 
 def test_relative_times_stay_true(visit: Callable[..., Page], server: Server, run: Run) -> None:

@@ -83,7 +83,7 @@ def test_page_shows_what_a_server_has_that_comes_back_with_an_older_database(
     backup()
     with web_server(tmp_path / "second.log", port=port):
         see(page, 10)
-        expect(page.locator("#progress-header")).to_contain_text(re.compile(r"\b0%"))
+        expect(page.locator("#progress-header")).to_contain_text(re.compile(r"\b1%"))
         assert epoch(page) == before  # nobody said that it was restored
         report_and_see(run, 20, page)
     page.evaluate("sessionStorage.clear(); window.backwards = []")  # it went back, as it should

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from apps.datasets.models import Dataset
 
 # What stays open: it shows no data.
-OPEN = {"/health/", "/accounts/login/", "/admin/login/", "/client/1"}
+OPEN = {"/health/", "/accounts/login/", "/accounts/link/1/1/", "/admin/login/", "/client/1"}
 
 
 def addresses(resolver: URLResolver, start: str = "/") -> Iterator[str]:
@@ -25,6 +25,7 @@ def addresses(resolver: URLResolver, start: str = "/") -> Iterator[str]:
             ("<int:", "1"),
             ("<str:", "1"),
             ("<path:", "1"),
+            ("<slug:", "1"),
         ):
             while converter in route:
                 before, _, rest = route.partition(converter)
