@@ -128,6 +128,13 @@ class Bar:
         return self.state in WORKING
 
     @property
+    def figure(self) -> str:
+        """How far it is, for the list: the percentage of the run, or the count where the total is not known."""
+        if self.indeterminate or self.state in (State.PENDING, State.READY):
+            return self.counter.removesuffix(" so far")
+        return f"{self.fill}%"
+
+    @property
     def error_summary(self) -> str:
         """The first line of the error."""
         return self.error.strip().partition("\n")[0]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Final
 
 from apps.progress.percentage import whole_of
 from apps.progress.snapshot import DatasetProgress, StageProgress
-from apps.progress.transitions import StageState
+from apps.progress.transitions import StageState, State
 
 from . import words
 from .amounts import BYTES, rate
 from .components import Bar, bar_of_stage, is_animated, is_held
+
+# How many of the latest rates the small chart beside the rate shows, and how many it needs.
+SPARKS: Final = 24
+LEAST_SPARKS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +46,57 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
+class FoldedStages:
+    """Stages that are told in one line, because nothing happens in them: those that are done, or are to come."""
+
+    word: str
+    labels: str
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     progress: DatasetProgress
     stages: tuple[StageRow, ...]
     facts: tuple[Fact, ...]
 
     @property
+    def lines(self) -> list[StageRow | FoldedStages]:
+        """The stages as lines: of an unfinished run, several that are done, or to come, fold to one."""
+        folded = {StageState.DONE: "Done", StageState.WAITING: "To come"} if not self.progress.is_finished else {}
+        lines: list[StageRow | FoldedStages] = []
+        for state, group in groupby(self.stages, key=lambda row: row.stage.state):
+            rows = list(group)
+            if state in folded and len(rows) > 1:
+                lines.append(FoldedStages(folded[state], " · ".join(row.bar.label for row in rows)))
+            else:
+                lines += rows
+        return lines
+
+    @property
+    def known_facts(self) -> list[Fact]:
+        """The facts that there are."""
+        return [fact for fact in self.facts if fact.value != "–"]
+
+    @property
+    def sparkline(self) -> str:
+        """The path of the latest rates of the stage under way, on a scale of 100 by 20; empty where nothing moves."""
+        return sparkline(self.progress.readings) if self.progress.rate else ""
+
+    @property
     def phase(self) -> str:
         """When it changes, the page fetches its other parts again."""
         return phase(self.progress)
+
+
+def sparkline(readings: Sequence[tuple[float, int]]) -> str:
+    """Return the path of the last rates in the readings, on a scale of 100 by 20; empty while there are too few."""
+    last = list(readings)[-SPARKS - 1 :]
+    rates = [max(done - before, 0) / (end - start) for (start, before), (end, done) in pairwise(last) if end > start]
+    if len(rates) < LEAST_SPARKS or not max(rates):
+        return ""
+    step, top = 100 / (len(rates) - 1), max(rates)
+    points = [f"{round(number * step, 1)} {round(19 - 18 * value / top, 1)}" for number, value in enumerate(rates)]
+    return f"M{'L'.join(points)}"
 
 
 def phase(progress: DatasetProgress) -> str:
@@ -79,8 +128,8 @@ def _stage_row(progress: DatasetProgress, stage: StageProgress) -> StageRow:
 def _facts(progress: DatasetProgress) -> list[Fact]:
     if progress.run is None:
         return []
-    facts = [Fact("Run", f"{progress.run}")]
-    if progress.percent is not None and len(progress.stages) > 1:
+    facts: list[Fact] = []
+    if progress.percent is not None and len(progress.stages) > 1 and progress.state != State.READY:
         facts.append(Fact("Whole run", f"{whole_of(progress.percent)}%"))
     if progress.is_working:
         unit = progress.stage.unit if progress.stage else "items"
@@ -88,7 +137,8 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
         facts.append(Fact("Time left", words.time_left(progress.eta_seconds) if progress.eta_seconds else "–"))
     elif (seconds := words.run_seconds(progress)) is not None:
         facts.append(Fact("Duration", words.clock(seconds)))
-    facts.append(Fact("Failed", f"{progress.failed:,}"))
+    if progress.failed:
+        facts.append(Fact("Failed", f"{progress.failed:,}"))
     if progress.skipped:
         facts.append(Fact("Unchanged", f"{progress.skipped:,}"))
     return facts

@@ -96,8 +96,9 @@ def _unit(progress: DatasetProgress) -> str:
 
 
 def _failed(progress: DatasetProgress) -> str:
-    # Most items fail in the first stage, so they are counted in its unit.
-    unit = progress.stages[0].unit if progress.stages else "items"
+    # Where stages count different things, nobody knows which of them failed.
+    units = {stage.unit for stage in progress.stages if stage.started_at is not None}
+    unit = units.pop() if len(units) == 1 else "items"
     return f"{plural(progress.failed, unit)} failed" if progress.failed else ""
 
 
@@ -155,6 +156,36 @@ def _silent(progress: DatasetProgress) -> str:
     """Return how many of the workers are silent; empty where none is, or all are: then the run is."""
     silent, active = progress.workers.silent, progress.workers.active
     return f"{silent} of {plural(silent + active, 'workers')} silent" if silent and active else ""
+
+
+def in_a_row(progress: DatasetProgress, silence: str) -> str:
+    """Return what the list says of a dataset beside its bar: the stage, or what is wrong, or what came of it.
+
+    ``silence``: as for `sentence`.
+    """
+    if progress.run is None:
+        return "Not processed yet"
+    if word := REQUESTED.get(progress.requested):
+        return word
+    match progress.state:
+        case State.READY:
+            seconds = run_seconds(progress)
+            took = duration(seconds) if seconds is not None else ""
+            return " · ".join(part for part in (_counted(progress), took) if part) or "Ready"
+        case State.ERROR if progress.cancelled:
+            return "Cancelled"
+        case State.ERROR:
+            return (progress.error or "Failed").strip().partition("\n")[0]
+    if is_held(progress):
+        return "Paused"
+    if progress.is_waiting:
+        return "Queued" if progress.state == State.PENDING else "Waiting for a worker"
+    match progress.health:
+        case "lost":
+            return f"No contact for {silence}"
+        case "stalled":
+            return f"No progress for {silence}"
+    return stage_label(progress.stage) if progress.stage else "Queued"
 
 
 def run_seconds(progress: DatasetProgress) -> float | None:

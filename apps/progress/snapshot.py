@@ -5,11 +5,11 @@ A new field takes a line in `DatasetProgress` and one in `snapshot`, and a colum
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
 
 from . import control, estimates, percentage, readings
 from .estimates import Work
@@ -117,6 +117,7 @@ class DatasetProgress(_Frozen):
     finished_at: datetime | None = Field(None, exclude=True)
     silent_since: datetime | None = Field(None, exclude=True)
     is_waiting: bool = Field(False, exclude=True)
+    readings: SkipValidation[Sequence[tuple[float, int]]] = Field((), exclude=True)  # of the stage under way
     stage_seconds: float = Field(0.0, exclude=True)  # how long the stage under way has been worked on
 
     @property
@@ -170,6 +171,7 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         finished_at=run.finished_at,
         silent_since=silent_since(run, health, now),
         stage_seconds=_worked_seconds(run, stage, health, now) if stage else 0.0,
+        readings=stage.readings if stage and run.state in WORKING else (),
         is_waiting=facts.run is not None and is_waiting(run, now),
     )
 

@@ -16,6 +16,7 @@ export class ListPage {
   #fetchedAt;
   #isBehind = false; // whether rows have come or gone since they were fetched
   #isRowGone = false;
+  #addressed = ""; // what the socket watches
 
   /** @param {HTMLElement} _root @param {import("./connection.js").Tools} tools */
   constructor(_root, { clock, link, space }) {
@@ -34,6 +35,7 @@ export class ListPage {
   }
 
   get socketAddress() {
+    this.#addressed = this.#watched;
     return `${this.#watched}&newest=${this.#rows.dataset.newest ?? ""}`;
   }
 
@@ -82,6 +84,8 @@ export class ListPage {
   }
 
   catchUp() {
+    // A search has put other rows in their place.
+    if (this.#addressed && this.#addressed !== this.#watched) this.#link.readdress();
     for (const row of document.querySelectorAll("#rows li[data-phase]")) {
       const { phase } = /** @type {HTMLElement} */ (row).dataset;
       const moving = /** @type {HTMLElement | null} */ (row.querySelector("[id^='row-']"));

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.pages import amounts, words
+from apps.pages.amounts import rate
 from apps.pages.components import STATE_NAMES, Bar, bar_of, bar_of_props
 from apps.pages.panel import panel_of, phase
 from apps.progress.snapshot import DatasetProgress
@@ -75,6 +76,20 @@ def moment(value: datetime | None) -> SafeString | str:
 
 
 @register.simple_tag
+def done_about(progress: DatasetProgress) -> SafeString | str:
+    """Render the time of day at which a run will be done, in the middle of its estimate."""
+    eta = progress.eta_seconds
+    return clock(timezone.now() + timedelta(seconds=(eta.low + eta.high) / 2)) if eta else ""
+
+
+@register.inclusion_tag("components/row.html")
+def dataset_row(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
+    """Render what moves in the dataset's row of the list; with ``oob`` as an out-of-band fragment for htmx."""
+    speed = rate(progress.rate, progress.stage.unit if progress.stage else "items") if progress.rate else ""
+    return {"progress": progress, "bar": bar_of(progress), "rate": speed, "oob": oob}
+
+
+@register.simple_tag
 def clock(value: datetime | None, seconds: str = "") -> SafeString | str:
     """Render a time of day, with the date if it is not today. The page's script puts it into the reader's time zone."""
     if value is None:
@@ -109,7 +124,17 @@ def named(who: str) -> str:
 @register.filter
 def sentence(progress: DatasetProgress) -> SafeString:
     """Render the line that describes a dataset. The page's script keeps the time in it up to date."""
-    before, mark, after = words.sentence(progress, silence="\0").partition("\0")
+    return _with_silence(progress, words.sentence(progress, silence="\0"))
+
+
+@register.filter
+def in_a_row(progress: DatasetProgress) -> SafeString:
+    """Render what the list says of a dataset beside its bar."""
+    return _with_silence(progress, words.in_a_row(progress, silence="\0"))
+
+
+def _with_silence(progress: DatasetProgress, text: str) -> SafeString:
+    before, mark, after = text.partition("\0")
     if not mark:
         return format_html("{}", before)
     since = progress.silent_since or progress.updated_at

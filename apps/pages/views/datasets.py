@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.datasets.access.errors import NotAllowed
 from apps.datasets.access.rules import Caller
 from apps.pages.access import visible_dataset
-from apps.pages.components import STATE_NAMES
 from apps.pages.cursor import requested_page
 from apps.pages.failures import REASON_PARAMETER, count_reasons, reason_query
 from apps.pages.forms import NewDatasetForm
@@ -28,6 +27,7 @@ from apps.pipeline.images.selection import describe
 from apps.pipeline.services import create_dataset, source_of
 from apps.progress.models import ItemFailure, Run, Transition, UnlistedFailures
 from apps.progress.selectors import failure_note, progress_of
+from apps.progress.transitions import State
 
 FAILURES_SIZE: Final = 20
 HISTORY_SIZE: Final = 20
@@ -39,7 +39,7 @@ def index(request: HttpRequest) -> HttpResponse:
     query = ListQuery.parse(request.GET)
     listing = list_datasets(request.user, query, request.GET.get("page"))
     template = "pages/datasets.html#rows" if request.headers.get("HX-Request") else "pages/datasets.html"
-    context = {"listing": listing, "query": query, "states": STATE_NAMES, "sorts": SORTS}
+    context = {"listing": listing, "query": query, "sorts": SORTS}
     response = render(request, template, context)
     response.headers["Vary"] = "HX-Request, Cookie"
     return response
@@ -67,6 +67,7 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "phase": phase(progress),
         "runs": runs,
         "latest": latest,
+        "last_ready": next((run for run in runs[1:] if run.state == State.READY), None),
         "may_steer": may_steer,
         "may_manage": caller.may_manage(dataset),
         "failure_note": failure_note(latest) if may_steer and latest and latest.error else "",

@@ -1,0 +1,105 @@
+"""The groups of the list: what an operator looks at first. In Python for one dataset, and in SQL to count and to order.
+
+Both say the same: a test compares them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from django.conf import settings
+from django.db.models import Case, F, FloatField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models.functions import Coalesce, Greatest
+
+from apps.datasets.models import Dataset
+from apps.progress import health
+from apps.progress.models import Run, Stage
+from apps.progress.snapshot import DatasetProgress
+from apps.progress.transitions import StageState, State
+
+
+class Group(StrEnum):
+    """In the order in which they are shown."""
+
+    ATTENTION = "attention"
+    RUNNING = "running"
+    PAUSED = "paused"
+    QUEUED = "queued"
+    CANCELLED = "cancelled"
+    READY = "ready"
+    NEW = "new"
+
+
+LABELS: Final = {
+    Group.ATTENTION: "Attention", Group.RUNNING: "Running", Group.PAUSED: "Paused", Group.QUEUED: "Queued",
+    Group.CANCELLED: "Cancelled", Group.READY: "Ready", Group.NEW: "Not processed yet",
+}  # fmt: skip
+PLACES: Final = {group: place for place, group in enumerate(Group)}
+
+
+def group_of(progress: DatasetProgress) -> Group:
+    """Return the group of a dataset. One that failed, is lost or makes no progress needs attention."""
+    if progress.run is None:
+        return Group.NEW
+    match progress.state:
+        case State.READY:
+            return Group.READY
+        case State.ERROR:
+            return Group.CANCELLED if progress.cancelled else Group.ATTENTION
+    if progress.paused:
+        return Group.PAUSED
+    if progress.state == State.PENDING:
+        return Group.QUEUED
+    return Group.ATTENTION if progress.health in (health.Health.LOST, health.Health.STALLED) else Group.RUNNING
+
+
+class _Seconds(Func):
+    """A time as seconds since 1970."""
+
+    template = "EXTRACT(EPOCH FROM %(expressions)s)"
+    output_field = FloatField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(
+            compiler, connection, template="((julianday(%(expressions)s) - 2440587.5) * 86400.0)", **context
+        )
+
+
+def with_places(datasets: QuerySet[Dataset], now: datetime) -> Any:
+    """Return the query with the annotation ``place``: that of the dataset's group in `Group`, as of ``now``."""
+    run = "head__run__"
+    active = Stage.objects.filter(run=OuterRef("head__run"), state=StageState.ACTIVE)
+    moment = Value(now.timestamp(), output_field=FloatField())
+
+    def before(seconds: float, factor: float, gap: Any) -> Any:
+        return moment - Greatest(Value(seconds), Value(factor) * gap, output_field=FloatField())
+
+    sign_gap = F(f"{run}sign_gap")
+    gap = Coalesce(Subquery(active.values("gap")[:1]), Value(0.0), output_field=FloatField())
+    heard = Coalesce(f"{run}heartbeat_at", f"{run}updated_at")
+    datasets = datasets.alias(
+        heard=_Seconds(heard),
+        progressed=_Seconds(Coalesce(f"{run}progressed_at", heard)),
+        asked=_Seconds(F(f"{run}asked_at")),
+    )
+    lost_before = before(settings.LOST_AFTER, health.LOST_FACTOR, sign_gap)
+    is_lost = Q(heard__lt=lost_before)
+    is_stalled = Q(
+        heard__gte=before(settings.SILENT_AFTER, health.SILENT_FACTOR, sign_gap),
+        progressed__lt=before(settings.STALLED_AFTER, health.STALLED_FACTOR, gap),
+    )
+    waits = Q(**{f"{run}queued_at__isnull": False}) | Q(asked__gte=lost_before)
+    conditions: list[tuple[Q, Group]] = [
+        (Q(head__run__isnull=True), Group.NEW),
+        (Q(**{f"{run}state": State.READY.value}), Group.READY),
+        (Q(**{f"{run}state": State.ERROR.value, f"{run}cancelled": True}), Group.CANCELLED),
+        (Q(**{f"{run}state": State.ERROR.value}), Group.ATTENTION),
+        (Q(**{f"{run}control": Run.Control.PAUSE}), Group.PAUSED),
+        (Q(**{f"{run}state": State.PENDING.value}), Group.QUEUED),
+        (waits, Group.RUNNING),
+        (is_lost | is_stalled, Group.ATTENTION),
+    ]
+    whens = [When(condition, then=Value(PLACES[group])) for condition, group in conditions]
+    return datasets.annotate(place=Case(*whens, default=Value(PLACES[Group.RUNNING]), output_field=IntegerField()))

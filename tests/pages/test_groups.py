@@ -1,0 +1,144 @@
+"""The groups of the list: Python and SQL say the same, counts filter, and rows stand in order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from apps.datasets.models import Dataset
+from apps.pages.groups import PLACES, Group, group_of, with_places
+from apps.progress import services
+from apps.progress.models import Run, Stage
+from apps.progress.selectors import progress_of_many
+from apps.progress.services import StagePlan
+
+from .test_components import words_of
+from .test_pages import rows
+
+As = Callable[[User | None], Client]
+
+
+def begin(dataset_id: str, owner: User | None = None) -> Run:
+    dataset = Dataset.objects.create(dataset_id=dataset_id, visibility="public", owner=owner)
+    return services.begin_run(dataset, [StagePlan("load", "Loading", unit="files", total=10)])
+
+
+def start(dataset_id: str, owner: User | None = None) -> Run:
+    run = services.start_stage(begin(dataset_id, owner).pk, "load")
+    return services.report(run.pk, current=4)
+
+
+def heard(run: Run, *, signs: float, progress: float, sign_gap: float = 0.0, gap: float = 0.0) -> None:
+    """Set how many seconds ago a run was heard of and made progress, and its usual gaps."""
+    now = timezone.now()
+    Run.objects.filter(pk=run.pk).update(
+        heartbeat_at=now - timedelta(seconds=signs), progressed_at=now - timedelta(seconds=progress), sign_gap=sign_gap
+    )
+    Stage.objects.filter(run=run).update(gap=gap)
+
+
+@pytest.fixture
+def everything(db: None, owner: User) -> None:
+    Dataset.objects.create(dataset_id="new", visibility="public")
+    begin("queued")
+    services.request_pause(begin("held-back").pk, "olga")
+    start("running")
+    services.request_pause(start("paused", owner).pk, "olga")
+    services.acknowledge(Run.objects.get(dataset__dataset_id="paused").pk)
+    services.fail(start("failed").pk, "No space.\n  File x")
+    cancelled = start("cancelled", owner)
+    services.request_cancel(cancelled.pk, "olga")
+    services.cancel(cancelled.pk)
+    services.finish(start("ready").pk)
+    heard(start("lost"), signs=10_000, progress=10_000)
+    heard(start("lost-but-slow-by-nature"), signs=10_000, progress=10_000, sign_gap=3_000)
+    heard(start("stalled"), signs=1, progress=10_000)
+    heard(start("long-steps"), signs=1, progress=10_000, gap=3_000)
+    heard(start("silent-for-a-while"), signs=90, progress=90)
+
+
+def test_python_and_sql_say_the_same(everything: None) -> None:
+    progress = progress_of_many(Dataset.objects.values_list("pk", flat=True))
+    in_sql = {row.dataset_id: list(Group)[row.place] for row in with_places(Dataset.objects.all(), timezone.now())}
+    assert in_sql == {one.dataset_id: group_of(one) for one in progress.values()}
+    assert in_sql == {
+        "new": Group.NEW, "queued": Group.QUEUED, "held-back": Group.PAUSED, "running": Group.RUNNING,
+        "paused": Group.PAUSED, "failed": Group.ATTENTION, "cancelled": Group.CANCELLED, "ready": Group.READY,
+        "lost": Group.ATTENTION, "lost-but-slow-by-nature": Group.RUNNING, "stalled": Group.ATTENTION,
+        "long-steps": Group.RUNNING, "silent-for-a-while": Group.RUNNING,
+    }  # fmt: skip
+    assert list(PLACES.values()) == list(range(len(Group)))
+
+
+def test_counts_are_the_filter(client: Client, everything: None) -> None:
+    html = client.get("/").text
+    groups = words_of(html[html.index('aria-label="Groups"') : html.index('<ul class="rows"')])
+    assert "All 13 Attention 3 Running 4 Paused 2 Queued 1 Cancelled 1 Ready 1 Not processed yet 1" in groups
+    for group, ids in {
+        "attention": ["failed", "lost", "stalled"],
+        "cancelled": ["cancelled"],
+        "new": ["new"],
+        "paused": ["held-back", "paused"],
+        "running": ["long-steps", "lost-but-slow-by-nature", "running", "silent-for-a-while"],
+    }.items():
+        html = client.get("/", {"state": group}).text
+        assert rows(html) == ids
+        assert re.search(
+            rf'id="group-{group if group != "new" else "not-processed-yet"}"[^>]*aria-current="page"', html
+        )
+
+
+def test_rows_stand_in_groups(client: Client, everything: None) -> None:
+    html = client.get("/").text
+    assert rows(html)[:3] == ["failed", "lost", "stalled"]
+    assert rows(html)[-3:] == ["cancelled", "ready", "new"]
+    headings = re.findall(r'<li class="pt-4[^>]*>([^<]+)</li>', html)
+    assert headings == ["Attention", "Running", "Paused", "Queued", "Cancelled", "Ready", "Not processed yet"]
+
+
+def row(html: str, dataset_id: str) -> str:
+    found = re.search(rf'<li [^>]*class="row">(?:(?!</li>).)*id="link-{dataset_id}".*?</li>', html, re.DOTALL)
+    assert found is not None
+    return found[0]
+
+
+def test_row_says_what_matters(as_user: As, owner: User, everything: None) -> None:
+    html = as_user(owner).get("/").text
+    assert "No space." in words_of(row(html, "failed"))
+    assert "File x" not in row(html, "failed")
+    assert "40%" in words_of(row(html, "failed"))
+    assert re.search(r"Paused by olga, \d\d:\d\d", words_of(row(html, "paused")))
+    assert re.search(r"Cancelled .*by olga, \d\d:\d\d", words_of(row(html, "cancelled")))
+    assert "bg-gray-400" in row(html, "paused")
+    assert 'role="progressbar"' not in row(html, "ready")
+    assert "4 of 10 files" in words_of(row(html, "ready"))
+    assert "No contact for 2 hours" in words_of(row(html, "lost"))
+
+
+def test_names_and_actions_are_for_those_who_steer(as_user: As, stranger: User, owner: User, everything: None) -> None:
+    html = as_user(stranger).get("/").text
+    assert "olga" not in html
+    assert 'name="action"' not in html
+    mine = as_user(owner).get("/").text
+    assert 'value="resume"' in row(mine, "paused")
+    assert 'name="action"' not in row(mine, "running")  # somebody else's
+
+
+def test_list_of_fifty_is_light(client: Client, db: None) -> None:
+    for number in range(50):
+        run = services.begin_run(
+            Dataset.objects.create(dataset_id=f"set-{number:02}", visibility="public"),
+            [StagePlan(f"s{n}", f"Stage {n}", total=10) for n in range(4)],
+        )
+        services.start_stage(run.pk, "s1")
+        services.report(run.pk, current=number % 10)
+    response = client.get("/", headers={"Accept-Encoding": "gzip"})
+    assert len(rows(client.get("/").text)) == 50
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert len(response.content) < 25_000
