@@ -1,6 +1,6 @@
 /** The pages of one dataset: its panel is pushed or polled, and the rest is fetched when its phase is over. */
 
-import { AT_ONCE, byId, findIn, htmx } from "./dom.js";
+import { AT_ONCE, byId, findIn, forgetMessages, htmx } from "./dom.js";
 import { isOlder } from "./order.js";
 
 /** @typedef {import("./connection.js").View} View */
@@ -92,6 +92,7 @@ export class DatasetPage {
   async #fetchRest() {
     const body = byId("dataset-body");
     if (!body) return false;
+    forgetMessages();
     /** @type {string[]} */
     let open = [];
     const noteOpen = () => (open = [...document.querySelectorAll("details[open]")].map(({ id }) => id));

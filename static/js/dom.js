@@ -14,3 +14,6 @@ export const parse = (html) => new DOMParser().parseFromString(html, "text/html"
 
 /** @param {string} html @param {string} id @returns {HTMLElement | null} the element of that id in an answer */
 export const findIn = (html, id) => parse(html).getElementById(id);
+
+/** Remove what the last action was answered with: what it said is no longer so. */
+export const forgetMessages = () => byId("messages")?.remove();

@@ -1,6 +1,6 @@
 /** The list of datasets: what moves in its rows is pushed or polled; rows that come and go are fetched. */
 
-import { AT_ONCE, byId, findIn, htmx } from "./dom.js";
+import { AT_ONCE, byId, findIn, forgetMessages, htmx } from "./dom.js";
 import { isOlder } from "./order.js";
 
 /** @typedef {import("./connection.js").View} View */
@@ -58,6 +58,7 @@ export class ListPage {
     if (!rows) return false;
     this.#fetchedAt = this.#clock.now();
     const before = this.#watched;
+    this.#addressed = rows.dataset.socket ?? "";
     const isSame = frameOf(rows) === frameOf(this.#rows);
     for (const fresh of movingIn(rows)) {
       const shown = byId(fresh.id);
@@ -66,7 +67,10 @@ export class ListPage {
       else if (isSame) htmx.swap(shown, fresh.outerHTML, AT_ONCE);
     }
     if (isSame) Object.assign(this.#rows.dataset, rows.dataset);
-    else htmx.swap("#rows", rows.outerHTML, AT_ONCE);
+    else {
+      forgetMessages();
+      htmx.swap("#rows", rows.outerHTML, AT_ONCE);
+    }
     // Where a dataset is gone there may be another one of its id, which the socket does not watch.
     if (this.#watched !== before || this.#isRowGone) this.#link.readdress();
     this.#isRowGone = false;
@@ -85,7 +89,10 @@ export class ListPage {
 
   catchUp() {
     // A search has put other rows in their place.
-    if (this.#addressed && this.#addressed !== this.#watched) this.#link.readdress();
+    if (this.#addressed && this.#addressed !== this.#watched) {
+      this.#addressed = this.#watched;
+      this.#link.readdress();
+    }
     for (const row of document.querySelectorAll("#rows li[data-phase]")) {
       const { phase } = /** @type {HTMLElement} */ (row).dataset;
       const moving = /** @type {HTMLElement | null} */ (row.querySelector("[id^='row-']"));

@@ -1,0 +1,149 @@
+"""Each state is told truly, in the row, on the page and in the header: a test for each sentence of that promise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from playwright.sync_api import Page, expect
+
+from apps.datasets.models import Dataset
+from apps.progress import services as progress
+from apps.progress.models import Run
+from tests.processes import Server
+
+from .conftest import TOTAL, is_live
+
+HEADER = "#progress-header"
+PANEL = "#dataset-live"
+
+
+@pytest.fixture
+def admin(run: Run) -> str:
+    """The session of the dataset's owner, whose run has counted a half."""
+    Dataset.objects.filter(pk=run.dataset_id).update(owner=User.objects.create_user("admin"))
+    progress.report(run.pk, current=TOTAL // 2)
+    client = Client()
+    client.force_login(User.objects.get(username="admin"))
+    return client.cookies["sessionid"].value
+
+
+@pytest.fixture
+def pages(visit: Callable[..., Page], server: Server, admin: str) -> tuple[Page, Page]:
+    """The dataset's page and the list, both live."""
+    page, rows = visit(f"{server.url}/datasets/cats/", admin), visit(f"{server.url}/", admin)
+    is_live(page)
+    is_live(rows)
+    return page, rows
+
+
+def is_grey(place: Page, of: str) -> None:
+    """The bar is grey, half full and still."""
+    part = place.locator(f"{of} .progress-bar").first
+    expect(part).to_have_class(re.compile(r"\bbg-gray-400\b.*\bscale-x-50\b"))
+    expect(place.locator(f"{of} .animate-spin, {of} .animate-shimmer")).to_have_count(0)
+
+
+def test_what_is_asked_for_is_said_everywhere_until_it_is_obeyed(run: Run, pages: tuple[Page, Page]) -> None:
+    page, rows = pages
+    progress.request_pause(run.pk, "admin")
+    for place in (page.locator(PANEL), page.locator(HEADER), rows.locator("#row-cats")):
+        expect(place).to_contain_text("Pausing…")
+    progress.acknowledge(run.pk)
+    for place in (page.locator(PANEL), page.locator(HEADER), rows.locator("#row-cats")):
+        expect(place).to_contain_text("Paused")
+        expect(place).not_to_contain_text("Pausing…")
+    progress.request_cancel(run.pk, "admin")
+    for place in (page.locator(PANEL), page.locator(HEADER), rows.locator("#row-cats")):
+        expect(place).to_contain_text("Cancelling…")
+    progress.cancel(run.pk)
+    for place in (page.locator(PANEL), page.locator(HEADER), rows.locator("#row-cats")):
+        expect(place).to_contain_text("Cancelled")
+        expect(place).not_to_contain_text("Cancelling…")
+
+
+def test_paused_run_is_grey_and_still_and_names_who_paused_it(run: Run, pages: tuple[Page, Page]) -> None:
+    page, rows = pages
+    progress.request_pause(run.pk, "admin")
+    progress.acknowledge(run.pk)
+    expect(page.locator("#dataset-run")).to_contain_text(re.compile(r"Paused by admin, \d\d:\d\d"))
+    expect(rows.locator("li.row")).to_contain_text(re.compile(r"by admin, \d\d:\d\d"))
+    for place, of in ((page, PANEL), (page, HEADER), (rows, "#row-cats")):
+        is_grey(place, of)
+    for word in ("Rate", "Time left", "Done about"):
+        expect(page.locator(PANEL)).not_to_contain_text(word)
+
+
+def test_cancelled_run_is_grey_keeps_its_length_and_has_its_own_filter(run: Run, pages: tuple[Page, Page]) -> None:
+    page, rows = pages
+    progress.request_cancel(run.pk, "admin")
+    progress.cancel(run.pk)
+    expect(page.locator("#dataset-run")).to_contain_text(re.compile(r"Cancelled by admin, \d\d:\d\d"))
+    for place, of in ((page, PANEL), (page, HEADER), (rows, "#row-cats")):
+        is_grey(place, of)
+    expect(page.locator(f"{PANEL} .dataset-progress")).to_have_attribute("data-state", "error")  # as on the wire
+    rows.get_by_role("link", name="Cancelled 1").click()
+    expect(rows).to_have_url(re.compile("state=cancelled"))
+    expect(rows.get_by_role("link", name="cats", exact=True)).to_be_visible()
+
+
+def test_failed_run_is_red_keeps_its_length_and_says_why(run: Run, pages: tuple[Page, Page]) -> None:
+    page, rows = pages
+    progress.fail(run.pk, 'ValueError: bad tile\n  File "a.py", line 1\n    open(x)')
+    expect(rows.locator("#row-cats")).to_contain_text("ValueError: bad tile")
+    expect(rows.locator("#row-cats")).not_to_contain_text("open(x)")
+    for place, of in ((page, PANEL), (page, HEADER), (rows, "#row-cats")):
+        expect(place.locator(f"{of} .progress-bar").first).to_have_class(re.compile(r"\bbg-red-500\b.*\bscale-x-50\b"))
+    summary = page.locator(f"{PANEL} p", has_text="ValueError: bad tile")
+    assert int(summary.evaluate("element => getComputedStyle(element).fontWeight")) >= 600
+    rest = page.locator(f"{PANEL} details pre")
+    expect(rest).not_to_be_visible()
+    page.get_by_text("Details").click()
+    expect(rest).to_be_visible()
+    assert '  File "a.py", line 1\n    open(x)' in (rest.text_content() or "")
+    assert "mono" in rest.evaluate("element => getComputedStyle(element).fontFamily")
+    expect(page.locator(f"{PANEL} details [data-copy]")).to_be_visible()
+
+
+def test_lost_run_stands_above_the_ready_ones(run: Run, visit: Callable[..., Page], server: Server) -> None:
+    ready = Dataset.objects.create(dataset_id="a-ready-one", visibility=Dataset.Visibility.PUBLIC)
+    progress.finish(progress.begin_run(ready).pk)
+    long_ago = timezone.now() - timedelta(hours=2)
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=long_ago, progressed_at=long_ago)
+    rows = visit(f"{server.url}/")
+    expect(rows.locator("#row-cats")).to_contain_text("No contact for 2 hours")
+    links = rows.locator("#rows a[id^=link-]")
+    expect(links).to_have_text(["cats", "a-ready-one"])
+    expect(rows.locator("#row-cats .animate-spin, #row-cats .animate-shimmer")).to_have_count(0)
+
+
+def test_header_comes_with_the_panel_and_never_disagrees(run: Run, pages: tuple[Page, Page]) -> None:
+    page, _ = pages
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/progress/header/" in request.url else None)
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))  # nothing polls
+    for current in (TOTAL // 4 * 3, TOTAL // 5 * 4):
+        progress.report(run.pk, current=current)
+        expect(page.locator(PANEL)).to_contain_text(f"({current}/{TOTAL})")
+        expect(page.locator(HEADER)).to_contain_text(f"{100 * current // TOTAL}%")
+    progress.finish(run.pk)
+    expect(page.locator(f"{PANEL} .dataset-progress")).to_have_attribute("data-state", "ready")
+    expect(page.locator(HEADER)).not_to_have_attribute("hx-trigger", re.compile(".*"))
+    expect(page.locator(HEADER)).to_be_empty()
+    assert asked == []
+
+
+def test_message_does_not_outlive_what_it_says(run: Run, pages: tuple[Page, Page]) -> None:
+    page, _ = pages
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#messages")).to_contain_text("Pausing")
+    is_live(page)
+    progress.acknowledge(run.pk)
+    expect(page.locator(PANEL)).to_contain_text("Paused")
+    expect(page.locator("#messages")).to_have_count(0)
