@@ -134,7 +134,7 @@ def test_pages_work_without_javascript(open_page: Callable[..., Page], everythin
     page = open_page("/", sessionid=sessionid, java_script_enabled=False)
     page.get_by_role("link", name="ready", exact=True).click()
     expect(page.locator("main .dataset-progress").first).to_have_attribute("data-state", "ready")
-    page.locator("#samples a").first.click()
+    page.locator("#samples li a").first.click()
     expect(page).to_have_url(re.compile("/samples/"))
     page.goto("/datasets/indexing/")
     expect(page.locator("main .dataset-progress").first).to_contain_text("45% (45/100)")
