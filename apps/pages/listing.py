@@ -29,8 +29,10 @@ _ORDERS: Final = {
     "state": ("state_order", "sort_name", "pk"),
     "created": ("-created_at", "-pk"),
 }
-SORTS: Final = {"state": "Group", "updated": "Last change", "name": "Name", "created": "Date created"}
-DEFAULT_SORT: Final = "state"
+SORTS: Final = {
+    "group": "Group", "updated": "Last change", "name": "Name", "state": "State", "created": "Date created",
+}  # fmt: skip
+DEFAULT_SORT: Final = "group"
 # A search looks for a part of a name or an ID in the datasets that changed last, and shows so many of those it finds.
 # Groups are counted, and put in order, where there are no more.
 SEARCHED: Final = 10_000
@@ -193,7 +195,7 @@ def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page
         selected = in_state(selected, query.state)
     # What ended last comes first. What is under way stands in the order of names, which moves nothing.
     ended_last = F("head__run__finished_at").desc(nulls_last=True)
-    order = ("place", ended_last, "sort_name", "pk") if is_grouped else _ORDERS[query.sort]
+    order = ("place", ended_last, "sort_name", "pk") if is_grouped else _ORDERS.get(query.sort, _ORDERS["state"])
     page: Page[Dataset] = BoundedPaginator(selected.order_by(*order), PAGE_SIZE).get_page(page_number)
     rows = _rows(caller, list(page.object_list), is_grouped=is_grouped)
     if query.sort == "updated":  # the stored order may be seconds behind
