@@ -28,7 +28,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
     os.environ.setdefault("ALLOWED_HOSTS", ",".join(options.host_names(host)))
     os.environ.setdefault("IMPORT_ROOTS", ",".join(options.import_roots(host, own_images)))
-    os.environ.setdefault("LOG_LEVEL", "WARNING")
+    os.environ.setdefault("LOG_LEVEL", "ERROR")  # a warning tells of every page that was not found
     if own_images is None:
         os.environ.setdefault("PACE", PACE)
     preparation.load_settings()

@@ -26,6 +26,7 @@ def addresses(resolver: URLResolver, start: str = "/") -> Iterator[str]:
             ("<str:", "1"),
             ("<path:", "1"),
             ("<slug:", "1"),
+            ("<number:", "1"),
         ):
             while converter in route:
                 before, _, rest = route.partition(converter)
