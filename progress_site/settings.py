@@ -188,7 +188,8 @@ SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", 3600 if HTTPS else 0, validate=bou
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 # Whether to ask that browsers be shipped with this host and its subdomains as HTTPS alone, which is hard to take back.
 SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", False)
-SILENCED_SYSTEM_CHECKS = ["security.W021"]  # it warns where there is no preload
+# There may be no preload, and no email: a site without `MAIL_HOST` offers none.
+SILENCED_SYSTEM_CHECKS = ["security.W021", "mail.E001"]
 # Whether to believe the headers `X-Forwarded-Proto` and `X-Forwarded-For`. Only behind a proxy that sets both.
 BEHIND_PROXY = env.bool("BEHIND_PROXY", False)
 if BEHIND_PROXY:

@@ -34,7 +34,7 @@ def main() -> None:
         site = subprocess.Popen([sys.executable, "-m", "progress_site.demo"], cwd=ROOT, env=env, stdout=subprocess.PIPE)
         try:
             for line in site.stdout or ():
-                if f"/datasets/{DATASET_ID}/".encode() in line:
+                if b"curl" in line:  # the last that it prints
                     break
             _take(page)
         finally:
@@ -44,11 +44,18 @@ def main() -> None:
 
 
 def _take(page: Page) -> None:
-    page.goto(f"/datasets/{DATASET_ID}/")
+    page.goto("/")
+    expect(page.locator("#row-demo-clip")).to_contain_text("CUDA out of memory", timeout=60_000)
+    expect(page.locator(f"#row-{DATASET_ID}")).to_contain_text(re.compile(r"[2-9]\d%"), timeout=60_000)
+    page.screenshot(path=DOCS / "list.png")
+    page.goto("/datasets/demo-crawl/")
     bar = page.locator("main .dataset-progress").first
-    expect(bar).to_contain_text(re.compile(r"Indexing samples\.\.\. [12]\d\d/"), timeout=60_000)
-    page.screenshot(path=DOCS / "indexing.png")
-    expect(bar).to_have_attribute("data-state", "ready", timeout=300_000)
+    expect(bar).to_contain_text(re.compile(r"Removing near-duplicates[\s\S]+[4-6]\d% \("), timeout=300_000)
+    page.screenshot(path=DOCS / "dataset.png")
+    page.goto("/datasets/demo-birds/runs/1/")
+    page.screenshot(path=DOCS / "run.png")
+    page.goto(f"/datasets/{DATASET_ID}/")
+    expect(page.locator("main .dataset-progress")).to_have_count(0, timeout=300_000)  # a ready dataset has no bar
     page.reload()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=DOCS / "ready.png")

@@ -131,12 +131,12 @@ def encode(batch: list[int]) -> None:
 
 def birds() -> None:
     with suppress_end():
-        simulate("demo-birds", items=600, seconds=15, failures=4, key="demo")
+        simulate("demo-birds", items=600, seconds=15, failures=4, key="demo", worker="laptop")
 
 
 def maps() -> None:
     with suppress_end():
-        simulate("demo-maps", items=250, seconds=8, failures=0, key="demo")
+        simulate("demo-maps", items=250, seconds=8, failures=0, key="demo", worker="laptop")
 
 
 def be_quiet() -> None:
