@@ -1,7 +1,7 @@
 """Connections to addresses that users have given: to public ones alone, unless ``WEBHOOK_PRIVATE_NETWORKS`` names them.
 
 The name of a host is looked up once; every address that it has is checked, and one of those is connected to. So nothing
-that is looked up later can lead elsewhere. It holds for all of this process that connects through urllib3: our
+that is looked up later can lead elsewhere. It holds for what a thread connects to through urllib3 within `limited`: our
 webhooks, and what Apprise sends, with their redirects.
 """
 
@@ -29,6 +29,7 @@ class AddressRefused(OSError):
 
 
 _open = threading.local()
+_connect_anywhere: Final[Any] = connection.create_connection
 
 
 def checked_addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
@@ -69,7 +70,10 @@ def create_connection(
     source_address: tuple[str, int] | None = None,
     socket_options: Sequence[Any] | None = None,
 ) -> socket.socket:
-    """Connect to an address that was checked: in place of urllib3's function of this name."""
+    """Connect to an address that was checked: in place of urllib3's function of this name, within `limited`."""
+    sockets: list[socket.socket] | None = getattr(_open, "sockets", None)
+    if sockets is None:
+        return _connect_anywhere(address, timeout, source_address, socket_options)
     host, port = address
     failure: OSError = OSError(f"{host} has no address")
     for family, sockaddr in checked_addresses(host.strip("[]"), port):
@@ -83,15 +87,14 @@ def create_connection(
             sock.close()
             failure = error
             continue
-        with suppress(AttributeError):  # outside of `limited`
-            # TLS takes the socket over, but not this second descriptor of its connection.
-            _open.sockets.append(sock.dup())
+        # TLS takes the socket over, but not this second descriptor of its connection.
+        sockets.append(sock.dup())
         return sock
     raise failure
 
 
 def guard() -> None:
-    """Let urllib3 connect through `create_connection`, in all of this process."""
+    """Let urllib3 connect through `create_connection`."""
     connection.create_connection = create_connection
 
 

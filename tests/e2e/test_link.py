@@ -197,7 +197,7 @@ def test_navigation_leaves_nothing_behind(visit: Callable[..., Page], server: Se
     page.goto(f"{server.url}/")
     for _ in range(10):
         page.get_by_role("link", name="cats", exact=True).click()
-        page.get_by_role("link", name="Datasets", exact=True).click()
+        page.get_by_role("navigation", name="Main").get_by_role("link", name="Datasets", exact=True).click()
     is_live(page)  # its scripts have run
     for _ in range(15):
         for path in ("/", "/datasets/cats/"):
@@ -285,7 +285,7 @@ def test_list_is_pushed_too(visit: Callable[..., Page], server: Server, run: Run
     dogs = Dataset.objects.create(dataset_id="dogs.v2", visibility=Dataset.Visibility.PUBLIC)
     expect(page.get_by_role("link", name="dogs.v2")).to_be_visible()
     progress.begin_run(dogs)
-    expect(page.locator("[id='row-dogs.v2']")).to_contain_text("waiting for a worker")
+    expect(page.locator("[id='row-dogs.v2']")).to_contain_text("Queued")
     dogs.delete()
     progress.begin_run(run.dataset)
     expect(page.get_by_role("link", name="dogs.v2")).to_have_count(0)

@@ -87,8 +87,14 @@ def test_a_name_is_looked_up_once(endpoint: Endpoint, settings: Any, monkeypatch
     with outgoing.limited(), urllib3.PoolManager(retries=False) as pool:
         assert pool.request("POST", f"http://rebinding.example:{port}/", body=b"{}").status == 200
     assert asked == ["rebinding.example"]
-    with pytest.raises(outgoing.AddressRefused):  # what comes next would be refused
+    with outgoing.limited(), pytest.raises(outgoing.AddressRefused):  # what comes next would be refused
         outgoing.create_connection(("rebinding.example", port))
+
+
+def test_what_others_connect_to_is_their_matter(endpoint: Endpoint, settings: Any) -> None:
+    settings.WEBHOOK_PRIVATE_NETWORKS = []
+    with urllib3.PoolManager(retries=False) as pool:
+        assert pool.request("POST", endpoint.url, body=b"{}").status == 200
 
 
 def test_one_bad_address_among_good_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
