@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class AddressRefused(OSError):
 
 
 _open = threading.local()
-_connect_anywhere: Final[Any] = connection.create_connection
+_connect_anywhere: Final[Callable[..., socket.socket]] = connection.create_connection
 
 
 def checked_addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
