@@ -79,6 +79,13 @@ class Poll:
             return json_variant(self.etag, facts, now)
         return (header_variant if self.kind == "header" else bar_variant)(self.query, facts, now)
 
+    def is_ahead_of(self, facts: Facts) -> bool:
+        """Whether the page shows a later version, which another process wrote, and this one has yet to hear of."""
+        if self.query is None or self.query.get("epoch") != facts.epoch:
+            return False
+        version = self.query.get("v", "")
+        return version.isdecimal() and int(version) > facts.version
+
     def is_allowed(self) -> bool:
         """Count the poll as its view would. Where that refuses it, nothing is counted, and the view has to answer."""
         return self.kind != "json" or spend_request(self.identity.removeprefix(TOKEN), self.address) == 0.0
@@ -119,7 +126,7 @@ class Answers:
     def repeat(self, poll: Poll) -> list[Message] | None:
         """Return the messages of an answer that was kept, where it is known to hold, and count the poll; else None."""
         facts = current_hub().known.facts_of(poll.identity, poll.dataset_id)
-        if facts is None:
+        if facts is None or poll.is_ahead_of(facts):
             return None
         now = timezone.now()
         variant = poll.variant(facts, now)
