@@ -282,6 +282,7 @@ LOGGING: dict[str, Any] = {
         # They write addresses, which may hold passwords.
         "apprise": {"level": "CRITICAL"},
         "urllib3": {"level": "ERROR"},
+        "django": {"level": LOG_LEVEL},
         "django.tasks": {"level": LOG_LEVEL},
         "django_tasks_db": {"level": "ERROR"},  # it warns of every signal that stops it
     },
