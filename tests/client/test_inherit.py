@@ -40,7 +40,7 @@ from dataset_progress import _session, watch
 given = []
 def wait(seconds):
     given.append(seconds)
-    for seen in watch("cats", "polling", 0.05):
+    for seen in watch("cats", "polling", 0.05, wait=60):  # for the first report, too
         if seen.current == 200: break
 
 context = multiprocessing.get_context("fork")
