@@ -74,6 +74,7 @@ INSTALLED_APPS = [
     "apps.accounts",
     "apps.datasets",
     "apps.progress",
+    "apps.batches",
     "apps.notifications",
     "apps.live",
     "apps.api",

@@ -36,7 +36,7 @@ def control_run(request: HttpRequest, dataset_id: DatasetId, body: Body[ControlB
     """
     caller = caller_of(request)
     dataset = get_steerable(caller, dataset_id)
-    [result] = steer(caller, _action(body), [dataset_id])
+    [result] = steer(caller, action_of(body), [dataset_id])
     if result.refusal is not None:
         raise result.refusal
     run = Run.objects.filter(dataset=dataset).order_by("-number").first()
@@ -55,14 +55,14 @@ def control_run(request: HttpRequest, dataset_id: DatasetId, body: Body[ControlB
 )
 def control_many(request: HttpRequest, body: Body[ControlManyBody]) -> SteeredMany:
     """Do the same to up to 1,000 datasets. Each has a result of its own, and one that is refused hinders no other."""
-    return SteeredMany(results=[_steered(one) for one in steer(caller_of(request), _action(body), body.datasets)])
+    return SteeredMany(results=[steered(one) for one in steer(caller_of(request), action_of(body), body.datasets)])
 
 
-def _action(body: ControlBody | ControlManyBody) -> Action:
+def action_of(body: ControlBody | ControlManyBody) -> Action:
     return Action.RETRY_FAILED if body.action == "retry" and body.only_failed else Action(body.action)
 
 
-def _steered(result: Result) -> Steered:
+def steered(result: Result) -> Steered:
     refusal = result.refusal
     return Steered(
         dataset_id=result.dataset_id, status=200 if refusal is None else status_of(refusal), changed=result.changed,

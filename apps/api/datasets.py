@@ -49,7 +49,7 @@ def list_datasets(
     if after := after.replace("\0", ""):
         datasets = datasets.filter(dataset_id__gt=after)
     page = list(datasets[: limit + 1])
-    return Datasets(datasets=_with_progress(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
+    return Datasets(datasets=with_progress(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
 
 
 @router.get(
@@ -102,7 +102,7 @@ def forget_missing(request: HttpRequest, dataset_id: DatasetId) -> Forgotten:
     return Forgotten(forgotten=forget_missing_samples(get_manageable(caller_of(request), dataset_id)))
 
 
-def _with_progress(datasets: list[Dataset]) -> list[DatasetOut]:
+def with_progress(datasets: list[Dataset]) -> list[DatasetOut]:
     """Return the datasets with their progress, without those that were deleted a moment ago."""
     progress = progress_of_many(dataset.pk for dataset in datasets)
     return [DatasetOut.of(dataset, progress[dataset.pk]) for dataset in datasets if dataset.pk in progress]

@@ -18,6 +18,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import HttpError, Throttled, ValidationError
 
+from apps.batches.errors import UnknownBatch, UnknownMembers
 from apps.core.outages import is_outage
 from apps.datasets.access.errors import AccessDenied, NotAllowed, UnknownDataset
 from apps.progress.errors import ProgressError, UnknownRun
@@ -62,7 +63,7 @@ def error(status: int, detail: str = "", *, code: str = "", **more: Any) -> Http
 
 def status_of(refusal: Refusal) -> int:
     match refusal:
-        case UnknownDataset() | UnknownRun():
+        case UnknownDataset() | UnknownRun() | UnknownBatch() | UnknownMembers():
             return 404
         case NotAllowed():
             return 403

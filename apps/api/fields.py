@@ -22,6 +22,11 @@ DatasetId = Annotated[
     WithJsonSchema({"type": "string", "pattern": f"^{DATASET_ID_PATTERN}$"}),
     Path(description="The dataset's id."),
 ]
+BatchId = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "pattern": f"^{DATASET_ID_PATTERN}$"}),
+    Path(description="The batch's id."),
+]
 RunNumber = Annotated[int, Path(ge=1, le=2**31 - 1, description="The run's number within the dataset.")]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many at most.")]
 
@@ -41,6 +46,8 @@ Label = Annotated[str, _line(100, min_length=0)]
 Unit = Annotated[str, _line(32)]
 Origin = Annotated[str, _line(NAME_LENGTH, min_length=0)]
 Link = Annotated[str, StringConstraints(strict=True, max_length=LINK_LENGTH, pattern=r"^https?://[^\x00-\x20\x7f]+$")]
+# Of a dataset or a batch, in a body.
+Id = Annotated[str, StringConstraints(strict=True, pattern=f"^{DATASET_ID_PATTERN}$")]
 Visibility = Literal["public", "private"]
 Role = Literal["view", "report", "steer"]
 UserName = Annotated[str, _line(150)]

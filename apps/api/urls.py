@@ -12,7 +12,7 @@ from .errors import answer_in_json, in_json, unknown
 from .routing import router
 
 # isort: split
-from . import progress, datasets, sharing, reports, runs, workers, failures, control  # noqa: F401, I001 -- they register operations, in the order of OpenAPI
+from . import progress, datasets, sharing, reports, runs, workers, failures, control, batches  # noqa: F401, I001 -- they register operations, in the order of OpenAPI
 
 api = NinjaAPI(
     title="Dataset Progress",

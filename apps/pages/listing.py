@@ -15,11 +15,11 @@ from django.utils.http import urlencode
 from apps.core.paginator import BoundedPaginator
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
+from apps.progress.groups import LABELS, PLACES, Group, group_of, with_places
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
 
-from .groups import LABELS, PLACES, Group, group_of, with_places
 from .words import named
 
 PAGE_SIZE: Final = 50

@@ -281,6 +281,11 @@ def request(action: control.Action, dataset_pks: Collection[int], by: str) -> di
     return outcomes
 
 
+def request_first_runs(dataset_pks: Collection[int], by: str) -> set[int]:
+    """Ask for the first run of datasets that have never run, as a retry asks for the next. Returns those asked now."""
+    return store.ask_first_runs(dataset_pks, by, timezone.now())
+
+
 def end_left_runs() -> int:
     """End the runs that every member has left or been lost from, as the last that left would have. Returns how many.
 

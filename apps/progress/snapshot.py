@@ -13,7 +13,17 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidati
 
 from . import control, estimates, percentage, readings
 from .estimates import Work
-from .facts import Facts, current_stage, heard_at, is_paused, is_waiting, silent_since, vitals_of, vitals_word
+from .facts import (
+    Facts,
+    current_stage,
+    health_of,
+    heard_at,
+    is_paused,
+    is_waiting,
+    silent_since,
+    vitals_of,
+    vitals_word,
+)
 from .health import Health
 from .history import learned_stages
 from .models import Retry, Run, Stage
@@ -174,6 +184,13 @@ def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
         readings=stage.readings if stage and run.state in WORKING else (),
         is_waiting=facts.run is not None and is_waiting(run, now),
     )
+
+
+def time_left_of(facts: Facts, now: datetime) -> Eta | None:
+    """Return what `snapshot` says of the time left, without the rest of it."""
+    if facts.run is None or health_of(facts, now) in (None, Health.LOST):
+        return None
+    return _eta(facts.run, facts.stages, now)
 
 
 def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:

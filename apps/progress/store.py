@@ -17,10 +17,11 @@ from typing import Any, Final, Literal
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, Max, Model, OuterRef, Q, QuerySet, Sum
+from django.db.models import Exists, F, Max, Model, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
+from apps.core.text import clean_text
 from apps.datasets.models import Dataset
 from apps.datasets.services import ListedAs, note_listed
 
@@ -32,6 +33,7 @@ from .loaded_run import is_new
 from .models import (
     Head,
     ItemFailure,
+    Retry,
     Run,
     RunMember,
     RunMessage,
@@ -41,7 +43,7 @@ from .models import (
     WorkerShare,
     new_epoch,
 )
-from .origin import Origin
+from .origin import NAME_LENGTH, Origin
 from .run_state import RunState
 from .signals import Change, progress_changed, runs_moved
 from .transitions import FINISHED, STATE_ORDER, StageState, State
@@ -303,6 +305,28 @@ def write_heartbeat(run_pk: int) -> bool:
 def write_origin(run_pk: int, origin: Origin) -> None:
     """Write where an unfinished run is worked on, without a lock and a new version. Who began it stays."""
     Run.objects.filter(pk=run_pk).unfinished().update(origin=origin.columns()["origin"])
+
+
+def ask_first_runs(dataset_pks: Collection[int], by: str, now: datetime) -> set[int]:
+    """Ask whoever makes the first runs of these datasets to do so, as ``by`` wants. Returns those that were asked now.
+
+    Those that have run, or were asked already, are left alone. One transaction, and a constant number of queries.
+    """
+    with transaction.atomic():
+        heads = lock_heads("dataset_id", dataset_pks)
+        absent = sorted(set(dataset_pks) - heads.keys())
+        # As in `lock_or_create_head`.
+        rows = Dataset.objects.select_for_update(no_key=True).only("pk").filter(pk__in=absent).order_by("pk")
+        existing = [row.pk for row in rows]
+        Head.objects.bulk_create((Head(dataset_id=pk) for pk in existing), ignore_conflicts=True)
+        heads |= lock_heads("dataset_id", existing)
+        fresh = {pk: head for pk, head in heads.items() if head.run_id is None and not head.retry}
+        Head.objects.filter(pk__in=list(fresh)).update(
+            retry=Retry.ALL, retry_by=clean_text(by, NAME_LENGTH), retry_at=now, version=F("version") + 1
+        )
+        changes = [Change(pk, head.version + 1) for pk, head in fresh.items()]
+        transaction.on_commit(partial(_announce, changes))
+    return set(fresh)
 
 
 def delete_unused_heads(dataset_pks: Collection[int]) -> None:

@@ -13,8 +13,8 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
-from apps.pages.groups import PLACES, Group, group_of, with_places
 from apps.progress import services
+from apps.progress.groups import PLACES, Group, group_of, with_places
 from apps.progress.models import Run, Stage
 from apps.progress.selectors import progress_of_many
 from apps.progress.services import StagePlan

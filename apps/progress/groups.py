@@ -14,10 +14,11 @@ from django.db.models import Case, F, FloatField, Func, IntegerField, OuterRef, 
 from django.db.models.functions import Coalesce, Greatest
 
 from apps.datasets.models import Dataset
-from apps.progress import health
-from apps.progress.models import Run, Stage
-from apps.progress.snapshot import DatasetProgress
-from apps.progress.transitions import StageState, State
+
+from . import health
+from .models import Run, Stage
+from .snapshot import DatasetProgress
+from .transitions import StageState, State
 
 
 class Group(StrEnum):
