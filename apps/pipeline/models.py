@@ -54,7 +54,8 @@ class Job(models.Model):
     lease_until = models.DateTimeField(null=True, blank=True)
     planned = models.PositiveIntegerField(default=0, help_text="The number of files that the scan found.")
     mounts = models.JSONField(
-        default=list, help_text="Where the folder's file system is mounted, and the mount points below the folder."
+        default=dict,
+        help_text="Where the folder's file system is mounted, and the mount points below the folder: which, by path.",
     )
     gone = models.PositiveIntegerField(default=0, help_text="The number of files that are gone since the last run.")
     forget_missing = models.BooleanField(default=False, help_text="Forget missing samples at the end of the run.")

@@ -47,9 +47,10 @@ class Unreadable(NamedTuple):
 
 
 class MountPoint(NamedTuple):
-    """A directory that is on another file system than the one above it."""
+    """A directory that is on another file system than the one above it, and which (`file_system_of`)."""
 
     path: str
+    file_system: str
 
 
 Entry = FoundFile | Unreadable | MountPoint
@@ -119,6 +120,8 @@ class _Scan:
                     descriptor = stack.enter_context(opened)
                     files, subdirectories = self._list(descriptor, directory)
                     device = os.fstat(descriptor).st_dev
+                    is_mounted = device_above not in (None, device)
+                    file_system = file_system_of(descriptor) if is_mounted else ""
                 except OSError as error:
                     if not directory:
                         raise
@@ -128,8 +131,8 @@ class _Scan:
                 except OutsideFolder:
                     yield Unreadable(directory[:-1], LEAVES, is_directory=True)
                     continue
-                if device_above not in (None, device):
-                    yield MountPoint(directory[:-1])
+                if is_mounted:
+                    yield MountPoint(directory[:-1], file_system)
                 linked: list[str] = []
                 for name in files:
                     self._meanwhile()
@@ -229,6 +232,14 @@ def mount_point(path: Path) -> Path:
     while path.parent != path and path.parent.stat().st_dev == device:
         path = path.parent
     return path
+
+
+def file_system_of(place: Path | int) -> str:
+    """Return what tells a file system from others, of a path or an open directory.
+
+    That of ext4, Btrfs and ZFS comes from their UUID, and that of XFS and FAT from the number of the device. NFS has none.
+    """
+    return f"{os.statvfs(place).f_fsid:x}"
 
 
 def _head(folder: Folder, relative: str) -> bytes:

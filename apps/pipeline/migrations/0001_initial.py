@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
                 ('lease_token', models.CharField(blank=True, help_text='Empty: no worker holds it.', max_length=32)),
                 ('lease_until', models.DateTimeField(blank=True, null=True)),
                 ('planned', models.PositiveIntegerField(default=0, help_text='The number of files that the scan found.')),
-                ('mounts', models.JSONField(default=list, help_text="Where the folder's file system is mounted, and the mount points below the folder.")),
+                ('mounts', models.JSONField(default=dict, help_text="Where the folder's file system is mounted, and the mount points below the folder: which, by path.")),
                 ('gone', models.PositiveIntegerField(default=0, help_text='The number of files that are gone since the last run.')),
                 ('forget_missing', models.BooleanField(default=False, help_text='Forget missing samples at the end of the run.')),
                 ('only_failed', models.BooleanField(db_default=False, default=False, help_text='Only the files on which the last run failed are read.')),

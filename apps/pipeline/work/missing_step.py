@@ -52,7 +52,11 @@ def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[
 
 
 def _remounted(source: Source, job: Job) -> list[str]:
-    """Return the directories that were a mount point and are none now, or the other way round; "" for the folder."""
+    """Return the directories on which another file system is mounted than before, or on one side none.
+
+    "" stands for the folder.
+    """
     if source.mounts is None:
         return []
-    return sorted("" if path.startswith("/") else path for path in set(source.mounts) ^ set(job.mounts))
+    changed = source.mounts.items() ^ job.mounts.items()
+    return sorted({"" if path.startswith("/") else path for path, _ in changed})

@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterator
 from apps.datasets import services as datasets
 from apps.datasets.models import Sample
 from apps.pipeline.images.folders import FolderRefused, reach_of, selection_of, source_folder
-from apps.pipeline.images.scanning import Entry, FoundFile, MountPoint, Unreadable, mount_point, scan
+from apps.pipeline.images.scanning import (
+    Entry,
+    FoundFile,
+    MountPoint,
+    Unreadable,
+    file_system_of,
+    mount_point,
+    scan,
+)
 from apps.pipeline.images.selection import Tally, describe
 from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.stages import INDEX
@@ -51,7 +59,7 @@ class ScanStep:
             Chunk.objects.filter(job=self.job).delete()
             # Those of an attempt that was interrupted are met again.
             progress.take_back_failures(self.job.run_id, INDEX)
-        self.job.mounts = [str(mount_point(root))]
+        self.job.mounts = {str(mount_point(root)): file_system_of(root)}
         entries = scan(
             root,
             self._report_often,
@@ -75,7 +83,7 @@ class ScanStep:
         """Yield the files that can be indexed, note mount points, and record the other entries as failures."""
         for entry in entries:
             if isinstance(entry, MountPoint):
-                self.job.mounts.append(entry.path)
+                self.job.mounts[entry.path] = entry.file_system
                 continue
             if isinstance(entry, FoundFile) and len(entry.path.encode()) <= LONGEST_PATH:
                 self.found += 1

@@ -116,7 +116,7 @@ def test_file_that_cannot_be_read_keeps_its_sample(folder: Path, tmp_path: Path)
 def test_subfolder_on_another_file_system_keeps_its_samples(folder: Path) -> None:
     source = Source.objects.get()
     assert source.mounts is not None
-    Source.objects.update(mounts=[*source.mounts, "sub"])  # as it was when a disk was mounted there
+    Source.objects.update(mounts=source.mounts | {"sub": "1a2b"})  # as it was when a disk was mounted there
     (folder / "sub" / "000000.jpg").unlink()
     (folder / "000000.jpg").unlink()
     for _ in range(2):
@@ -150,6 +150,22 @@ def test_disk_that_is_not_mounted_keeps_its_samples(small_disk: Path) -> None:
     finally:
         subprocess.run([mount, "-t", "tmpfs", "tmpfs", str(small_disk)], check=True)
     assert Sample.objects.present().count() == 4
+
+
+@pytest.mark.parametrize("is_folder", [True, False], ids=["the folder", "below it"])
+def test_another_disk_at_the_same_place_keeps_the_samples_of_the_first(small_disk: Path, is_folder: bool) -> None:
+    mount, unmount = (find_program(name, package="mount") for name in ("mount", "umount"))
+    folder, place = (small_disk, ".") if is_folder else (small_disk.parent, small_disk.name)
+    make_images(small_disk, 2)
+    process(folder)
+    subprocess.run([unmount, "--lazy", str(small_disk)], check=True)
+    subprocess.run([mount, "-t", "tmpfs", "tmpfs", str(small_disk)], check=True)
+    make_images(small_disk / "others", 1, seed=3)
+    run, outcome = process(folder)
+    assert outcome is Outcome.READY
+    assert missing() == set()
+    assert Sample.objects.present().count() == 3
+    assert failures(run) == {place: OTHER_FILE_SYSTEM}
 
 
 def test_forgotten_samples_are_deleted_when_no_run_may_find_them(folder: Path) -> None:
