@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,9 +24,11 @@ UNMIGRATED: Final = (
     "If that does not help, it was made before release 0.1.0: move or delete it, and start again."
 )
 REDIS_SECONDS: Final = 5.0
-# How long a web process waits for the database: for a lock, and for a server that does not answer. Together with the
-# time of the request itself they stay below the 5 s within which a client is told to come later.
+# How long a web process waits for the database: for a lock, a statement, a server that does not answer, a connection.
+# Together with the time of the request itself they stay below the 5 s within which a client is told to come later.
 LOCK_SECONDS: Final = 4.0
+STATEMENT_SECONDS: Final = 4.1
+ANSWER_SECONDS: Final = 4.2
 CONNECT_SECONDS: Final = 2
 
 
@@ -85,12 +88,36 @@ def limit_waiting() -> None:
         options["timeout"] = LOCK_SECONDS
     else:
         options |= {"connect_timeout": CONNECT_SECONDS, "tcp_user_timeout": CONNECT_SECONDS * 1000}
-        connection_created.connect(_limit_locks, dispatch_uid="startup.limit_locks")
+        connection_created.connect(_limit_postgresql, dispatch_uid="startup.limit_postgresql")
 
 
-def _limit_locks(connection: Any, **kwargs: object) -> None:
+def _limit_postgresql(connection: Any, **kwargs: object) -> None:
+    """Have the server end what takes too long, and give up a connection over which it does not even say that.
+
+    A server that is frozen, with its machine or alone, keeps its connections and says nothing.
+    """
+    import psycopg
+    from django.db import OperationalError
+
+    raw = connection.connection
+    wait = raw.wait  # all that is asked goes through it
+
+    def wait_in_time(*args: Any, **options: Any) -> Any:
+        began = time.monotonic()
+        try:
+            return wait(*args, **{"timeout": ANSWER_SECONDS, **options})
+        except psycopg.OperationalError as error:
+            if error.sqlstate is None and time.monotonic() - began >= ANSWER_SECONDS:
+                raw.close()
+                # An error of Django's own: after one of psycopg's, a check of the connection would connect anew.
+                raise OperationalError("The database does not answer.") from None
+            raise
+
+    raw.wait = wait_in_time
+    limits = {"lock_timeout": LOCK_SECONDS, "statement_timeout": STATEMENT_SECONDS}
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [str(round(LOCK_SECONDS * 1000))])
+        for name, seconds in limits.items():
+            cursor.execute("SELECT set_config(%s, %s, false)", [name, str(round(seconds * 1000))])
 
 
 def _check_database(*, migrated: bool) -> None:

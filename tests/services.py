@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 
@@ -143,6 +144,24 @@ class PostgreSQL:
             yield
         finally:
             self.process.enter_context(self.start(self))
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all processes of the server, as in a paused machine, and continue them at the end of the block."""
+        with psycopg.connect(self.url) as connection:
+            main = psutil.Process(connection.info.backend_pid).parent()
+        assert main is not None
+        main.suspend()  # first, so that it starts no others
+        processes = [main, *main.children()]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
 
 def _postgresql_folders() -> list[Path]:

@@ -156,6 +156,24 @@ def test_a_database_that_is_gone_is_told_in_time_and_comes_back(site: Site) -> N
         assert json.loads(many.recv(timeout=30))["payload"]["current"] == 3
 
 
+@pytest.mark.slow
+def test_a_database_that_is_frozen_is_told_in_time_and_comes_back(site: Site) -> None:
+    assert site.report({"dataset_id": "a", "current": 4}).status_code == 200
+    with ThreadPoolExecutor(20) as threads:
+        with site.database.frozen():
+            asked: list[Callable[[], httpx.Response]] = [
+                lambda: site.report({"dataset_id": "a", "current": 5}),
+                lambda: site.client.get("/api/datasets"),
+                lambda: site.client.get("/datasets/a/"),
+            ]
+            for _ in range(2):  # over connections that are open, then over new ones
+                for answer in threads.map(told, asked * 7):  # more than have a place
+                    assert "again" in answer.text
+        wait_until(lambda: site.client.get("/health/").status_code == 200, seconds=30, what="it did not come back")
+        assert site.report({"dataset_id": "a", "current": 5}).json()["results"][0]["status"] == 200
+        assert site.client.get("/api/datasets/a/progress").json()["current"] == 5
+
+
 @contextmanager
 def socket(site: Site, address: str) -> Iterator[Any]:
     with connect(site.server.socket_url + address, open_timeout=60) as line:

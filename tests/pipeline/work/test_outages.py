@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.services import wait_until
 pytestmark = pytest.mark.long
 
 IMAGES = 6
+LEASE_SECONDS = 2
 PATIENCE = 60.0
 
 
@@ -43,7 +45,7 @@ class Site:
         self.log = folder.parent / "log"
         self.complaints_before = 0
         self.env = {
-            **os.environ, "DATA_DIR": str(folder), "DATABASE_URL": database_url, "LEASE_SECONDS": "2",
+            **os.environ, "DATA_DIR": str(folder), "DATABASE_URL": database_url, "LEASE_SECONDS": str(LEASE_SECONDS),
             "PIPELINE_PROCESSES": "1", "DJANGO_SETTINGS_MODULE": "progress_site.settings",
         }  # fmt: skip
 
@@ -137,6 +139,19 @@ def test_worker_outlives_a_postgresql_that_stays_away(tmp_path: Path) -> None:
                 until_noticed(site)
 
         campaign(site, stay_away)
+
+
+def test_worker_outlives_a_postgresql_that_is_frozen(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with services.postgresql() as server:
+        site = Site(tmp_path / "data", server.url)
+
+        def freeze(resume: Callable[[], None]) -> None:
+            with server.frozen():
+                resume()
+                time.sleep(LEASE_SECONDS + 1)  # nobody says anything meanwhile
+
+        campaign(site, freeze)
 
 
 def test_worker_outlives_a_sqlite_that_is_locked(tmp_path: Path) -> None:
