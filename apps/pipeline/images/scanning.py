@@ -237,7 +237,7 @@ def mount_point(path: Path) -> Path:
 def file_system_of(place: Path | int) -> str:
     """Return what tells a file system from others, of a path or an open directory.
 
-    That of ext4, Btrfs and ZFS comes from their UUID, and that of XFS and FAT from the number of the device. NFS has none.
+    That of ext4, Btrfs and ZFS comes from their UUID, that of XFS and FAT from the number of the device. NFS has none.
     """
     return f"{os.statvfs(place).f_fsid:x}"
 
