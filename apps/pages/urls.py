@@ -9,7 +9,19 @@ from django.urls.converters import IntConverter, StringConverter
 from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
-from .views import client, datasets, duplicates, health, notifications, partials, runs, samples, steering, tokens
+from .views import (
+    client,
+    control,
+    datasets,
+    duplicates,
+    health,
+    notifications,
+    partials,
+    runs,
+    samples,
+    steering,
+    tokens,
+)
 from .views.sign_in_link import sign_in_link
 from .views.sign_out import SignOutView
 
@@ -44,8 +56,10 @@ urlpatterns = [
     path(DATASET + "runs/<number:number>/", runs.detail, name="run"),
     path(DATASET + "runs/<number:number>/run.<slug:kind>", runs.export, name="run-export"),
     path(DATASET + "process/", steering.process, name="dataset-process"),
-    path("control/", steering.control_many, name="control-many"),
-    path(DATASET + "control/", steering.control, name="dataset-control"),
+    path("control/", control.control_many, name="control-many"),
+    path("control/cancel/", control.cancel_many, name="cancel-many"),
+    path(DATASET + "control/", control.control, name="dataset-control"),
+    path(DATASET + "cancel/", control.cancel, name="dataset-cancel"),
     path(DATASET + "sharing/", steering.sharing, name="dataset-sharing"),
     path(DATASET + "duplicates/", duplicates.index, name="dataset-duplicates"),
     path(DATASET + "files/", steering.files, name="dataset-files"),

@@ -118,6 +118,12 @@ def _of(progress: DatasetProgress, total: int) -> str:
     return f"{figure(progress.current, unit)} of {amount(total, unit)}"
 
 
+def extent(progress: DatasetProgress) -> str:
+    """Return which run of a dataset is under way, and how far it is: ``run 3, Indexing, 45 of 100 files``."""
+    label = stage_label(progress.stage) if progress.stage else "not started"
+    return ", ".join(part for part in (f"run {progress.run}", label, _count(progress)) if part)
+
+
 def _mid_sentence(label: str) -> str:
     """Return ``label`` with a small first letter, unless it begins with an abbreviation such as CLIP."""
     return label if label[1:2].isupper() else label[:1].lower() + label[1:]

@@ -1,5 +1,6 @@
-/** The keys of the list: `/` goes to the search, `j` and `k` to the next and the previous dataset. */
+/** The keys of the list: `/` goes to the search, `j` and `k` to the next and the previous dataset, and `x` chooses it. */
 
+import { toggleFocused } from "./choosing.js";
 import { byId } from "./dom.js";
 
 const LINKS = "#rows a[id^='link-']";
@@ -11,6 +12,7 @@ export function listenForKeys() {
     if (key === "/") focus(byId("search"), event);
     if (key === "j") focus(linkAt(1), event);
     if (key === "k") focus(linkAt(-1), event);
+    if (key === "x") toggleFocused();
   });
 }
 

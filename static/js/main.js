@@ -2,6 +2,7 @@
 
 import { announceStates } from "./announcements.js";
 import { askAgainWhenBusy } from "./busy.js";
+import { listenForChoices, restoreChoices } from "./choosing.js";
 import { Connection } from "./connection.js";
 import { listenForCopies, showCopyButtons } from "./copy.js";
 import { byId } from "./dom.js";
@@ -32,6 +33,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
   announceStates(target, { isFirst: false });
   refreshTimes();
   showCopyButtons();
+  restoreChoices();
   follow();
   connection?.view.catchUp();
 });
@@ -40,6 +42,7 @@ hideAfterSignOut();
 keepOrder();
 keepTimesTrue();
 listenForCopies();
+listenForChoices();
 listenForKeys();
 askAgainWhenBusy();
 watchNotifications();

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from django.contrib.auth.models import User
 from django.db import transaction
+from django.test import Client
 from playwright.sync_api import Page, Route, expect
 
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
 from apps.progress.models import Run
+from apps.progress.services import StagePlan
 from tests.processes import Server
 
 from .answers import let_go, visit_and_poll
@@ -83,3 +86,37 @@ def test_changes_that_come_together_are_all_announced(visit: Callable[..., Page]
     announced = page.locator("#announcer")
     expect(announced).to_contain_text("cats: Ready")
     expect(announced).to_contain_text("dogs: Ready")
+
+
+def test_rows_are_chosen_by_keyboard_and_stay_chosen_while_the_list_moves(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    owner = User.objects.create_user("olga")
+    Dataset.objects.update(owner=owner)
+    for dataset_id in ("ants", "bees"):
+        dataset = Dataset.objects.create(dataset_id=dataset_id, visibility="public", owner=owner)
+        progress.start_stage(progress.begin_run(dataset, [StagePlan("index", total=TOTAL)]).pk, "index")
+    client = Client()
+    client.force_login(owner)
+    page = visit(f"{server.url}/", client.cookies["sessionid"].value)
+    is_live(page)
+    bar = page.locator("#chosen")
+    expect(bar).not_to_be_visible()
+    for key in "jxjjx":
+        page.keyboard.press(key)
+    expect(bar).to_contain_text("2 chosen")
+    with transaction.atomic():  # the rows are fetched again
+        progress.finish(progress.begin_run(Dataset.objects.create(dataset_id="new", visibility="public")).pk)
+    expect(page.locator("#row-new")).to_contain_text("Ready")
+    expect(page.locator("#choose-ants")).to_be_checked()
+    expect(page.locator("#choose-bees")).not_to_be_checked()
+    bar.get_by_role("button", name="Cancel").click()
+    expect(page.locator("h1")).to_have_text("Cancel 2 runs?")
+    page.get_by_role("link", name="Go back").click()
+    page.locator("#choose-cats").check()
+    page.get_by_role("button", name="All on this page").click()
+    expect(bar).to_contain_text("3 chosen")
+    bar.get_by_role("button", name="Pause").click()
+    expect(page.locator("#messages")).to_contain_text("3 datasets: pausing.")
+    for dataset_id in ("ants", "bees", "cats"):
+        expect(page.locator(f"#row-{dataset_id}")).to_contain_text("Pausing…")

@@ -129,6 +129,47 @@ def test_chosen_datasets_are_steered_together(
     )
 
 
+def test_cancelling_asks_first_and_says_what_goes(
+    as_user: AsUser, public: Dataset, private: Dataset, owner: User, stranger: User, run_in: RunIn
+) -> None:
+    runs = [run_in(public, "indexing"), run_in(private, "ready")]
+    client = as_user(owner)
+    one = client.get(reverse("dataset-cancel", args=[public.dataset_id])).text
+    assert "Cancel run 1 of open-1?" in one
+    assert "run 1, Indexing, 45 of 100 files" in one
+    chosen = {"dataset": [public.dataset_id, private.dataset_id], "next": "/?state=running"}
+    many = client.post(reverse("cancel-many"), chosen).text
+    assert "open-1: run 1, Indexing, 45 of 100 files" in many
+    assert "1 dataset without a run to cancel" in many
+    assert 'href="/?state=running"' in many
+    assert "Nothing to cancel" in as_user(stranger).post(reverse("cancel-many"), chosen).text
+    assert as_user(stranger).get(reverse("dataset-cancel", args=[public.dataset_id])).status_code == 403
+    assert as_user(None).post(reverse("cancel-many"), chosen).headers["Location"].startswith("/accounts/login/")
+    assert [Run.objects.get(pk=run.pk).control for run in runs] == ["run", "run"]
+
+
+def test_action_in_the_list_comes_back_to_it_and_names_the_dataset(
+    as_user: AsUser, public: Dataset, owner: User, run_in: RunIn
+) -> None:
+    run_in(public, "indexing")
+    address, action = reverse("dataset-control", args=[public.dataset_id]), {"action": "pause", "next": "/?sort=name"}
+    page = as_user(owner).post(address, action, follow=True)
+    assert page.redirect_chain == [("/?sort=name", 302)]
+    assert "Open &lt;one&gt;: Pausing." in page.text
+    elsewhere = as_user(owner).post(address, {**action, "next": "https://evil.example/"})
+    assert elsewhere.headers["Location"] == public.get_absolute_url()
+
+
+def test_only_rows_that_one_may_steer_can_be_chosen(
+    as_user: AsUser, public: Dataset, owner: User, stranger: User, run_in: RunIn
+) -> None:
+    run_in(public, "indexing")
+    choice = f'id="choose-{public.dataset_id}"'
+    assert choice in as_user(owner).get("/").text
+    assert choice not in as_user(stranger).get("/").text
+    assert choice not in as_user(None).get("/").text
+
+
 def test_process_again(as_user: AsUser, public: Dataset, owner: User, run_in: RunIn, folder: Path) -> None:
     address = reverse("dataset-process", args=[public.dataset_id])
     client = as_user(owner)

@@ -148,6 +148,7 @@ def _with_silence(progress: DatasetProgress, text: str) -> SafeString:
 
 
 register.filter("condition", words.condition)
+register.filter("extent", words.extent)
 
 
 @register.filter

@@ -1,20 +1,16 @@
-"""What those who may steer or manage a dataset may do to it: process, steer, share, forget what is missing, and delete.
+"""What those who may steer or manage a dataset may do to it: process, share, forget what is missing, and delete.
 
 Each redirects to the dataset's page with a message. A run that ended in the meantime is a message too, not an error.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict
-from typing import Final
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST
 
 from apps.datasets.access.errors import QuotaReached
@@ -28,17 +24,9 @@ from apps.pages.forms import PatternsForm, SharingForm, members_text
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.images.selection import describe
 from apps.pipeline.services import NoSource, queue_run, select_files, source_of
-from apps.progress.control import Action
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
 from apps.progress.selectors import progress_of
-from apps.progress.steering import steer
-
-MOST_CHOSEN: Final = 1000
-DONE: Final = {
-    Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
-    Action.RETRY: "retry requested", Action.RETRY_FAILED: "retry of failed items requested",
-}  # fmt: skip
 
 
 @require_POST
@@ -54,50 +42,6 @@ def process(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     else:
         messages.success(request, f"Run {run.number} queued.")
     return redirect(dataset)
-
-
-@require_POST
-@steering
-def control(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """Pause, resume, cancel, end or retry."""
-    action = _action(request)
-    if action is None:
-        return _unknown_action()
-    [result] = steer(Caller(request.user), action, [dataset.dataset_id])
-    (messages.success if result.changed else messages.warning)(request, result.detail)
-    return redirect(dataset)
-
-
-@require_POST
-@login_required
-def control_many(request: HttpRequest) -> HttpResponse:
-    """Do the same to each chosen dataset, and say what became of them: the field ``dataset`` has their ids."""
-    action = _action(request)
-    if action is None:
-        return _unknown_action()
-    chosen = request.POST.getlist("dataset")[:MOST_CHOSEN]
-    results = steer(Caller(request.user), action, chosen)
-    if changed := sum(result.changed for result in results):
-        messages.success(request, f"{plural(changed, 'datasets')}: {DONE[action]}.")
-    for detail, count in Counter(result.detail for result in results if not result.changed).most_common(5):
-        messages.warning(request, f"{plural(count, 'datasets')}: {detail}")
-    if not chosen:
-        messages.warning(request, "Choose some datasets first.")
-    address = request.POST.get("next", "")
-    is_ours = url_has_allowed_host_and_scheme(address, allowed_hosts={request.get_host()})
-    return redirect(address if is_ours else "datasets")
-
-
-def _action(request: HttpRequest) -> Action | None:
-    try:
-        return Action(request.POST.get("action", ""))
-    except ValueError:
-        return None
-
-
-def _unknown_action() -> HttpResponse:
-    text = f"Unknown action. Use one of {', '.join(Action)}."
-    return HttpResponse(text, status=400, content_type="text/plain")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
