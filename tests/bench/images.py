@@ -27,7 +27,7 @@ SMALL = int(os.environ.get("SMALL", "2000"))
 LARGE = int(os.environ.get("LARGE", "300"))
 # An environment that has the peers already; otherwise one is made and deleted.
 PEERS = os.environ.get("PEERS", "")
-PACKAGES: Final = ("imagededup", "cleanvision")
+TOOLS = os.environ.get("TOOLS", "imagededup cleanvision").split()
 
 _SECONDS: Final = """
 import resource
@@ -69,7 +69,7 @@ def main() -> None:
                 for repeat in range(REPEATS):
                     ours = _our_seconds(folder, f"bench-{key}-{repeat}")
                     measured.setdefault("ours", []).append(count / ours)
-                    for peer in SCRIPTS if python else ():
+                    for peer in TOOLS if python else ():
                         measured.setdefault(peer, []).append(count / _peer_seconds(python, peer, folder))
                 speeds |= {f"{who}_{key}": statistics.median(values) for who, values in measured.items()}
     _report(speeds)
@@ -82,7 +82,7 @@ def _peers(folder: Path) -> str:
     print("Installing the peers into an environment of their own...", file=sys.stderr)
     venv.create(folder, with_pip=True)
     python = str(folder / "bin" / "python")
-    installed = subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], capture_output=True, text=True)
+    installed = subprocess.run([python, "-m", "pip", "install", "--quiet", *TOOLS], capture_output=True, text=True)
     if installed.returncode:
         reason = (installed.stderr.strip().splitlines() or ["no reason"])[-1]
         print(f"The peers are not measured, because they cannot be installed: {reason}", file=sys.stderr)
@@ -118,7 +118,7 @@ def _report(speeds: dict[str, float]) -> None:
     table.add_column("images per second of processor time")
     for key in ("800", "4000"):
         table.add_column("800 × 600" if key == "800" else "12 megapixels", justify="right")
-    for who in ("ours", *SCRIPTS):
+    for who in ("ours", *TOOLS):
         if f"{who}_800" in speeds:
             table.add_row("the whole pipeline" if who == "ours" else who, *(
                 f"{speeds[f'{who}_{key}']:.1f}" for key in ("800", "4000")

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,15 +67,19 @@ def _site(data_dir: Path) -> Iterator[None]:
 def _photographs(folder: Path, count: int, size: tuple[int, int] = (800, 600)) -> None:
     """Write JPEGs of quality 90 with large shapes and fine grain, like photographs, each different."""
     folder.mkdir(parents=True)
-    random = np.random.default_rng(0)
-    grain = random.normal(0, 5, (size[1] + 64, size[0] + 64, 1))
-    for number in range(count):
+    grain = np.random.default_rng(0).normal(0, 5, (size[1] + 64, size[0] + 64, 1)).round().astype(np.int16)
+
+    def write(number: int) -> None:
+        random = np.random.default_rng(number)
         shapes = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8)).resize(
             size, Image.Resampling.BICUBIC
         )
         y, x = random.integers(0, 64, 2)
         pixels = np.asarray(shapes) + grain[y : y + size[1], x : x + size[0]]
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{number:05}.jpg", quality=90)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(write, range(count)))
 
 
 def _copies(source: Path, folder: Path, count: int) -> None:
