@@ -18,7 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from apps.pipeline.images.jpeg import decode_jpeg
+from apps.pipeline.images.jpeg import decode_jpeg, read_plain
 from apps.pipeline.images.scaling import scaled, thumbnail_size
 
 from .pipeline import _photographs
@@ -34,9 +34,12 @@ def _encoded(small: Image.Image) -> bytes:
 
 
 def by_simplejpeg(content: bytes) -> bytes:
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        size = thumbnail_size(image.size)
-        return _encoded(scaled(decode_jpeg(content, image, size)[0], size))
+    plain = read_plain(content)
+    assert plain is not None
+    size = thumbnail_size(plain.size)
+    picture, _ = decode_jpeg(content, plain.mode, size)
+    assert picture is not None
+    return _encoded(scaled(picture, size))
 
 
 def by_pillow(content: bytes) -> bytes:
@@ -49,7 +52,7 @@ def by_pillow(content: bytes) -> bytes:
 def by_libvips(content: bytes) -> bytes:
     import pyvips  # type: ignore[import-not-found]  # measured where it is installed
 
-    small = pyvips.Image.thumbnail_buffer(content, 256, height=256, size="down", fail_on="warning")
+    small = pyvips.Image.thumbnail_buffer(content, 300, height=300, size="down", fail_on="warning")
     encoded: bytes = small.jpegsave_buffer(Q=80)
     return encoded
 

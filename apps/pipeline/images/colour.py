@@ -21,16 +21,17 @@ _SAME: Final = 1
 
 
 def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return an image of mode RGB, L or CMYK as RGB in sRGB.
+    """Return an image of mode RGB, RGBX, L or CMYK as RGB or RGBX in sRGB.
 
     Without a profile, or with one that cannot be used, the numbers are taken for sRGB's.
     """
+    mode = "RGB" if image.mode == "RGBX" else image.mode
     transform = None
-    if profile and len(profile) <= _LARGEST_PROFILE and image.mode in _SPACES:
-        transform = _transform(profile, image.mode)
-    if transform is None:
-        return image.convert("RGB")
-    return transform.apply(image)
+    if profile and len(profile) <= _LARGEST_PROFILE and mode in _SPACES:
+        transform = _transform(profile, mode)
+    if transform is not None:
+        return transform.apply(image if image.mode == mode else image.convert(mode))
+    return image if mode == "RGB" else image.convert("RGB")
 
 
 def is_converted(profile: bytes | None, mode: str) -> bool:

@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 from PIL import AvifImagePlugin, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
+from .bmp import read_header, read_pixels
 from .deep import small_of_values
-from .jpeg import decode_jpeg
+from .jpeg import decode_jpeg, read_plain
 from .jxl import jxl_size
 from .kinds import HEAD_BYTES, format_of, what_it_is
 from .png import GREY, GREY_ALPHA, RGB, RGBA, Png, read_png
@@ -27,7 +28,8 @@ from .tiff import keeps_values, read_tiff, tiff_size
 # Without these, `Image.open` imports every plugin there is when it meets one of their files.
 _PRELOADED: Final = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
-# The formats as Pillow calls them, where it has another name.
+# The formats as Pillow calls them, where it has another name. MPO is several pictures in one JPEG, from phones and
+# stereo cameras. Viewers show the first, and so do we.
 _PILLOW: Final = {"JPEG": ("JPEG", "MPO")}
 # The modules that give Pillow another format, loaded with the first file of it.
 _PLUGINS: Final = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
@@ -73,6 +75,10 @@ def decode(data: bytes, name: str, max_pixels: int, *, render: bool) -> Decoded:
         return _decode_tiff(data, max_pixels, render=render)
     if format_ == "PNG":
         return _decode_png(read_png(data), render=render)
+    if format_ == "JPEG":
+        return _decode_jpeg(data, max_pixels, render=render)
+    if format_ == "BMP":
+        return _decode_bmp(data, max_pixels, render=render)
     if format_ == "JXL":
         width, height = jxl_size(data)
         if width * height > max_pixels:
@@ -108,15 +114,43 @@ def _decode(data: bytes, format_: str, *, render: bool) -> Decoded:
             return Decoded(format_, _upright(stored, orientation))
         size = thumbnail_size(stored)
         damage = ""
-        # MPO is several pictures in one JPEG, from phones and stereo cameras. Viewers show the first, and so do we.
-        picture: Image.Image = image
+        decoded: Image.Image | None = None
         if format_ == "JPEG":
-            picture, damage = decode_jpeg(data, image, size)
-        else:
+            # Adobe stores the inks the other way round.
+            is_inverted = image.mode == "CMYK" and "adobe" in image.info
+            decoded, damage = decode_jpeg(data, image.mode, size, is_inverted=is_inverted)
+            image.draft("RGB", size)
+        if decoded is None:
             image.decodermaxblock = len(data)  # decode in one call rather than a block at a time
             image.load()
-        small, note = small_rgb(picture, size, profile)
+        small, note = small_rgb(decoded or image, size, profile)
         return _turned(Decoded(format_, stored, small, Remarks(damage, note)), orientation)
+
+
+def _decode_jpeg(data: bytes, max_pixels: int, *, render: bool) -> Decoded:
+    plain = read_plain(data)
+    if plain is not None and plain.size[0] * plain.size[1] <= max_pixels:
+        if not render:
+            return Decoded("JPEG", plain.size)
+        size = thumbnail_size(plain.size)
+        picture, damage = decode_jpeg(data, plain.mode, size)
+        if picture is not None:
+            small, note = small_rgb(picture, size)
+            return Decoded("JPEG", plain.size, small, Remarks(damage, note))
+    return _decode(data, "JPEG", render=render)
+
+
+def _decode_bmp(data: bytes, max_pixels: int, *, render: bool) -> Decoded:
+    try:
+        return _decode(data, "BMP", render=render)
+    except OSError:
+        header = read_header(data, max_pixels)
+        if header is None:
+            raise
+    if not render:
+        return Decoded("BMP", header.size)
+    small, note = small_rgb(read_pixels(data, header), thumbnail_size(header.size))
+    return Decoded("BMP", header.size, small, Remarks("", note))
 
 
 def _decode_png(png: Png, *, render: bool) -> Decoded:

@@ -7,7 +7,11 @@ from typing import Final
 from PIL import Image
 
 THUMBNAIL_SIDE: Final = 256
-"""The longer side of a thumbnail in pixels, unless the image is smaller."""
+LARGEST_THUMBNAIL_SIDE: Final = 320
+"""The longer side of a thumbnail in pixels is between these, unless the image is smaller."""
+
+# Decoders of JPEGs scale to these for nothing. Larger ones cost more than the whole picture.
+_EIGHTHS: Final = (1, 2, 3, 4)
 
 BACKDROP: Final = (128, 128, 128)
 """The colour behind transparent pixels. On mid-grey, white and black drawings both stay visible, and an embedder can
@@ -18,11 +22,23 @@ _FILTER: Final = Image.Resampling.HAMMING
 
 
 def thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Scale ``size`` (pixels) down so that the longer side is at most `THUMBNAIL_SIDE`; never up, never below 1."""
+    """Return the size of the thumbnail of an image of ``size``, in pixels; never larger, never below 1.
+
+    It is a number of eighths, as JPEGs are decoded, if the longer side is then large enough and not too large.
+    Otherwise the longer side is `THUMBNAIL_SIDE`.
+    """
+    width, height = size
     longer = max(size)
     if longer <= THUMBNAIL_SIDE:
         return size
-    return max(1, round(size[0] * THUMBNAIL_SIDE / longer)), max(1, round(size[1] * THUMBNAIL_SIDE / longer))
+    for eighths in _EIGHTHS:
+        if THUMBNAIL_SIDE <= _eighths(longer, eighths) <= LARGEST_THUMBNAIL_SIDE:
+            return _eighths(width, eighths), _eighths(height, eighths)
+    return max(1, round(width * THUMBNAIL_SIDE / longer)), max(1, round(height * THUMBNAIL_SIDE / longer))
+
+
+def _eighths(length: int, count: int) -> int:
+    return -(-length * count // 8)  # rounded up, as libjpeg does
 
 
 def scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -84,10 +84,10 @@ def save_thumbnail(small: Image.Image, path: str, remarks: Remarks = Remarks()) 
 
 
 def small_rgb(image: Image.Image, size: tuple[int, int], profile: bytes | None = None) -> tuple[Image.Image, str]:
-    """Convert a loaded image of any mode to RGB of ``size`` in sRGB, without metadata. Raises what Pillow raises.
+    """Convert a loaded image of any mode to ``size`` and sRGB, without metadata. Raises what Pillow raises.
 
-    ``profile``: its ICC profile. Returns the image, and as a sentence how its values were scaled; empty if they were
-    not.
+    ``profile``: its ICC profile. Returns the image, of mode RGB or RGBX, and as a sentence how its values were scaled;
+    empty if they were not.
     """
     note = ""
     if image.mode == "F" or image.mode.startswith("I"):
@@ -100,7 +100,8 @@ def small_rgb(image: Image.Image, size: tuple[int, int], profile: bytes | None =
         small = to_srgb(scaled(image, size), profile)
     else:
         # Convert before scaling: averages of CMYK, of palette indices and of single bits are not averages of colours.
-        small = to_srgb(scaled(image if image.mode in ("RGB", "L") else image.convert("RGB"), size), profile)
+        averageable = image if image.mode in ("RGB", "RGBX", "L") else image.convert("RGB")
+        small = to_srgb(scaled(averageable, size), profile)
     # Pillow would copy the original's comment, of any length, into the thumbnail.
     small.info = {}
     return small, note

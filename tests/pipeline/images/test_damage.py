@@ -71,7 +71,7 @@ def test_even_areas_are_no_holes(tmp_path: Path) -> None:
 def test_of_a_damaged_jpeg_the_part_before_is_shown(tmp_path: Path) -> None:
     content = jpeg()
     seen = pixels(tmp_path, content[: len(content) // 2] + END)
-    wanted = expected(rough(), (256, 192))
+    wanted = expected(rough(), (320, 240))
     assert np.abs(seen - wanted)[:80].mean() < 6
     assert np.abs(seen - wanted)[120:].mean() > 20
 

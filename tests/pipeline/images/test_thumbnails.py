@@ -27,10 +27,15 @@ from .indexing import encoded, expected, index, indexed, pixels, scene, thumbnai
         ((5000, 1), (256, 1)),
         ((1, 5000), (1, 256)),
         ((3000, 2000), (256, 171)),
+        ((640, 480), (320, 240)),
+        ((642, 480), (256, 191)),
+        ((802, 601), (301, 226)),
+        ((1024, 768), (256, 192)),
+        ((2060, 1000), (258, 125)),
     ],
 )
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_the_longer_side_of_a_thumbnail_is_256_at_most(
+def test_a_thumbnail_is_an_eighth_or_more_of_the_image_or_256_pixels(
     tmp_path: Path, format_: str, size: tuple[int, int], small: tuple[int, int]
 ) -> None:
     content = encoded(Image.new("RGB", size, (90, 120, 40)), format_)
