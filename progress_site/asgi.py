@@ -3,6 +3,7 @@
 Any ASGI server can run it. `progress_site.servers` has the two that it is tuned for.
 """
 
+import gc
 import os
 import sys
 
@@ -20,6 +21,7 @@ with one_line_errors():
     check_services()
 
 from channels.routing import ProtocolTypeRouter
+from django.urls import get_resolver
 
 from apps.live.origins import same_origins_only
 from apps.live.routing import sockets
@@ -35,3 +37,8 @@ application = ProtocolTypeRouter(
         "websocket": same_origins_only(sockets),
     }
 )
+
+# What was loaded stays, so the garbage collector need not look through it while everybody waits for it.
+_ = get_resolver().url_patterns  # loads the views
+gc.collect()
+gc.freeze()

@@ -212,6 +212,7 @@ class Hub:
         """Send every pending dataset to its watchers, in the state in which one query finds it."""
         requests = self.subscriptions.take_pending()
         calls, self._after_flush = self._after_flush, []
+        asked_at = time.monotonic()
         try:
             rendered = await _read(self._reader, rendering.render, requests)
             if gone_back := self.subscriptions.gone_back(rendered):
@@ -234,6 +235,7 @@ class Hub:
                 for watcher in self.subscriptions.drop_dataset(dataset_pk):
                     watcher.drop_dataset(dataset_pk)
             elif (one := rendered[dataset_pk]) is not None:
+                self.known.note_read(one.state.facts, asked_at)
                 self._failing.discard(dataset_pk)
                 served = await self._send(dataset_pk, one, served)
             elif dataset_pk not in self._failing:

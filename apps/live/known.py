@@ -26,7 +26,8 @@ UNUSED_SECONDS: Final = 10.0
 
 @dataclass(slots=True)
 class _State:
-    facts: Facts
+    dataset_pk: int
+    facts: Facts | None  # None once they have changed, until they are read again
     confirmed_at: float
     used_at: float
 
@@ -69,12 +70,21 @@ class Known:
 
     def note(self, identity: str, facts: Facts, asked_at: float) -> None:
         """Note what a view has read for a caller that may see it, who asked at ``asked_at``."""
-        now = self._clock()
         self.note_visible(identity, {facts.dataset_id: facts.dataset_pk}, asked_at)
+        state = self._states.get(facts.dataset_id)
+        if state is None or state.dataset_pk != facts.dataset_pk:
+            state = self._states[facts.dataset_id] = _State(facts.dataset_pk, None, asked_at, 0.0)
+        state.used_at = self._clock()
+        self.note_read(facts, asked_at)
+
+    def note_read(self, facts: Facts, asked_at: float) -> None:
+        """Note facts that were read from ``asked_at`` on, where somebody polls them."""
+        state = self._states.get(facts.dataset_id)
         announced, _ = self._announced.get(facts.dataset_pk, (-1, 0.0))
-        known = self._states.get(facts.dataset_id)
-        if facts.version >= announced and (known is None or known.confirmed_at <= asked_at):
-            self._states[facts.dataset_id] = _State(facts, asked_at, now)
+        if state is None or state.dataset_pk != facts.dataset_pk or facts.version < announced:
+            return
+        if state.facts is None or state.confirmed_at <= asked_at:
+            state.facts, state.confirmed_at = facts, asked_at
 
     def may_see(self, identity: str, dataset_id: str) -> bool:
         """Whether the caller is known to see the dataset that has this id."""
@@ -89,42 +99,43 @@ class Known:
         """Return the facts of a dataset, where they and the caller's right to see them are known; else None."""
         state = self._states.get(dataset_id)
         now = self._clock()
-        if state is None or now - state.confirmed_at > MAX_STATE_AGE_SECONDS or not self.may_see(identity, dataset_id):
+        if state is None or not self.may_see(identity, dataset_id):
             return None
-        if self._rights[identity, dataset_id].dataset_pk != state.facts.dataset_pk:
+        if self._rights[identity, dataset_id].dataset_pk != state.dataset_pk:
             return None  # it was deleted, and another one made under its id
         state.used_at = now
-        return state.facts
+        return state.facts if now - state.confirmed_at <= MAX_STATE_AGE_SECONDS else None
 
     def on_change(self, dataset_pk: int, version: int) -> None:
         """Forget the facts of a dataset that has changed."""
         self._announced[dataset_pk] = version, self._clock()
-        for dataset_id, state in list(self._states.items()):
-            if state.facts.dataset_pk == dataset_pk and state.facts.version < version:
-                del self._states[dataset_id]
+        for state in self._states.values():
+            if state.dataset_pk == dataset_pk and state.facts is not None and state.facts.version < version:
+                state.facts = None
 
     def forget(self, dataset_pk: int) -> None:
         """Forget a dataset that is gone, and who could see it."""
-        self._states = {key: one for key, one in self._states.items() if one.facts.dataset_pk != dataset_pk}
+        self._states = {key: one for key, one in self._states.items() if one.dataset_pk != dataset_pk}
         self._rights = {key: right for key, right in self._rights.items() if right.dataset_pk != dataset_pk}
 
     # --- What the hub asks the database ------------------------------------------------------------------------------
 
     @property
     def dataset_pks(self) -> set[int]:
-        """The row ids of the datasets whose facts are known."""
-        return {state.facts.dataset_pk for state in self._states.values()}
+        """The row ids of the datasets that are polled."""
+        return {state.dataset_pk for state in self._states.values()}
 
     def confirm_states(self, versions: Mapping[int, tuple[str, int]], asked_at: float) -> None:
         """Keep the facts that have the epoch and version in ``versions``, read from ``asked_at`` on; forget others."""
         oldest = self._clock() - UNUSED_SECONDS
-        for dataset_id, state in list(self._states.items()):
-            if state.confirmed_at > asked_at:
+        self._states = {key: state for key, state in self._states.items() if state.used_at > oldest}
+        for state in self._states.values():
+            if state.confirmed_at > asked_at or state.facts is None:
                 continue  # noted since then
-            if versions.get(state.facts.dataset_pk) == state.facts.key and state.used_at > oldest:
+            if versions.get(state.dataset_pk) == state.facts.key:
                 state.confirmed_at = asked_at
             else:
-                del self._states[dataset_id]
+                state.facts = None
         self._announced = {pk: (version, at) for pk, (version, at) in self._announced.items() if at > oldest}
 
     def take_rights(self) -> dict[str, set[int]]:

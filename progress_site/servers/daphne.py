@@ -33,6 +33,8 @@ from progress_site.servers import daphne_http
 CLOSE_TIMEOUT_SECONDS = 10
 # Connections that the kernel keeps until they are accepted. When they are, handshakes are served or refused at once.
 BACKLOG = 1024
+# Connections that are accepted before those that are open have their turn. Twisted accepts ever more of a crowd.
+ACCEPTED_AT_ONCE = 8
 # Messages of one client that the application has not read yet.
 MAX_QUEUED_MESSAGES = 256
 # What is parsed at once, so that nothing is parsed in vain once a client has sent too much.
@@ -215,6 +217,8 @@ def main() -> None:
     http_protocol.WebRequest = daphne_http.Request
     # It formats all options of each connection for a line of the log that is hardly ever written.
     autobahn_protocol.pformat = _unformatted  # type: ignore[attr-defined,assignment]  # autobahn has no option
+    tcp.Port.transport = daphne_http.Transport
+    tcp.Port.numberAccepts = property(lambda port: ACCEPTED_AT_ONCE, lambda port, count: None)  # type: ignore[assignment]
     cli.build_endpoint_description_strings = _endpoints
     CommandLineInterface.server_class = _Server
     CommandLineInterface.entrypoint()

@@ -7,12 +7,14 @@ and stores all that a client does not read.
 from __future__ import annotations
 
 import asyncio
+import time
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 from urllib.parse import unquote
 
 from daphne import http_protocol
+from twisted.internet import tcp
 from twisted.protocols import basic
 from twisted.web import http
 
@@ -20,7 +22,41 @@ from apps.live.limits import are_handshakes_full
 
 from . import door
 
+# How long the first requests of new connections are read at a time, before those that are open have their turn.
+NEW_SECONDS: Final = 0.004
+
 _large_bodies: Final = door.LargeBodies()
+
+
+class _Turn:
+    """The time for new connections in one round of the event loop."""
+
+    _ends_at: float | None = None
+
+    def is_over(self) -> bool:
+        """Whether new connections have to wait for the next round. The first call in a round begins it."""
+        now = time.monotonic()
+        if self._ends_at is None:
+            self._ends_at = now + NEW_SECONDS
+            asyncio.get_running_loop().call_soon(self._end)  # once all that can be read has been offered
+        return now > self._ends_at
+
+    def _end(self) -> None:
+        self._ends_at = None
+
+
+_turn: Final = _Turn()
+
+
+class Transport(tcp.Server):
+    """A connection of a client. Its first request may have to wait, so that a crowd of new ones holds up no other.
+
+    The event loop offers in each round what can be read, so what is left unread is offered again.
+    """
+
+    def doRead(self) -> Any:
+        is_new = isinstance(self.protocol, Channel) and self.protocol.is_new
+        return None if is_new and _turn.is_over() else super().doRead()
 
 
 class Channel(http.HTTPChannel):
@@ -29,6 +65,7 @@ class Channel(http.HTTPChannel):
     totalHeadersSize = MAX_LENGTH = door.MAX_HEADER_BYTES
     transport: Any
     is_refused = False
+    is_new = True  # until a request was answered
     _discarded = 0
     _linger: Any = None
 
@@ -65,6 +102,10 @@ class Channel(http.HTTPChannel):
     def _send100Continue(self) -> None:
         if not self.is_refused:
             super()._send100Continue()
+
+    def requestDone(self, request: Any) -> None:
+        self.is_new = False
+        super().requestDone(request)
 
     def refuse(self, status: int) -> bool:
         """Answer with a refusal, read on for a while without keeping anything, and close. Returns True."""

@@ -20,12 +20,13 @@ READ: Final = "read"
 WRITE: Final = "write"
 SIMILAR: Final = "similar"
 LOG_IN: Final = "log in"
+LOG_IN_PAGE: Final = "page to log in"
 ORIGINAL: Final = "original"
 THUMBNAIL: Final = "thumbnail"
 LIST: Final = "list"
-# A search reads all vectors of a dataset, a password is slow to check on purpose, a list has many rows, and a slow
-# reader takes long for a file.
-FEW: Final = {SIMILAR: 2, LOG_IN: 2, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
+# A search reads all vectors of a dataset, a password is slow to check on purpose and its form is fetched before, a list
+# has many rows, and a slow reader takes long for a file.
+FEW: Final = {SIMILAR: 2, LOG_IN: 2, LOG_IN_PAGE: 1, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
@@ -42,7 +43,7 @@ def kind_of(scope: dict[str, Any]) -> str:
         if scope.get("query_string"):  # a sample's page takes no other query than `?similar`
             return SIMILAR
     if scope.get("method") in _SAFE:
-        return LIST if _LIST.match(path) else READ
+        return LOG_IN_PAGE if _LOG_IN.search(path) else LIST if _LIST.match(path) else READ
     return LOG_IN if scope.get("method") == "POST" and _LOG_IN.search(path) else WRITE
 
 

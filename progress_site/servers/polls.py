@@ -103,9 +103,15 @@ class Answer:
 
     def holds(self, facts: Facts, now: datetime, variant: str) -> bool:
         """Whether a view that reads ``facts`` at ``now`` would answer the same."""
+        if variant == UNCHANGED and self.is_empty:
+            return True  # whatever the version is that the page shows
         is_same = self.facts.dataset_pk == facts.dataset_pk and self.facts.key == facts.key
         is_recent = variant == UNCHANGED or now - self.read_at < LONGEST
         return is_same and is_recent and self.vitals == vitals_of(facts, now)
+
+    @property
+    def is_empty(self) -> bool:
+        return self.messages[0]["status"] == HTTPStatus.NO_CONTENT
 
 
 class Answers:

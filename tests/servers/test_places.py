@@ -18,7 +18,18 @@ from apps.accounts.models import FailedLogIn
 from progress_site.servers import health
 from progress_site.servers import places as places_of_kinds
 from progress_site.servers.health import SharedHealth
-from progress_site.servers.places import LIST, LOG_IN, ORIGINAL, READ, SIMILAR, THUMBNAIL, WRITE, kind_of, places
+from progress_site.servers.places import (
+    LIST,
+    LOG_IN,
+    LOG_IN_PAGE,
+    ORIGINAL,
+    READ,
+    SIMILAR,
+    THUMBNAIL,
+    WRITE,
+    kind_of,
+    places,
+)
 from progress_site.servers.threads import RequestThreads
 from tests.processes import Server
 
@@ -47,7 +58,7 @@ REPORT = scope("datasets", method="POST") | {"path": "/api/datasets/cats/progres
         (scope("sample-thumbnail", "cats", 7, query=b"h=1"), THUMBNAIL),
         (POSTED, LOG_IN),
         (scope("admin:login", method="POST"), LOG_IN),
-        (scope("login"), READ),
+        (scope("login"), LOG_IN_PAGE),
         (PAGE, READ),
         (LIST_PAGE, LIST),
         (scope("api:list_datasets", query=b"limit=200"), LIST),

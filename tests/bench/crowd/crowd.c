@@ -59,7 +59,7 @@ struct histogram {
 static struct page *pages;
 static int most, count, port, epoll, sockets;
 static const char *dataset;
-static double began, storm_at = -1;
+static double began, storm_at = -1, measured_at, spent_ms;
 static int measuring;
 static struct histogram polls, ages, loads;
 static uint64_t failed, frames;
@@ -67,6 +67,12 @@ static uint64_t failed, frames;
 static double now_ms(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static double processor_ms(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
@@ -337,9 +343,9 @@ static void print_measured(void) {
   int live = 0;
   for (int i = 0; i < count; i++) live += pages[i].state == OPEN;
   printf("{\"polls\": %lu, \"failed\": %lu, \"header_p50\": %d, \"header_p99\": %d, \"frames\": %lu, \"age_p50\": %d, "
-         "\"age_p99\": %d, \"live\": %d, \"sockets\": %d}\n",
+         "\"age_p99\": %d, \"live\": %d, \"sockets\": %d, \"crowd_load\": %.2f}\n",
          polls.count, failed, quantile(&polls, 0.5), quantile(&polls, 0.99), frames, quantile(&ages, 0.5),
-         quantile(&ages, 0.99), live, sockets);
+         quantile(&ages, 0.99), live, sockets, (processor_ms() - spent_ms) / (now_ms() - measured_at));
 }
 
 int main(int argc, char **argv) {
@@ -393,7 +399,8 @@ int main(int argc, char **argv) {
         } else if (!strncmp(text, "storm", 5)) storm_at = now_ms();
         else {
           memset(&polls, 0, sizeof polls), memset(&ages, 0, sizeof ages);
-          failed = frames = 0, measuring = 1, ends = now_ms() + 1e3 * atof(text + 8);
+          failed = frames = 0, measuring = 1, measured_at = now_ms(), spent_ms = processor_ms();
+          ends = measured_at + 1e3 * atof(text + 8);
         }
       }
     }

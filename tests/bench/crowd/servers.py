@@ -1,4 +1,8 @@
-"""The two servers that are compared, each with a database of its own, which a kill -9 leaves in place."""
+"""The two servers that are compared, each with a database of its own, which a kill -9 leaves in place.
+
+A server has one core to itself, and the crowd and the reporters share the others: else the load would take the time
+that it measures, and a web process cannot use much more than a core anyway.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,21 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from tests import services
 from tests.processes import DAPHNE
 from tests.repository import ROOT
+
+_CORES = sorted(os.sched_getaffinity(0))
+
+
+def on_cores(cores: list[int]) -> list[str]:
+    """Return the words before a command that keep it on ``cores``. Of a single core there is nothing to share out."""
+    return ["taskset", "-c", ",".join(map(str, cores))] if len(_CORES) > 1 else []
+
+
+SERVER_CORES, LOAD_CORES = _CORES, _CORES[-1:]
 
 
 @dataclass
@@ -33,9 +49,20 @@ class Server:
     def start(self) -> None:
         self.process = self._stack.enter_context(
             services.running(
-                self.command, ready=lambda: services.answers(self.port), log=self.log, env=self.env, cwd=ROOT
+                [*on_cores(SERVER_CORES), *self.command],
+                ready=lambda: services.answers(self.port),
+                log=self.log,
+                env=self.env,
+                cwd=ROOT,
             )
         )
+
+    @property
+    def processor_seconds(self) -> float:
+        """The processor time that the process has taken."""
+        assert self.process is not None
+        spent = psutil.Process(self.process.pid).cpu_times()
+        return float(spent.user + spent.system)
 
     def kill(self) -> None:
         assert self.process is not None
