@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
+
+if TYPE_CHECKING:
+    from PIL import ImageCms
 
 # The colour space of a profile (ICC.1:2022, 7.2.6), by the mode of the image that it fits.
 _SPACES: Final = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
@@ -42,6 +45,8 @@ def is_converted(profile: bytes | None, mode: str) -> bool:
 @lru_cache(_PROFILES_KEPT)
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the way from a profile to sRGB; None if there is none, or if it changes nothing."""
+    from PIL import ImageCms  # loaded with the first profile, as it takes a while
+
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space != _SPACES[mode]:

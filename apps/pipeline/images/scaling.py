@@ -7,11 +7,12 @@ from typing import Final
 from PIL import Image
 
 THUMBNAIL_SIDE: Final = 256
-LARGEST_THUMBNAIL_SIDE: Final = 320
-"""The longer side of a thumbnail in pixels is between these, unless the image is smaller."""
+"""The longer side of a thumbnail in pixels, unless the image is smaller, or a cheap size is close."""
 
-# Decoders of JPEGs scale to these for nothing. Larger ones cost more than the whole picture.
-_EIGHTHS: Final = (1, 2, 3, 4)
+# The shares of an image that are cheap: JPEGs are decoded at so many eighths, and halves of an eighth are means of four
+# pixels. With a longer side in this range, one of them is taken.
+_CHEAP_SIXTEENTHS: Final = (8, 6, 4, 2, 1)
+_CHEAP_SIDES: Final = range(240, 321)
 
 BACKDROP: Final = (128, 128, 128)
 """The colour behind transparent pixels. On mid-grey, white and black drawings both stay visible, and an embedder can
@@ -22,25 +23,25 @@ _FILTER: Final = Image.Resampling.HAMMING
 
 
 def thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the size of the thumbnail of an image of ``size``, in pixels; never larger, never below 1.
-
-    It is a number of eighths, as JPEGs are decoded, if the longer side is then large enough and not too large.
-    Otherwise the longer side is `THUMBNAIL_SIDE`.
-    """
+    """Return the size of the thumbnail of an image of ``size``, in pixels; never larger, never below 1."""
     width, height = size
     longer = max(size)
     if longer <= THUMBNAIL_SIDE:
         return size
-    for eighths in _EIGHTHS:
-        if THUMBNAIL_SIDE <= _eighths(longer, eighths) <= LARGEST_THUMBNAIL_SIDE:
-            return _eighths(width, eighths), _eighths(height, eighths)
+    for count in _CHEAP_SIXTEENTHS:
+        if _sixteenths(longer, count) in _CHEAP_SIDES:
+            return _sixteenths(width, count), _sixteenths(height, count)
     return max(1, round(width * THUMBNAIL_SIDE / longer)), max(1, round(height * THUMBNAIL_SIDE / longer))
-
-
-def _eighths(length: int, count: int) -> int:
-    return -(-length * count // 8)  # rounded up, as libjpeg does
 
 
 def scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Return ``image`` scaled to ``size``; itself if it has that size."""
-    return image if image.size == size else image.resize(size, _FILTER, reducing_gap=2.0)
+    if image.size == size:
+        return image
+    if size == (-(-image.width // 2), -(-image.height // 2)):
+        return image.reduce(2)
+    return image.resize(size, _FILTER, reducing_gap=2.0)
+
+
+def _sixteenths(length: int, count: int) -> int:
+    return -(-length * count // 16)  # rounded up, as libjpeg does

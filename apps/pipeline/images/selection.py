@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from pathspec import GitIgnoreSpec
-from pathspec.patterns.gitignore import GitIgnorePatternError
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 LITTER: Final = {
     name.lower(): name
@@ -144,6 +144,10 @@ def clean_patterns(lines: Iterable[str]) -> str:
 def _compile(text: str) -> GitIgnoreSpec | None:
     if not text:
         return None
+    # Loaded where there are patterns: the pool's processes have none, and load this module too.
+    from pathspec import GitIgnoreSpec
+    from pathspec.patterns.gitignore import GitIgnorePatternError
+
     if "\0" in text:
         raise PatternsRefused("A pattern has no NUL in it.")
     for pattern in text.split("\n"):

@@ -24,18 +24,22 @@ from .indexing import encoded, expected, index, indexed, pixels, scene, thumbnai
         ((256, 256), (256, 256)),
         ((30, 20), (30, 20)),
         ((257, 3), (256, 3)),
-        ((5000, 1), (256, 1)),
-        ((1, 5000), (1, 256)),
+        ((5000, 1), (313, 1)),
+        ((1, 5100), (1, 319)),
+        ((1, 6000), (1, 256)),
         ((3000, 2000), (256, 171)),
         ((640, 480), (320, 240)),
-        ((642, 480), (256, 191)),
+        ((642, 480), (241, 180)),
+        ((900, 600), (256, 171)),
+        ((1920, 1080), (240, 135)),
+        ((4001, 1501), (251, 94)),
         ((802, 601), (301, 226)),
         ((1024, 768), (256, 192)),
         ((2060, 1000), (258, 125)),
     ],
 )
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_a_thumbnail_is_an_eighth_or_more_of_the_image_or_256_pixels(
+def test_a_thumbnail_is_256_pixels_or_a_cheap_share_of_the_image(
     tmp_path: Path, format_: str, size: tuple[int, int], small: tuple[int, int]
 ) -> None:
     content = encoded(Image.new("RGB", size, (90, 120, 40)), format_)
