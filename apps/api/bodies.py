@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from apps.datasets.access.sharing import SharingChange
-from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 from apps.progress.origin import Origin as RunOrigin
 from apps.progress.reports import Report
 from apps.progress.run_state import MAX_STAGES
@@ -19,6 +18,7 @@ from apps.progress.transitions import State
 
 from .fields import (
     Count,
+    Id,
     IdempotencyKey,
     Label,
     Link,
@@ -108,10 +108,16 @@ class ReportBody(_Body):
         )  # fmt: skip
 
 
+class SingleReportBody(ReportBody):
+    """The same, of the dataset that the address names."""
+
+    batch: Id | None = Field(None, description="A batch that the dataset is to be in; created if there is none.")
+
+
 class UpdateBody(ReportBody):
     """A report, with the dataset that it is of."""
 
-    dataset_id: Annotated[str, StringConstraints(strict=True, pattern=f"^{DATASET_ID_PATTERN}$")]
+    dataset_id: Id
 
 
 class BatchBody(_Body):
@@ -180,6 +186,7 @@ class RunBody(SharingBody):
         description="Share the run that is open, as `worker`, if it was heard of lately; else begin the next.",
     )
     origin: OriginBody | None = None
+    batch: Id | None = Field(None, description="A batch that the dataset is to be in; created if there is none.")
     link: Link | None = Field(
         None, description="The job's own page, http or https. Shown to those who may steer the dataset."
     )

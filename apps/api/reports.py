@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
@@ -10,6 +11,7 @@ from django.utils import timezone
 from ninja import Body
 from pydantic import ValidationError
 
+from apps.batches.services import join_batch
 from apps.datasets.access.errors import AccessDenied, UnknownDataset
 from apps.datasets.access.lookup import create_or_find, find_writable
 from apps.datasets.access.rules import Caller
@@ -20,7 +22,7 @@ from apps.progress.reports import Accepted, Report, accept_reports
 
 from .answers import Reported, Result, Results
 from .auth import WRITE, caller_of
-from .bodies import BatchBody, ReportBody, UpdateBody
+from .bodies import BatchBody, SingleReportBody, UpdateBody
 from .errors import CODES, WRITE_REFUSALS, Refusal, field_errors, joined, status_of
 from .fields import DatasetId
 from .responses import json_response
@@ -37,7 +39,7 @@ TAGS = ["Reporting"]
     operation_id="report_dataset_progress",
     summary="Report how far a dataset is",
 )
-def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[ReportBody]) -> HttpResponseBase:
+def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[SingleReportBody]) -> HttpResponseBase:
     """Say any of the fields; what is left out stays as it is, and `{}` is a sign of life.
 
     One report is enough: the dataset is made if there is none, and a run is opened if none is open. Counts are
@@ -45,9 +47,13 @@ def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[Repo
     """
     if not is_dataset_id(dataset_id):
         raise UnknownDataset
-    [answer] = take_reports(caller_of(request), [(dataset_id, body.report())])
-    if not isinstance(answer, Accepted):
-        raise answer
+    caller = caller_of(request)
+    with transaction.atomic() if body.batch is not None else nullcontext():
+        [answer] = take_reports(caller, [(dataset_id, body.report())])
+        if not isinstance(answer, Accepted):
+            raise answer
+        if body.batch is not None:
+            join_batch(caller, body.batch, [dataset_id])
     progress = answer.progress(dataset_id, timezone.now())
     return json_response(f'{{"progress":{progress.model_dump_json()},"control":"{answer.control}"}}')
 

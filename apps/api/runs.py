@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from ninja import Body, Query, Status
 from ninja.errors import HttpError
 
+from apps.batches.services import join_batch
 from apps.datasets.access.lookup import get_or_create_writable, get_visible
 from apps.datasets.access.sharing import SharingChange, share
 from apps.progress import services
@@ -51,6 +52,8 @@ def begin_run(request: HttpRequest, dataset_id: DatasetId, body: Body[RunBody]) 
         # After the run, because whoever reports locks the dataset's row last. Others see both or neither.
         if (change := body.change()) != SharingChange():
             share(caller, dataset, change)
+        if body.batch is not None:
+            join_batch(caller, body.batch, [dataset_id])
     return Status(201 if begun.is_new else 200, BegunRun.of_begun(dataset, begun.run, joined=begun.joined))
 
 

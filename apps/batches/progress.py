@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
@@ -227,15 +227,22 @@ def _percent(members: Sequence[MemberFacts], state: State) -> float | None:
 
 
 def _segments(members: Sequence[MemberFacts]) -> tuple[BatchSegment, ...]:
-    by_look: dict[tuple[State, bool], list[float]] = {}
-    for one in members:
-        look = one.state, one.group in (Group.PAUSED, Group.CANCELLED)
-        by_look.setdefault(look, []).append(_done(one))
+    return segments_of((one.state, one.group, 1, _done(one)) for one in members)
+
+
+def segments_of(parts: Iterable[tuple[State, Group, int, float]]) -> tuple[BatchSegment, ...]:
+    """Return the segments of a bar, in order. ``parts``: state, group, how many datasets, the sum of their percents."""
+    by_look: dict[tuple[State, bool], tuple[int, float]] = {}
+    for state, group, count, done in parts:
+        look = state, group in (Group.PAUSED, Group.CANCELLED)
+        before, done_before = by_look.get(look, (0, 0.0))
+        by_look[look] = before + count, done_before + done
     return tuple(
-        BatchSegment(state=state, still=still, datasets=len(done), percent=round(fmean(done), 2))
+        BatchSegment(state=state, still=still, datasets=count, percent=round(done / count, 2))
         for state in _ORDER
         for still in (False, True)
-        if (done := by_look.get((state, still)))
+        for count, done in [by_look.get((state, still), (0, 0.0))]
+        if count
     )
 
 

@@ -187,14 +187,22 @@ class ListConsumer(SocketConsumer):
     form = Form.ROW
 
     async def on_open(self) -> None:
-        query = parse_qs(self.scope["query_string"].decode("latin-1"))
-        dataset_ids = query.get("id", [])[: limits.MAX_SUBSCRIPTIONS]
-        if not self.may_look_up(dataset_ids):
-            return
         # The rows come first: where the database fails, the socket is not registered as a list.
+        if await self.watch_rows():
+            self.hub.watch_list(self.watcher, self.query.get("newest", [""])[0])
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        return parse_qs(self.scope["query_string"].decode("latin-1"))
+
+    async def watch_rows(self) -> bool:
+        """Watch the rows that the address names. Returns False where the address has asked for too many."""
+        dataset_ids = self.query.get("id", [])[: limits.MAX_SUBSCRIPTIONS]
+        if not self.may_look_up(dataset_ids):
+            return False
         if await self.watch(dataset_ids):
             self.send_row_gone()
-        self.hub.watch_list(self.watcher, query.get("newest", [""])[0])
+        return True
 
     def on_dataset_dropped(self, dataset_pk: int) -> None:
         self.watched.pop(dataset_pk, None)

@@ -17,7 +17,7 @@ from typing import Final
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connections
+from django.db import DatabaseError, InterfaceError
 from django.utils import timezone
 
 from apps.core.outages import is_outage
@@ -28,7 +28,9 @@ from apps.progress.services import renew_epochs
 from apps.progress.signals import Change
 
 from . import rendering
+from .batches import BatchFeed
 from .known import Known
+from .reading import read_in
 from .rendering import Rendered
 from .subscriptions import Subscriptions
 from .watcher import SLOT_KEEPALIVE, SLOT_NEW_DATASET, Watcher
@@ -59,6 +61,7 @@ class Hub:
     def __init__(self) -> None:
         self.subscriptions = Subscriptions()
         self.known = Known()
+        self.batches = BatchFeed()
         self._after_flush: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
         self._next_check_at = 0.0  # of the monotonic clock, like the next
@@ -104,6 +107,12 @@ class Hub:
         for dataset_pk in dataset_pks:
             self.unwatch(dataset_pk, watcher)
         self.subscriptions.remove_list(watcher)
+        self.batches.unwatch(watcher)
+
+    def watch_batch(self, batch_pk: int, watcher: Watcher, on_gone: Callable[[], None]) -> None:
+        """Send ``watcher`` the state of a batch soon, then every newer one; call ``on_gone`` where it may see none."""
+        self.batches.watch(batch_pk, watcher, on_gone)
+        self._start()
 
     def note_poll(self, identity: str, facts: Facts, asked_at: float) -> None:
         """Keep what a view has read for a poll as fresh as what is watched, for as long as somebody polls."""
@@ -113,6 +122,7 @@ class Hub:
     def notify(self, change: Change) -> None:
         """Flush a changed dataset soon, if anyone watches it and was not sent this version."""
         self.known.on_change(change.dataset_pk, change.version)
+        self.batches.on_change(change.dataset_pk)
         if self.subscriptions.mark_changed(change.dataset_pk, change.version):
             self._wake.set()
 
@@ -128,7 +138,7 @@ class Hub:
 
     @property
     def _is_idle(self) -> bool:
-        return self.subscriptions.is_empty and self.known.is_empty
+        return self.subscriptions.is_empty and self.known.is_empty and self.batches.is_empty
 
     async def _run(self) -> None:
         """Serve while anyone watches or polls. One may come while `_serve` is ending its tasks, so this is a loop."""
@@ -191,17 +201,17 @@ class Hub:
     async def _check_versions(self) -> None:
         """Mark every dataset that differs from what was sent, and tell the lists of a new dataset."""
         asked_at = time.monotonic()
-        versions = await _read(self._reader, versions_of, self.subscriptions.datasets.keys() | self.known.dataset_pks)
+        versions = await read_in(self._reader, versions_of, self.subscriptions.datasets.keys() | self.known.dataset_pks)
         self.subscriptions.mark_outdated(versions, timezone.now())
         self.known.confirm_states(versions, asked_at)
         if not self.subscriptions.lists:
             return
-        newest_pk = await _read(self._reader, newest_dataset_pk)
+        newest_pk = await read_in(self._reader, newest_dataset_pk)
         lists = self.subscriptions.new_lists if newest_pk == self._newest_pk else self.subscriptions.lists
         if not lists:
             return
         # Each is told of what it may see: the time at which a private dataset is created is private too.
-        newest = await _read(self._reader, newest_visible, {watcher.identity for watcher in lists})
+        newest = await read_in(self._reader, newest_visible, {watcher.identity for watcher in lists})
         self._newest_pk = newest_pk
         comment = rendering.watchers_comment(len(self.subscriptions.lists))
         message = rendering.text_message(rendering.NEW_DATASET + comment)
@@ -214,12 +224,12 @@ class Hub:
         calls, self._after_flush = self._after_flush, []
         asked_at = time.monotonic()
         try:
-            rendered = await _read(self._reader, rendering.render, requests)
+            rendered = await read_in(self._reader, rendering.render, requests)
             if gone_back := self.subscriptions.gone_back(rendered):
                 self._after_flush += calls
                 # Watchers drop what is older. Of another epoch, the next flush sends them the same.
                 self.subscriptions.pending.update(requests)
-                if await _read(self._reader, renew_epochs, gone_back):
+                if await read_in(self._reader, renew_epochs, gone_back):
                     logger.warning("the database has gone back to an earlier state: datasets have a new epoch")
                 return
         except Exception:
@@ -261,7 +271,7 @@ class Hub:
             await asyncio.sleep(ACCESS_CHECK_SECONDS)
             watching = self.subscriptions.dataset_pks_by_identity()
             try:
-                revoked = await _read(self._access_reader, revoked_datasets, watching)
+                revoked = await read_in(self._access_reader, revoked_datasets, watching)
             except Exception as error:
                 logger.error(
                     "the access of watchers could not be checked; the next check tries again: %s", error,
@@ -279,7 +289,7 @@ class Hub:
             await asyncio.sleep(POLL_ACCESS_CHECK_SECONDS)
             asked, asked_at = self.known.take_rights(), time.monotonic()
             with suppress(DatabaseError, InterfaceError):
-                revoked = await _read(self._access_reader, revoked_datasets, asked)
+                revoked = await read_in(self._access_reader, revoked_datasets, asked)
                 self.known.confirm_rights(asked, revoked, asked_at)
 
     async def _send_keepalives(self) -> None:
@@ -289,23 +299,10 @@ class Hub:
             if time.monotonic() - self._last_check_at > MAX_CHECK_AGE_SECONDS:
                 continue
             message = rendering.text_message(rendering.keepalive())
-            for served, watcher in enumerate(self.subscriptions.pages()):
+            for served, watcher in enumerate(self.subscriptions.pages() | self.batches.pages()):
                 watcher.send_latest(SLOT_KEEPALIVE, message)
                 if served % WATCHERS_PER_SLICE == WATCHERS_PER_SLICE - 1:
                     await asyncio.sleep(0)
-
-
-async def _read[**P, R](executor: ThreadPoolExecutor, read: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call ``read`` in the executor's thread. After an error the thread's connections are closed and opened anew."""
-
-    def reading() -> R:
-        try:
-            return read(*args, **kwargs)
-        except Exception:
-            connections.close_all()
-            raise
-
-    return await asyncio.get_running_loop().run_in_executor(executor, reading)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -34,11 +34,11 @@ class ProtocolError(ValueError):
     """A message that is no command. The text of the error is meant for the client."""
 
 
-def parse(text: str | None, *, only: str | None = None) -> Subscribe | Unsubscribe:
+def parse(text: str | None, *, only: str | None = None, key: str = "dataset_id") -> Subscribe | Unsubscribe:
     """Return the command in a client's message, or raise `ProtocolError`.
 
-    ``text`` is None for a binary message. ``only`` is the dataset id in the socket's address, for a socket of one
-    dataset: a message to it may name no other.
+    ``text`` is None for a binary message. ``only`` is the id in the socket's address, for a socket of one dataset or
+    batch: a message to it may name no other. ``key`` is how that is called.
     """
     if text is None:
         raise ProtocolError("Send JSON as text frames.")
@@ -48,16 +48,16 @@ def parse(text: str | None, *, only: str | None = None) -> Subscribe | Unsubscri
         raise ProtocolError("This is not JSON.") from None
     match message:
         case {"type": "subscribe"}:
-            return Subscribe(_dataset_ids(message, only))
+            return Subscribe(_dataset_ids(message, only, key))
         case {"type": "unsubscribe"}:
-            return Unsubscribe(_dataset_ids(message, only))
+            return Unsubscribe(_dataset_ids(message, only, key))
     raise ProtocolError('The "type" of a message is "subscribe" or "unsubscribe".')
 
 
-def _dataset_ids(message: dict[str, Any], only: str | None) -> tuple[str, ...]:
+def _dataset_ids(message: dict[str, Any], only: str | None, key: str) -> tuple[str, ...]:
     if only is not None:
-        if message.get("dataset_id") != only:
-            raise ProtocolError(f'The "dataset_id" of this socket is "{only}".')
+        if message.get(key) != only:
+            raise ProtocolError(f'The "{key}" of this socket is "{only}".')
         return (only,)
     dataset_ids = message["dataset_ids"] if "dataset_ids" in message else [message.get("dataset_id")]
     if not isinstance(dataset_ids, list) or not all(isinstance(dataset_id, str) for dataset_id in dataset_ids):

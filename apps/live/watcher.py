@@ -21,6 +21,7 @@ SLOT_NEW_DATASET: Final = -1
 SLOT_KEEPALIVE: Final = -2
 SLOT_GONE_ROW: Final = -3
 _SLOT_CLOSE: Final = -4
+SLOT_BATCH: Final = -5  # a socket shows one batch
 _SLOT_REPLIES: Final = -10  # the first of them; the others lie below
 # Replies that wait for the reader. Of more than these, the newest are kept.
 _MAX_REPLIES: Final = 16

@@ -135,3 +135,37 @@ class TokenForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _disable_text_help(self, "name", "datasets")
+
+
+class BatchForm(forms.Form):
+    """The name, the limit and the datasets of a batch, and the ID of a new one."""
+
+    batch_id = forms.CharField(
+        label="ID",
+        max_length=128,
+        help_text="Letters, digits, dots, dashes and underscores. It is part of the address of the batch's page.",
+    )
+    name = forms.CharField(max_length=200, required=False, help_text="Shown instead of the ID.")
+    datasets = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text="The IDs of its datasets, separated by blanks, commas or line breaks.",
+    )
+    limit = forms.IntegerField(
+        label="At once",
+        required=False,
+        min_value=0,
+        max_value=10_000,
+        help_text="How many of them this site's workers process at the same time. Empty: as many as there are workers.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _disable_text_help(self, "batch_id", "datasets")
+
+    def clean_datasets(self) -> list[str]:
+        """Return the IDs, each once."""
+        return list(dict.fromkeys(self.cleaned_data["datasets"].replace(",", " ").split()))
+
+    def clean_limit(self) -> int:
+        return self.cleaned_data["limit"] or 0

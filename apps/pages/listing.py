@@ -176,11 +176,19 @@ def _found(datasets: QuerySet[Dataset], text: str) -> list[int]:
     return found
 
 
-def list_datasets(user: AbstractBaseUser | AnonymousUser, query: ListQuery, page_number: str | None) -> Listing:
-    """Return one page of the datasets that ``user`` may see, in a constant number of queries."""
+def list_datasets(
+    user: AbstractBaseUser | AnonymousUser,
+    query: ListQuery,
+    page_number: str | None,
+    among: QuerySet[Dataset] | None = None,
+) -> Listing:
+    """Return one page of the datasets that ``user`` may see, of ``among``, where that is given.
+
+    A constant number of queries.
+    """
     caller = Caller(user)
     newest = caller.newest_visible()
-    datasets = caller.visible()
+    datasets = caller.visible(among)
     if query.text:
         datasets = datasets.filter(pk__in=_found(datasets, query.text))
     now = timezone.now()

@@ -10,6 +10,7 @@ from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 
 from .log_in import LogInForm
 from .views import (
+    batches,
     client,
     control,
     datasets,
@@ -44,6 +45,7 @@ register_converter(NumberConverter, "number")
 log_in = LoginView.as_view(authentication_form=LogInForm, redirect_authenticated_user=True)
 
 DATASET = "datasets/<dataset_id:dataset_id>/"
+BATCH = "batches/<dataset_id:batch_id>/"
 SAMPLE = DATASET + "samples/<int:pk>/"
 
 urlpatterns = [
@@ -68,6 +70,12 @@ urlpatterns = [
     path(SAMPLE, samples.detail, name="sample"),
     path(SAMPLE + "thumbnail/", samples.thumbnail, name="sample-thumbnail"),
     path(SAMPLE + "original/", samples.original, name="sample-original"),
+    path("batches/", batches.index, name="batches"),
+    path("new/batch/", batches.new, name="batch-new"),
+    path(BATCH, batches.detail, name="batch"),
+    path(BATCH + "control/", batches.control, name="batch-control"),
+    path(BATCH + "edit/", batches.edit, name="batch-edit"),
+    path(BATCH + "delete/", batches.delete, name="batch-delete"),
     path("client/<str:name>", client.wheel, name="client-wheel"),
     path("notifications/", notifications.index, name="notifications"),
     path("notifications/recent/", notifications.recent, name="notifications-recent"),

@@ -1,4 +1,4 @@
-/** The list of datasets: what moves in its rows is pushed or polled; rows that come and go are fetched. */
+/** The list of datasets, and the page of a batch: what moves in its rows is pushed or polled; rows that come and go are fetched. */
 
 import { AT_ONCE, byId, findIn, forgetMessages, htmx } from "./dom.js";
 import { isOlder } from "./order.js";
@@ -56,6 +56,7 @@ export class ListPage {
   show(html) {
     const rows = findIn(html, "rows");
     if (!rows) return false;
+    showBatch(html);
     this.#fetchedAt = this.#clock.now();
     const before = this.#watched;
     this.#addressed = rows.dataset.socket ?? "";
@@ -112,6 +113,12 @@ export class ListPage {
     this.#isBehind ||= !isDone;
     return isDone;
   }
+}
+
+/** On the page of a batch, show what the answer says of it. @param {string} html */
+function showBatch(html) {
+  const [shown, fresh] = [byId("batch-live"), findIn(html, "batch-live")];
+  if (shown && fresh && !isOlder(shown, fresh)) htmx.swap(shown, fresh.outerHTML, AT_ONCE);
 }
 
 /** What moves in the rows. @param {ParentNode} rows @returns {HTMLElement[]} */

@@ -127,3 +127,14 @@ def test_all_datasets_are_steered(nightly: Pipeline) -> None:
     assert nightly.post("batches/nightly/control", {"action": "dance"}).status_code == 422
     assert nightly.post("batches/none/control", {"action": "pause"}).status_code == 404
     assert Pipeline("").post("batches/nightly/control", {"action": "pause"}).status_code == 401
+
+
+def test_a_reporter_names_the_batch_of_its_dataset(pipeline: Pipeline, token_of: Callable[..., str]) -> None:
+    assert pipeline.report("cats", current=1, batch="nightly").status_code == 200
+    assert pipeline.post("datasets/dogs/runs", {"batch": "nightly"}).status_code == 201
+    assert pipeline.get("batches/nightly/progress").json()["total"] == 2
+    ada = Pipeline(token_of("ada"))
+    refused = ada.report("birds", current=1, batch="nightly")
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert not Dataset.objects.filter(dataset_id="birds").exists()  # nothing was changed
+    assert ada.report("birds", current=1, batch="no id").status_code == 422

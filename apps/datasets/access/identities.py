@@ -41,13 +41,18 @@ def visible_pks(identity: str, dataset_ids: Iterable[str]) -> dict[str, int]:
 
     A session that has ended may see what anyone may. A token that is no longer active may see nothing.
     """
-    caller = callers_of([identity]).get(identity)
+    caller = caller_behind(identity, callers_of([identity]))
     if caller is None:
-        if identity.startswith(TOKEN):
-            return {}
-        caller = Caller(AnonymousUser())
+        return {}
     rows = caller.visible().filter(dataset_id__in=list(filter(is_dataset_id, dataset_ids)))
     return dict(rows.values_list("dataset_id", "pk"))
+
+
+def caller_behind(identity: str, callers: Mapping[str, Caller]) -> Caller | None:
+    """Return who an identity is now, of `callers_of`: anyone where a session has ended, None where a token has."""
+    if (caller := callers.get(identity)) is not None:
+        return caller
+    return None if identity.startswith(TOKEN) else Caller(AnonymousUser())
 
 
 def newest_visible(identities: Collection[str]) -> dict[str, str]:

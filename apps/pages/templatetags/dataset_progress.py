@@ -14,8 +14,10 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.batches.progress import BatchProgress
 from apps.pages import amounts, words
 from apps.pages.amounts import rate
+from apps.pages.batches import batch_panel_of
 from apps.pages.components import STATE_NAMES, Bar, bar_of, bar_of_props
 from apps.pages.panel import panel_of, phase
 from apps.progress.snapshot import DatasetProgress
@@ -61,6 +63,12 @@ def progress_header(progress: DatasetProgress, *, oob: bool = False) -> dict[str
     return {"progress": progress, "oob": oob}
 
 
+@register.inclusion_tag("components/batch_panel.html")
+def batch_panel(progress: BatchProgress, *, oob: bool = False) -> dict[str, Any]:
+    """Render the live panel of a batch's page; with ``oob`` as an out-of-band fragment for htmx."""
+    return {"progress": progress, "panel": batch_panel_of(progress), "oob": oob}
+
+
 @register.simple_tag
 def moment(value: datetime | None) -> SafeString | str:
     """Render how long ago a time was, with the exact time in the tooltip."""
@@ -76,7 +84,7 @@ def moment(value: datetime | None) -> SafeString | str:
 
 
 @register.simple_tag
-def done_about(progress: DatasetProgress) -> SafeString | str:
+def done_about(progress: DatasetProgress | BatchProgress) -> SafeString | str:
     """Render the time of day at which a run will be done, in the middle of its estimate."""
     eta = progress.eta_seconds
     return clock(timezone.now() + timedelta(seconds=(eta.low + eta.high) / 2)) if eta else ""

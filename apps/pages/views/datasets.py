@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
+from apps.batches.selectors import batches_of
 from apps.datasets.access.errors import NotAllowed
 from apps.datasets.access.rules import Caller
 from apps.pages.access import visible_dataset
@@ -63,6 +64,7 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
     unlisted = list(UnlistedFailures.objects.filter(run=latest)) if _has_unlisted(latest) else []
     context = {
         "dataset": dataset,
+        "batches": batches_of(dataset.pk),
         "progress": progress,
         "phase": phase(progress),
         "runs": runs,

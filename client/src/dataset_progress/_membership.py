@@ -66,6 +66,8 @@ class Membership:
             "stages": self._settings.stages, "idempotency_key": self._settings.key.value, **self._settings.sharing,
             **origin(self._settings.link),
         }  # fmt: skip
+        if self._settings.batch is not None:
+            body["batch"] = self._settings.batch
         joining = {**body, "join": True, "worker": self.name}
         if not self.shares:
             try:

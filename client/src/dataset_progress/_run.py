@@ -45,6 +45,8 @@ class Run:
     ``url``, ``token``: the server; default: ``DATASET_PROGRESS_URL`` and ``DATASET_PROGRESS_TOKEN``.
     ``flush_seconds``: how long leaving may take; default: ``DATASET_PROGRESS_FLUSH_SECONDS``, else 2.
     ``traceback``: whether an error is reported with the last frames of its traceback.
+    ``batch``: the id of a batch that the dataset is to be in. The server creates it if there is none, and refuses the
+    run if the batch is another's.
     ``link``: the job's own page, https://…, shown with the run to those who may steer the dataset.
     ``transport``: a transport of httpx. ``clock``: a function that returns monotonic seconds.
 
@@ -70,6 +72,7 @@ class Run:
         flush_seconds: float | None = None,
         traceback: bool = True,
         link: str | None = None,
+        batch: str | None = None,
         shares_end: bool = False,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -87,6 +90,7 @@ class Run:
             flush_seconds=flush_seconds,
             traceback=traceback,
             link=link,
+            batch=batch,
         )
         shares = finish and (key is None or shares_end)
         self._use(

@@ -42,7 +42,7 @@ class RunSettings:
 
     ``stages``: the plan, in the form of the API. ``server``: without a ``url`` if nothing is to be reported.
     ``key``: by which processes find the run. ``sharing``: who sees the dataset, in the form of the API, as far as the
-    job says. ``link``: the job's own page.
+    job says. ``link``: the job's own page. ``batch``: the id of a batch that the dataset is in.
     """
 
     dataset_id: str
@@ -54,6 +54,7 @@ class RunSettings:
     flush_seconds: float
     reports_traceback: bool
     link: str | None = None
+    batch: str | None = None
 
     @classmethod
     def resolve(
@@ -71,6 +72,7 @@ class RunSettings:
         flush_seconds: float | None,
         traceback: bool,
         link: str | None = None,
+        batch: str | None = None,
     ) -> RunSettings:
         """Complete the arguments of `Run`."""
         valid, server = reported_id(dataset_id), find_server(url, token)
@@ -84,6 +86,7 @@ class RunSettings:
             flush_seconds=_seconds("flush_seconds", flush_seconds, FLUSH_SECONDS),
             reports_traceback=traceback,
             link=None if link is None else values.text(link, 4096),
+            batch=None if batch is None else reported_id(batch),
         )
 
     @property

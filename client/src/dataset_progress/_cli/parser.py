@@ -8,7 +8,7 @@ from typing import Any
 
 from dataset_progress._ids import dataset_id as valid_id
 
-from . import commands, steering
+from . import batches, commands, steering
 
 EXIT_STATUS = """\
 exit status: 0 success (watch: all datasets are ready; pipe: everything was passed on, even if the server was not
@@ -75,6 +75,10 @@ def new_parser() -> argparse.ArgumentParser:
         if verb == "retry":
             steer.add_argument("--failed", action="store_true", help="only the items that failed")
 
+    _add_batch(
+        add("batch", batches.batch, "group datasets and follow them as one", "dataset-progress batch watch nightly")
+    )
+
     simulate = add("simulate", commands.simulate, "simulate a run", "dataset-progress simulate demo --seconds 30")
     simulate.add_argument("dataset", metavar="ID", type=_dataset_id, help=NEW_DATASET)
     simulate.add_argument("--items", type=_whole_number, default=200, metavar="N", help="how many; default: 200")
@@ -82,6 +86,28 @@ def new_parser() -> argparse.ArgumentParser:
     simulate.add_argument("--error", help="fail half-way with this error")
     _add_wait(simulate)
     return parser
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
+    for name, summary in batches.SUMMARIES.items():
+        action = actions.add_parser(name, help=summary)
+        action.add_argument("batch", metavar="BATCH", type=_dataset_id, help="the batch's id")
+        if name in ("create", "add", "remove"):
+            action.add_argument(
+                "dataset", nargs="*" if name == "create" else "+", metavar="ID", type=_dataset_id,
+                help="the dataset's id",
+            )  # fmt: skip
+        if name == "create":
+            action.add_argument("--name", default="", help="a name to show in place of the id")
+            action.add_argument(
+                "--limit", type=_whole_number, default=0, metavar="N",
+                help="how many of its datasets the server's workers process at once; default: any number",
+            )  # fmt: skip
+        if name == "watch":
+            action.add_argument("--poll", type=_interval, default=2.0, metavar="SECONDS", help="how often; default: 2")
+        if name == "retry":
+            action.add_argument("--failed", action="store_true", help="only the items that failed")
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:

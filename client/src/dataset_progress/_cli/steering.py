@@ -35,11 +35,15 @@ def steer(options: argparse.Namespace) -> int:
         for start in range(0, len(ids), AT_ONCE):
             request = {**body, "datasets": ids[start : start + AT_ONCE]}
             answer = api.request_patiently("POST", "control", request, seconds=BUSY_SECONDS)
-            for result in _results(answer):
-                refused |= _print(result)
+            refused |= print_results(answer)
     finally:
         api.close()
     return REFUSED if refused else 0
+
+
+def print_results(answer: dict[str, Any]) -> bool:
+    """Print a line for each dataset. Returns whether any was refused."""
+    return True in [_print(result) for result in _results(answer)]
 
 
 def _results(answer: dict[str, Any]) -> list[dict[str, Any]]:
