@@ -64,8 +64,12 @@ class Job(models.Model):
     )
     attempts = models.PositiveSmallIntegerField(default=0, help_text="Attempts in a row that ended without progress.")
     task_id = models.CharField(max_length=36, blank=True, help_text="The task that will process it, or did last.")
+    is_held = models.BooleanField(
+        default=False, db_default=False, help_text="It waits for a place in its batch, and has no task."
+    )
 
     class Meta:
+        indexes = [models.Index(fields=["run"], condition=Q(is_held=True), name="job_held")]
         constraints = [
             models.CheckConstraint(condition=Q(phase__in=["scan", "index", "embed"]), name="job_phase_known"),
             models.CheckConstraint(

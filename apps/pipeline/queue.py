@@ -20,6 +20,7 @@ from apps.progress.errors import RunFinished
 from apps.progress.models import Run
 from apps.progress.transitions import UNFINISHED
 
+from .batch_limits import is_limited, next_jobs
 from .models import Job
 from .tasks import process_run
 
@@ -31,9 +32,23 @@ class WorkerLost(Exception):
 
 
 def enqueue(job: Job) -> None:
-    """Queue a task for ``job``, and store its id in the job."""
-    job.task_id = str(process_run.enqueue(job.pk).id)
-    job.save(update_fields=["task_id"])
+    """Queue a task for ``job``, and store its id in the job. Where its batch has a limit, it is held for its turn."""
+    job.is_held = is_limited(job)
+    job.task_id = "" if job.is_held else str(process_run.enqueue(job.pk).id)
+    job.save(update_fields=["task_id", "is_held"])
+
+
+def admit_held() -> int:
+    """Queue the held jobs whose turn it is. Returns how many. Workers call it again and again, any number at once."""
+    if not Job.objects.filter(is_held=True).exists():
+        return 0
+    with transaction.atomic():
+        jobs = next_jobs()
+        for job in jobs:
+            job.is_held = False
+            job.task_id = str(process_run.enqueue(job.pk).id)
+            job.save(update_fields=["task_id", "is_held"])
+    return len(jobs)
 
 
 def sweep() -> int:
@@ -44,11 +59,11 @@ def sweep() -> int:
     at once.
     """
     release_late()
-    paused = Job.objects.filter(_NOT_HELD, run__control=Run.Control.PAUSE, run__control_seen_at=None)
+    paused = Job.objects.filter(_NO_LEASE, run__control=Run.Control.PAUSE, run__control_seen_at=None)
     for run_pk in paused.values_list("pk", flat=True):
         progress.acknowledge(run_pk)  # nobody works on it
     dropped = (
-        Job.objects.filter(_NOT_HELD, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
+        Job.objects.filter(_NO_LEASE, is_held=False, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
         .exclude(run__control=Run.Control.PAUSE)
         .values_list("pk", "task_id", "lease_token")
     )
@@ -59,7 +74,7 @@ def sweep() -> int:
     return queued
 
 
-_NOT_HELD = Q(lease_token="") | Q(lease_until__lt=Now())
+_NO_LEASE = Q(lease_token="") | Q(lease_until__lt=Now())
 
 # When this process first saw a task that was taken and whose job no worker held, in seconds of the monotonic clock.
 _taken_since: dict[str, float] = {}
@@ -72,7 +87,7 @@ def _queue_again(job_pk: int, task_id: str, lease_token: str) -> bool:
         return False
     with transaction.atomic():
         # Taking the ended lease away ends the right of its worker to write, should that worker only have stood still.
-        unchanged = Job.objects.filter(_NOT_HELD, pk=job_pk, task_id=task_id, lease_token=lease_token)
+        unchanged = Job.objects.filter(_NO_LEASE, pk=job_pk, task_id=task_id, lease_token=lease_token)
         if not unchanged.update(lease_token="", lease_until=None):
             return False
         reason = f"Nothing was heard from the worker for {settings.LEASE_SECONDS:g} s."

@@ -96,13 +96,13 @@ def control(request: HttpRequest, batch_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def new(request: HttpRequest) -> HttpResponse:
-    """Show the form of a new batch, perhaps of the datasets ``?dataset=a&dataset=b``; on a valid POST, create it."""
+    """Show the form of a new batch, with the datasets that were chosen in the list; on a valid POST of it, create it."""
     caller = Caller(request.user)
     if not _may_create(caller):
         raise PermissionDenied
-    chosen = {"datasets": "\n".join(request.GET.getlist("dataset"))}
-    form = BatchForm(request.POST if request.method == "POST" else None, initial=chosen)
-    if request.method == "POST" and form.is_valid():
+    chosen = {"datasets": "\n".join(request.POST.getlist("dataset"))}
+    form = BatchForm(request.POST if "batch_id" in request.POST else None, initial=chosen)
+    if form.is_bound and form.is_valid():
         data = form.cleaned_data
         try:
             batch = services.create_batch(

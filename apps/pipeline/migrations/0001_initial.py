@@ -40,8 +40,10 @@ class Migration(migrations.Migration):
                 ('only_failed', models.BooleanField(db_default=False, default=False, help_text='Only the files on which the last run failed are read.')),
                 ('attempts', models.PositiveSmallIntegerField(default=0, help_text='Attempts in a row that ended without progress.')),
                 ('task_id', models.CharField(blank=True, help_text='The task that will process it, or did last.', max_length=36)),
+                ('is_held', models.BooleanField(db_default=False, default=False, help_text='It waits for a place in its batch, and has no task.')),
             ],
             options={
+                'indexes': [models.Index(condition=models.Q(('is_held', True)), fields=['run'], name='job_held')],
                 'constraints': [models.CheckConstraint(condition=models.Q(('phase__in', ['scan', 'index', 'embed'])), name='job_phase_known'), models.CheckConstraint(condition=models.Q(models.Q(('lease_token', ''), ('lease_until__isnull', True)), models.Q(models.Q(('lease_token', ''), _negated=True), ('lease_until__isnull', False)), _connector='OR'), name='job_lease_has_an_end')],
             },
         ),

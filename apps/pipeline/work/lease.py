@@ -23,6 +23,7 @@ from django.db.models import DateTimeField, Expression, ExpressionWrapper, Q, Va
 from django.db.models.functions import Now
 
 from apps.core.text import one_line
+from apps.pipeline.batch_limits import has_place
 from apps.pipeline.models import Job
 from apps.progress import services as progress
 from apps.progress.transitions import UNFINISHED
@@ -48,10 +49,19 @@ class Lease:
         self.token = uuid.uuid4().hex
 
     def acquire(self) -> bool:
-        """Take the job if its run is unfinished and no other lease on it is in force. Returns whether it did."""
+        """Take the job if its run is unfinished, no other lease on it is in force, and its batches have a place for it.
+
+        Returns whether it did. A job without a place is held until there is one.
+        """
         free = Q(lease_token="") | Q(lease_until__lt=Now())
         jobs = Job.objects.filter(free, pk=self.run_pk, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
-        return bool(jobs.update(lease_token=self.token, lease_until=_new_end()))
+        with transaction.atomic():
+            if not jobs.filter(is_held=False).update(lease_token=self.token, lease_until=_new_end()):
+                return False
+            if has_place(self.run_pk):
+                return True
+            Job.objects.filter(pk=self.run_pk).update(lease_token="", lease_until=None, is_held=True)
+            return False
 
     @contextmanager
     def transaction(self, *, progressed: bool = False) -> Iterator[None]:

@@ -21,7 +21,7 @@ from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
 from apps.notifications.sender import send_often
-from apps.pipeline.queue import sweep
+from apps.pipeline.queue import admit_held, sweep
 from apps.pipeline.retries import take_retries
 from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
@@ -147,8 +147,9 @@ def _retry_often() -> None:
     while not stopping.wait(RETRY_SECONDS):
         try:
             take_retries()
+            admit_held()
         except (Error, OSError) as error:
-            logger.debug("could not look for retries; the next look finds them: %s", one_line(error))
+            logger.debug("could not look for retries and held jobs; the next look finds them: %s", one_line(error))
         connection.close()
 
 
