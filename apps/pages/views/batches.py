@@ -96,7 +96,7 @@ def control(request: HttpRequest, batch_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def new(request: HttpRequest) -> HttpResponse:
-    """Show the form of a new batch, with the datasets that were chosen in the list; on a valid POST of it, create it."""
+    """Show the form of a new batch of the datasets that were chosen in the list; on a valid POST of it, create it."""
     caller = Caller(request.user)
     if not _may_create(caller):
         raise PermissionDenied
