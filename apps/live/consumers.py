@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
@@ -71,6 +72,13 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             if self.is_counted:
                 limits.remove_connection(self.address)
                 self.hub.remove_watcher(self.watcher, self.watched)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        """Handle an event of the server. `_find_visible` closes old connections to the database in its own threads.
+
+        Channels would first do so in a thread that no socket uses, at each event.
+        """
+        await getattr(self, get_handler_name(message))(message)
 
     async def connect(self) -> None:
         self.watched = {}
