@@ -58,6 +58,7 @@ bench-live: $(VENV)/.test
 	@$(RUN) -m tests.bench.live
 
 bench-crowd: $(VENV)/.test
+	@scripts/install-programs
 	@$(RUN) -m tests.bench.crowd
 
 bench-ingest: $(VENV)/.test

@@ -259,12 +259,14 @@ class Nginx:
         self.process.send_signal(signal.SIGHUP)
 
 
-def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: bool) -> None:
+def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: bool, keepalive: int = 0) -> None:
     upgrade = "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $upgrading;"
-    servers = " ".join(f"server 127.0.0.1:{each};" for each in ports)
+    servers = " ".join(f"server 127.0.0.1:{each};" for each in ports) + (
+        f" keepalive {keepalive};" if keepalive else ""
+    )
     Path(folder, "nginx.conf").write_text(f"""
         daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;
-        events {{}}
+        worker_rlimit_nofile 20000; events {{ worker_connections 20000; }}
         http {{
           access_log off;
           client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
@@ -280,14 +282,14 @@ def _write_nginx(folder: Path, port: int, ports: Sequence[int], *, websockets: b
 
 
 @contextmanager
-def nginx(*ports: int, websockets: bool = True) -> Iterator[Nginx]:
-    """Start an nginx in front of the servers on these ports."""
+def nginx(*ports: int, websockets: bool = True, keepalive: int = 0) -> Iterator[Nginx]:
+    """Start an nginx in front of the servers on these ports. It keeps ``keepalive`` idle connections to them."""
     program = find_program("nginx", package="nginx", folders=[Path("/usr/sbin")])
     port = free_port()
 
     with tempfile.TemporaryDirectory(prefix="nginx-") as name:
         folder = Path(name)
-        _write_nginx(folder, port, ports, websockets=websockets)
+        _write_nginx(folder, port, ports, websockets=websockets, keepalive=keepalive)
         command = [program, "-p", name, "-c", str(folder / "nginx.conf")]
         with running(command, ready=lambda: answers(port), log=folder / "log") as process:
             yield Nginx(port, folder, process)

@@ -15,10 +15,11 @@ from rich.table import Table
 
 from tests import services
 from tests.bench.crowd.load import load, measured, steady
+from tests.bench.crowd.processes import processes
 from tests.bench.crowd.servers import compiled, ours, plain
 from tests.repository import ROOT
 
-PARTS = os.environ.get("PARTS", "pages peer storm rush lists").split()
+PARTS = os.environ.get("PARTS", "pages peer storm rush processes lists").split()
 PAGES = [int(count) for count in os.environ.get("PAGES", "500 2000 5000").split()]
 SECONDS = float(os.environ.get("SECONDS", "15"))  # of one measurement
 RUSH_PER_SECOND, RUSH_SECONDS = 400, 20.0
@@ -37,7 +38,7 @@ def pages(make: Callable[[], Any], program: str) -> dict[str, float]:
         table.add_column(name, justify="right")
     for count in PAGES:
         with make() as server:
-            found = steady(server, program, count, SECONDS)
+            found = steady(server, [server], program, count, SECONDS)
         print(server.name, count, found, file=sys.stderr)
         table.add_row(
             server.name, f"{count:,}", f"{found['header_p50']} ms", f"{found['header_p99']} ms",
@@ -60,7 +61,7 @@ def storm(program: str) -> dict[str, float]:
     """Kill the server under its pages and start it again."""
     with ours() as server, load(server, program, PAGES[-1]) as (crowd, reporters):
         crowd.result(f"open {PAGES[-1]} 0")
-        measured(server, crowd, reporters, 6)
+        measured([server], crowd, reporters, 6)
         server.kill()
         server.start()
         crowd.ask("storm")
@@ -92,6 +93,7 @@ def lists(program: str) -> dict[str, float]:
 def main() -> None:
     parts: dict[str, Callable[[str], dict[str, float]]] = {
         "pages": partial(pages, ours), "peer": peer, "storm": storm, "rush": rush, "lists": lists,
+        "processes": processes,
     }  # fmt: skip
     results: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-crowd-") as folder:

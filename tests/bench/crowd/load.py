@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tests.bench.crowd.servers import LOAD_CORES, Server, on_cores
+from tests.bench.crowd.servers import ON_LOAD_CORE, Server
 from tests.repository import ROOT
 
 WARM_UP_SECONDS = 4
@@ -42,7 +42,7 @@ class Helper:
 
 @contextmanager
 def helper(*command: str) -> Iterator[Helper]:
-    words = [*on_cores(LOAD_CORES), *command]
+    words = [*ON_LOAD_CORE, *command]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             yield Helper(process)
@@ -62,19 +62,23 @@ def load(server: Server, program: str, most: int) -> Iterator[tuple[Helper, Help
         yield crowd, reporters
 
 
-def measured(server: Server, crowd: Helper, reporters: Helper, seconds: float) -> dict[str, Any]:
-    """Return what pages and reporters saw for ``seconds``, and the parts of a core that server and crowd took."""
-    spent, began = server.processor_seconds, time.monotonic()
+def measured(servers: Sequence[Server], crowd: Helper, reporters: Helper, seconds: float) -> dict[str, Any]:
+    """Return what pages and reporters saw for ``seconds``, and how many cores the servers and the crowd took."""
+    spent, began = _spent(servers), time.monotonic()
     crowd.ask(f"measure {seconds}")
     taken = reporters.result(f"measure {seconds}")
     answer = crowd.answer()
-    share = (server.processor_seconds - spent) / (time.monotonic() - began)
-    return {**answer, **taken, "server_load": round(share, 2)}
+    cores = (_spent(servers) - spent) / (time.monotonic() - began)
+    return {**answer, **taken, "server_load": round(cores, 2)}
 
 
-def steady(server: Server, program: str, pages: int, seconds: float) -> dict[str, Any]:
-    """Measure open pages."""
-    with load(server, program, pages) as (crowd, reporters):
+def _spent(servers: Sequence[Server]) -> float:
+    return sum(server.processor_seconds for server in servers)
+
+
+def steady(front: Server, servers: Sequence[Server], program: str, pages: int, seconds: float) -> dict[str, Any]:
+    """Measure open pages of ``front``, which is one of the servers, or stands before them."""
+    with load(front, program, pages) as (crowd, reporters):
         crowd.result(f"open {pages} 0")
-        measured(server, crowd, reporters, WARM_UP_SECONDS)
-        return measured(server, crowd, reporters, seconds)
+        measured(servers, crowd, reporters, WARM_UP_SECONDS)
+        return measured(servers, crowd, reporters, seconds)

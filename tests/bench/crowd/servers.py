@@ -1,7 +1,7 @@
 """The two servers that are compared, each with a database of its own, which a kill -9 leaves in place.
 
-A server has one core to itself, and the crowd and the reporters share the others: else the load would take the time
-that it measures, and a web process cannot use much more than a core anyway.
+The crowd and the reporters share one core, so that they do not move about among what they measure. A server may use all,
+as it would: its database calls run beside its event loop.
 """
 
 from __future__ import annotations
@@ -23,15 +23,8 @@ from tests import services
 from tests.processes import DAPHNE
 from tests.repository import ROOT
 
-_CORES = sorted(os.sched_getaffinity(0))
-
-
-def on_cores(cores: list[int]) -> list[str]:
-    """Return the words before a command that keep it on ``cores``. Of a single core there is nothing to share out."""
-    return ["taskset", "-c", ",".join(map(str, cores))] if len(_CORES) > 1 else []
-
-
-SERVER_CORES, LOAD_CORES = _CORES, _CORES[-1:]
+# The words before a command that keep it on the last core.
+ON_LOAD_CORE = ["taskset", "-c", str(max(os.sched_getaffinity(0)))]
 
 
 @dataclass
@@ -49,7 +42,7 @@ class Server:
     def start(self) -> None:
         self.process = self._stack.enter_context(
             services.running(
-                [*on_cores(SERVER_CORES), *self.command],
+                self.command,
                 ready=lambda: services.answers(self.port),
                 log=self.log,
                 env=self.env,
@@ -74,19 +67,19 @@ class Server:
 
 
 @contextmanager
-def ours() -> Iterator[Server]:
-    """This site, with a dataset ``bench`` whose run is under way."""
+def ours(more: dict[str, str] | None = None, token: str = "") -> Iterator[Server]:
+    """This site. ``more``: further environment. ``token``: one that the database has; else a new one."""
     with tempfile.TemporaryDirectory(prefix="bench-crowd-") as folder:
         Path(folder, "static").mkdir()
         env = {
             **os.environ, "DATA_DIR": folder, "SECRET_KEY": "bench", "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
             "LOG_LEVEL": "ERROR", "DATABASE_URL": os.environ.get("DATABASE_URL", ""), "SOCKETS_PER_ADDRESS": "0",
-            "TOKEN_REQUESTS_A_SECOND": "0", "REDIS_URL": "",
+            "TOKEN_REQUESTS_A_SECOND": "0", "REDIS_URL": "", **(more or {}),
         }  # fmt: skip
         manage = [sys.executable, "manage.py"]
         services.run_quietly([*manage, "migrate"], env=env, cwd=ROOT)
         services.run_quietly([*manage, "collectstatic", "--no-input"], env=env, cwd=ROOT)
-        token = services.run_quietly([*manage, "create_token", "bench"], env=env, cwd=ROOT).strip()
+        token = token or services.run_quietly([*manage, "create_token", "bench"], env=env, cwd=ROOT).strip()
         port = services.free_port()
         command = [sys.executable, *DAPHNE, str(port), "progress_site.asgi:application"]
         yield from _running("ours", command, env, port, token, "/api/datasets/{}/progress", folder)
