@@ -218,7 +218,8 @@ def main() -> None:
     # It formats all options of each connection for a line of the log that is hardly ever written.
     autobahn_protocol.pformat = _unformatted  # type: ignore[attr-defined,assignment]  # autobahn has no option
     tcp.Port.transport = daphne_http.Transport
-    tcp.Port.numberAccepts = property(lambda port: ACCEPTED_AT_ONCE, lambda port, count: None)  # type: ignore[assignment]
+    always = property(lambda port: ACCEPTED_AT_ONCE, lambda port, count: None)
+    tcp.Port.numberAccepts = always  # type: ignore[assignment]  # Twisted would set it anew
     cli.build_endpoint_description_strings = _endpoints
     CommandLineInterface.server_class = _Server
     CommandLineInterface.entrypoint()

@@ -23,7 +23,7 @@ from apps.live.limits import are_handshakes_full
 from . import door
 
 # How long the first requests of new connections are read at a time, before those that are open have their turn.
-NEW_SECONDS: Final = 0.004
+NEW_SECONDS: Final = 0.002
 
 _large_bodies: Final = door.LargeBodies()
 

@@ -11,7 +11,7 @@ HEALTH_PATH: Final = "/health/"
 # How long the database may take. Whoever asks is then told that it does not answer.
 WAIT_SECONDS: Final = 4.5
 # Those that wait are answered so many at a time.
-ANSWERED_AT_ONCE: Final = 4
+ANSWERED_AT_ONCE: Final = 2
 
 
 Message = dict[str, Any]

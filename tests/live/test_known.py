@@ -68,6 +68,19 @@ def test_a_change_ends_what_was_known_and_what_was_read_before_it(known: Known, 
     assert known.facts_of("ada", "cats") == replace(CATS, version=4)
 
 
+def test_what_is_read_for_sockets_is_known_where_somebody_polls(known: Known, clock: Clock) -> None:
+    later = replace(CATS, version=4)
+    known.on_change(7, 4)
+    known.note_read(CATS, clock.now)  # read before the change
+    assert known.facts_of("ada", "cats") is None
+    known.note_read(later, clock.now)
+    assert known.facts_of("ada", "cats") == later
+    known.note_read(replace(CATS, dataset_pk=8), clock.now + 1)  # another one that was made under the id
+    assert known.facts_of("ada", "cats") == later
+    known.note_read(replace(CATS, dataset_pk=9, dataset_id="dogs"), clock.now)  # which nobody polls
+    assert known.dataset_pks == {7}
+
+
 def test_a_check_that_began_before_the_facts_were_read_says_nothing_of_them(known: Known, clock: Clock) -> None:
     began = clock.now
     clock.now += 0.1

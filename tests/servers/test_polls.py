@@ -6,14 +6,11 @@ import asyncio
 import gzip
 import random
 import re
-import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.db import connections
@@ -24,12 +21,13 @@ from apps.datasets.models import Dataset
 from apps.datasets.services import issue_token
 from apps.live import hub
 from apps.live.hub import current_hub
+from apps.live.rendering import Form
+from apps.live.watcher import Watcher
 from apps.progress import services
 from apps.progress.models import Head, Run
 from progress_site.servers.handler import Handler
 from progress_site.servers.polls import SharedPolls
 from tests.live.test_watcher import in_a_loop
-from tests.processes import DAPHNE, UVICORN, Server, web_server
 
 from .views import Scope
 
@@ -273,6 +271,30 @@ def test_a_change_is_made_once_for_all_who_ask_for_it(dataset: Dataset) -> None:
     in_site(main)
 
 
+def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(dataset: Dataset) -> None:
+    run = Run.objects.get()
+    head = Head.objects.get()
+
+    async def main(site: Site) -> None:
+        def unchanged(version: int) -> Scope:
+            return header("cats", f"v={version}&epoch={head.epoch}")
+
+        frames: asyncio.Queue[Any] = asyncio.Queue()
+        watcher = Watcher(Form.PANEL, frames.put, lambda _: None)
+        current_hub().watch(dataset.pk, watcher)
+        await frames.get()
+        assert (await site.shared(unchanged(head.version)))[0] == 204
+        asked = site.asked
+        for number in range(1, 4):
+            await aside(services.report, run.pk, current=number)
+            await frames.get()
+            assert (await site.shared(unchanged(head.version + number)))[0] == 204
+        assert site.asked == asked
+        current_hub().remove_watcher(watcher, [dataset.pk])
+
+    in_site(main)
+
+
 def test_a_report_is_seen_by_whoever_asks_after_it(dataset: Dataset) -> None:
     run = Run.objects.get(dataset=dataset)
 
@@ -354,47 +376,3 @@ def test_repeated_answers_are_counted_against_the_address(dataset: Dataset, sett
         assert statuses[-1] == 429
 
     in_site(main)
-
-
-# --- On a real server ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=[DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
-def served(request: pytest.FixtureRequest, dataset: Dataset, tmp_path: Path) -> Iterator[Server]:
-    with web_server(tmp_path / "log", program=request.param) as server:
-        yield server
-
-
-def test_a_repeated_answer_is_the_same_on_the_wire(served: Server) -> None:
-    with httpx.Client(base_url=served.url, headers={"HX-Request": "true"}, timeout=60) as client:
-        etag = client.get("/api/datasets/cats/progress").headers["ETag"]
-        address = "/datasets/cats/progress/header/"
-        query = shown((200, [], client.get(address).content))
-        for path, headers, status in [
-            (address, {}, 200),
-            (f"{address}?{query}", {}, 204),
-            (f"/datasets/cats/progress/bar/?{query}", {}, 204),
-            ("/datasets/cats/progress/bar/", {}, 200),
-            ("/api/datasets/cats/progress", {}, 200),
-            ("/api/datasets/cats/progress", {"If-None-Match": etag}, 304),
-            (f"{address}?{query}", {"Connection": "close"}, 204),
-        ]:
-            answers = [client.get(path, headers=headers) for _ in range(5)]
-            assert {answer.status_code for answer in answers} == {status}
-            assert len({answer.content for answer in answers}) == 1
-            named = [sorted((name, value) for name, value in one.headers.items() if name != "date") for one in answers]
-            assert all(one == named[0] for one in named)
-            assert all("date" in answer.headers for answer in answers)
-
-
-def test_polls_may_follow_each_other_at_once(served: Server) -> None:
-    """A client may send its next request before it has the answer to the last one."""
-    asked = f"GET /api/datasets/cats/progress HTTP/1.1\r\nHost: {served.host}\r\n\r\n".encode()
-    last = asked.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
-    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as line:
-        line.sendall(asked * 20 + last)
-        heard = b""
-        while part := line.recv(65_536):
-            heard += part
-    assert heard.count(b"HTTP/1.1 200 ") == 21
-    assert heard.count(b'"dataset_id":"cats"') == 21

@@ -1,7 +1,7 @@
 """The two servers that are compared, each with a database of its own, which a kill -9 leaves in place.
 
-The crowd and the reporters share one core, so that they do not move about among what they measure. A server may use all,
-as it would: its database calls run beside its event loop.
+The crowd and the reporters share one core, so that they do not move about among what they measure. A server may use
+all, as it would: its database calls run beside its event loop.
 """
 
 from __future__ import annotations
