@@ -111,7 +111,7 @@ class Answer:
 
     @property
     def is_empty(self) -> bool:
-        return self.messages[0]["status"] == HTTPStatus.NO_CONTENT
+        return bool(self.messages[0]["status"] == HTTPStatus.NO_CONTENT)
 
 
 class Answers:
