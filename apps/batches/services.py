@@ -45,7 +45,7 @@ def create_batch(
 def _check_quota(caller: Caller) -> None:
     """Raise `BatchQuotaReached` where the caller's user owns as many batches as a user may own datasets."""
     quota: int = settings.DATASETS_PER_USER
-    if not quota or caller.user is None or caller.is_staff:
+    if not quota or caller.user is None or caller.user.pk is None or caller.is_staff:
         return
     # Of two processes that create a user's batches, the second counts what the first has created.
     get_user_model()._default_manager.select_for_update(no_key=True).filter(pk=caller.user.pk).first()
@@ -91,6 +91,26 @@ def add_datasets(caller: Caller, batch: Batch, dataset_ids: Collection[str]) -> 
         BatchMember.objects.bulk_create(rows, batch_size=1000, ignore_conflicts=True)
         if BatchMember.objects.filter(batch=batch).count() > MOST_MEMBERS:
             raise BatchFull(MOST_MEMBERS)
+
+
+def gather(batch_id: str, dataset_pks: Collection[int], *, limit: int | None = None) -> Batch:
+    """Put datasets, by row id, into a batch that is created where there is none. For commands, which may do anything.
+
+    ``limit``: from now on; None leaves what it is. Raises `ValidationError` for a malformed id.
+    """
+    with transaction.atomic():
+        batch = Batch.objects.filter(batch_id=batch_id).first()
+        if batch is None:
+            batch = Batch(batch_id=batch_id)
+            batch.full_clean()
+            batch.save()
+        batch = change_batch(batch, limit=limit)
+        rows = [BatchMember(batch=batch, dataset_id=pk, is_limited=True) for pk in dataset_pks]
+        BatchMember.objects.bulk_create(
+            rows, batch_size=1000, update_conflicts=True, unique_fields=["batch", "dataset"],
+            update_fields=["is_limited"],
+        )  # fmt: skip
+    return batch
 
 
 def remove_datasets(caller: Caller, batch: Batch, dataset_ids: Collection[str]) -> None:

@@ -72,7 +72,8 @@ def next_jobs() -> list[Job]:
     )
     datasets: dict[int, int] = dict(rows)
     batches_of: dict[int, set[int]] = {}
-    for dataset_pk, batch_pk in limited.filter(dataset__in=datasets.values()).values_list("dataset", "batch"):
+    pairs: Any = limited.filter(dataset__in=datasets.values()).values_list("dataset", "batch")
+    for dataset_pk, batch_pk in pairs:
         batches_of.setdefault(dataset_pk, set()).add(batch_pk)
     chosen = []
     for job_pk, dataset_pk in datasets.items():

@@ -175,6 +175,6 @@ def _add_refusal(form: BatchForm, refusal: Exception) -> None:
     """Show why the form was refused, at the field that it is about."""
     if isinstance(refusal, ValidationError):
         for field, errors in refusal.error_dict.items() if hasattr(refusal, "error_dict") else [("", [refusal])]:
-            form.add_error(field if field in form.fields else None, errors)  # type: ignore[arg-type]  # a list of them
+            form.add_error(field if field in form.fields else None, errors)
     else:
         form.add_error("datasets" if isinstance(refusal, UnknownMembers) else None, str(refusal))
