@@ -25,11 +25,14 @@ from django.urls import get_resolver
 
 from apps.live.origins import same_origins_only
 from apps.live.routing import sockets
+from apps.progress import listening
 from progress_site.servers.door import Door
 from progress_site.servers.handler import Handler
 from progress_site.servers.health import SharedHealth
 from progress_site.servers.polls import SharedPolls
 from progress_site.servers.threads import RequestThreads
+
+listening.note_often()
 
 application = ProtocolTypeRouter(
     {

@@ -33,6 +33,14 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         connection.settings_dict["TEST"]["NAME"] = str(Path(settings.DATA_DIR, "test.sqlite3"))
 
 
+@pytest.fixture(autouse=True)
+def nobody_has_listened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test know what another one read of when a server was there."""
+    from apps.progress import listening
+
+    monkeypatch.setattr(listening, "_last", None)
+
+
 @pytest.fixture(scope="session")
 def client_wheel() -> Path:
     """The client as this server offers it."""

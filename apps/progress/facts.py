@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from operator import itemgetter
 
-from . import stage_clock
+from . import listening, stage_clock
 from .health import Health, assess, is_behind, lost_after, silent_after, slow_after
 from .models import Run, Stage
 from .transitions import FINISHED, WORKING, StageState, State
@@ -54,13 +54,22 @@ def is_paused(run: Run) -> bool:
 def is_waiting(run: Run, now: datetime) -> bool:
     """Whether nobody works on an unfinished run, and nobody has to yet. A paused run does not wait.
 
-    It is queued for a worker that is free, or its reporter was asked to go on a moment ago and has not answered.
+    It is queued for a worker that is free, or its reporter was asked to go on a moment ago and has not answered, or the
+    server was away and the reporter has had no time yet to be heard again.
     """
     if is_paused(run) or run.state in FINISHED:
         return False
     if run.state == State.PENDING or run.queued_at is not None:
         return True
-    return run.asked_at is not None and (now - run.asked_at).total_seconds() <= lost_after(run.sign_gap)
+    patience = lost_after(run.sign_gap)
+    if run.asked_at is not None and (now - run.asked_at).total_seconds() <= patience:
+        return True
+    heard, is_known_as_lost = heard_at(run), run.lost_at is not None
+    return (
+        not is_known_as_lost
+        and (now - heard).total_seconds() > patience
+        and listening.is_unheard(heard, patience, now)
+    )
 
 
 def health_of(facts: Facts, now: datetime) -> Health | None:

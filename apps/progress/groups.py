@@ -5,6 +5,7 @@ Both say the same: a test compares them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -12,10 +13,11 @@ from typing import Any, Final
 from django.conf import settings
 from django.db.models import Case, F, FloatField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Coalesce, Greatest
+from django.db.models.lookups import LessThan
 
 from apps.datasets.models import Dataset
 
-from . import health
+from . import health, listening
 from .models import Run, Stage
 from .snapshot import DatasetProgress
 from .transitions import StageState, State
@@ -56,6 +58,18 @@ def group_of(progress: DatasetProgress) -> Group:
     return Group.ATTENTION if progress.health in (health.Health.LOST, health.Health.STALLED) else Group.RUNNING
 
 
+def _is_unheard(before: Callable[..., Any], sign_gap: Any, now: datetime) -> Q:
+    """Return `listening.is_unheard` in SQL, of a run whose last sign of life is ``heard``."""
+    last = listening.last_read()
+    if last is None:
+        return Q(pk=None)
+    if listening.is_away(now):
+        return Q()
+    since = Value(last.since.timestamp(), output_field=FloatField())
+    patience = max(settings.LOST_AFTER, listening.GRACE_SECONDS)
+    return Q(heard__lt=since) & LessThan(before(patience, health.LOST_FACTOR, sign_gap), since)
+
+
 class _Seconds(Func):
     """A time as seconds since 1970."""
 
@@ -92,6 +106,7 @@ def with_places(datasets: QuerySet[Dataset], now: datetime) -> Any:
         progressed__lt=before(settings.STALLED_AFTER, health.STALLED_FACTOR, gap),
     )
     waits = Q(**{f"{run}queued_at__isnull": False}) | Q(asked__gte=lost_before)
+    waits |= is_lost & Q(**{f"{run}lost_at": None}) & _is_unheard(before, sign_gap, now)
     conditions: list[tuple[Q, Group]] = [
         (Q(head__run__isnull=True), Group.NEW),
         (Q(**{f"{run}state": State.READY.value}), Group.READY),

@@ -12,7 +12,7 @@ from typing import Final
 
 from apps.core.text import ERROR_LENGTH, clean_text
 
-from . import health
+from . import health, listening
 from .errors import LimitReached, NotJoined
 from .loaded_run import is_new
 from .models import Run, RunMember
@@ -27,7 +27,7 @@ FIRST: Final = ""  # the name of whoever began the run without joining it
 def is_alive(state: RunState) -> bool:
     """Whether an unfinished run was heard of within the time after which it would be lost, or still waits to begin."""
     heartbeat_at = state.run.heartbeat_at
-    return heartbeat_at is None or state.now - heartbeat_at <= _lost_after(state)
+    return heartbeat_at is None or _was_heard_lately(state, heartbeat_at)
 
 
 def join(state: RunState, worker: str) -> None:
@@ -102,8 +102,10 @@ def _is_living(state: RunState, member: RunMember) -> bool:
         return False
     # Whoever began the run and was never heard waits: a queued run may do so for hours.
     waits = member.worker == FIRST and member.heard_at == member.joined_at
-    return waits or state.now - member.heard_at <= _lost_after(state)
+    return waits or _was_heard_lately(state, member.heard_at)
 
 
-def _lost_after(state: RunState) -> timedelta:
-    return timedelta(seconds=health.lost_after(state.run.sign_gap))
+def _was_heard_lately(state: RunState, heard_at: datetime) -> bool:
+    patience = health.lost_after(state.run.sign_gap)
+    is_recent = (state.now - heard_at).total_seconds() <= patience
+    return is_recent or listening.is_unheard(heard_at, patience, state.now)

@@ -14,6 +14,7 @@ from django.db.models import F, Q, Value
 
 from apps.datasets.models import Dataset
 
+from .listening import Listening as Listening
 from .transitions import UNFINISHED, StageState, State
 
 

@@ -20,7 +20,7 @@ from django.utils import timezone
 from apps.core.text import clean_item_name
 from apps.datasets.models import Dataset
 
-from . import control, health, members, selectors, store
+from . import control, health, listening, members, selectors, store
 from .errors import RunFinished, RunUnfinished, UnknownStage
 from .facts import Facts, health_of
 from .history import learned_from
@@ -325,12 +325,11 @@ def end_lost_runs() -> int:
     limit = timedelta(hours=settings.END_LOST_AFTER)
     for run_pk in selectors.runs_unheard_since(timezone.now() - limit):
         with suppress(RunFinished), changing(run_pk) as state:
-            heard_at, silence = (
-                state.run.heartbeat_at,
-                max(limit, timedelta(seconds=health.lost_after(state.run.sign_gap))),
-            )
+            heard_at, patience = state.run.heartbeat_at, health.lost_after(state.run.sign_gap)
             is_expected = state.run.control != Run.Control.PAUSE and state.run.queued_at is None
-            if is_expected and heard_at is not None and state.now - heard_at > silence:
+            if not is_expected or heard_at is None or listening.is_unheard(heard_at, patience, state.now):
+                continue
+            if state.now - heard_at > max(limit, timedelta(seconds=patience)):
                 hours = (state.now - heard_at).total_seconds() / 3600
                 state.end_as_lost(f"{hours:.3g} hours", f"END_LOST_AFTER is {settings.END_LOST_AFTER:g}")
                 ended += 1

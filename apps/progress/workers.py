@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
-from .health import Health, assess, silent_after
+from . import listening
+from .health import Health, assess, lost_after, silent_after
 from .models import Run, Stage, WorkerShare
 from .transitions import StageState
 
@@ -89,7 +90,8 @@ def silent_seconds(run: Run, stage: Stage) -> float:
 
 def is_silent(place: int, seconds: float, now: datetime) -> bool:
     """Whether no worker of a step can have been heard within ``seconds``."""
-    return place + STEP <= now.timestamp() - seconds
+    heard_by = datetime.fromtimestamp(place + STEP, UTC)
+    return (now - heard_by).total_seconds() >= seconds and not listening.is_unheard(heard_by, seconds, now)
 
 
 def silent_workers(run: Run, stage: Stage, now: datetime) -> int:
@@ -102,7 +104,10 @@ def silent_workers(run: Run, stage: Stage, now: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker of a stage as it is now. ``health``: None unless it is at work on the stage under way."""
+    """A worker of a stage as it is now.
+
+    ``health``: None unless it is at work on the stage under way, and while the server waits to hear it again.
+    """
 
     share: WorkerShare
     state: WorkerState
@@ -117,11 +122,13 @@ def worker_of(run: Run, share: WorkerShare, now: datetime, *, works: bool) -> Wo
     if not works:
         return Worker(share, WorkerState.ACTIVE, None)
     workers = sum(number for _, number in stage.signs)
-    is_quiet = is_silent(place, silent_seconds(run, stage), now)
+    state = WorkerState.SILENT if is_silent(place, silent_seconds(run, stage), now) else WorkerState.ACTIVE
     health = assess(
         since_sign=(now - share.heard_at).total_seconds(),
         since_progress=(now - (share.progressed_at or share.heard_at)).total_seconds(),
         sign_gap=run.sign_gap * workers,
         gap=stage.gap * workers,
     )
-    return Worker(share, WorkerState.SILENT if is_quiet else WorkerState.ACTIVE, health)
+    if health == Health.LOST and listening.is_unheard(share.heard_at, lost_after(run.sign_gap * workers), now):
+        return Worker(share, state, None)
+    return Worker(share, state, health)

@@ -13,8 +13,9 @@ from django.test import Client
 from django.utils import timezone
 
 from apps.datasets.models import Dataset
-from apps.progress import services
+from apps.progress import listening, services
 from apps.progress.groups import PLACES, Group, group_of, with_places
+from apps.progress.listening import Listening
 from apps.progress.models import Run, Stage
 from apps.progress.selectors import progress_of_many
 from apps.progress.services import StagePlan
@@ -75,6 +76,22 @@ def test_python_and_sql_say_the_same(everything: None) -> None:
         "long-steps": Group.RUNNING, "silent-for-a-while": Group.RUNNING,
     }  # fmt: skip
     assert list(PLACES.values()) == list(range(len(Group)))
+
+
+@pytest.mark.parametrize(("back", "noted"), [(3, 0), (90, 0), (119, 0), (121, 0), (9_990, 0), (20_000, 0), (20_000, 60)])
+def test_both_say_the_same_after_the_server_was_away(everything: None, back: float, noted: float) -> None:
+    known = start("known-as-lost")
+    heard(known, signs=10_000, progress=10_000)
+    Run.objects.filter(pk=known.pk).update(lost_at=timezone.now())
+    now = timezone.now()
+    Listening.objects.create(pk=1, since=now - timedelta(seconds=back), until=now - timedelta(seconds=noted))
+    listening.read()
+    progress = progress_of_many(Dataset.objects.values_list("pk", flat=True))
+    in_sql = {row.dataset_id: list(Group)[row.place] for row in with_places(Dataset.objects.all(), timezone.now())}
+    assert in_sql == {one.dataset_id: group_of(one) for one in progress.values()}
+    is_given_time = noted or back < 120
+    assert in_sql["lost"] == (Group.RUNNING if is_given_time else Group.ATTENTION)
+    assert in_sql["known-as-lost"] == Group.ATTENTION
 
 
 def test_counts_are_the_filter(client: Client, everything: None) -> None:

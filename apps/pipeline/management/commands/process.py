@@ -17,6 +17,7 @@ from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import FolderRefused, readable_folder
 from apps.pipeline.images.selection import PatternsRefused, clean_patterns
 from apps.pipeline.services import OtherFolder, process_folder
+from apps.progress import listening
 from apps.progress.errors import RunUnfinished
 from apps.progress.health import WORDS
 from apps.progress.models import Run
@@ -123,6 +124,7 @@ def _watch(run: Run) -> State:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("Waiting for a worker", total=None, percent="")
         while True:
+            listening.read()
             progress = progress_of(run.dataset_id)
             if progress.run != run.number or progress.is_finished:
                 break

@@ -27,6 +27,7 @@ from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.removal import delete_forgotten_samples, prune, remove_deleted_datasets
 from apps.pipeline.work.runner import stopping
+from apps.progress import listening
 from apps.progress.services import end_left_runs, end_lost_runs, note_lost_runs
 
 logger = logging.getLogger(__name__)
@@ -133,6 +134,7 @@ def _sweep_often() -> None:
 
 def _sweep() -> None:
     try:
+        listening.read()
         sweep()
         delete_leftover_chunks()
         end_left_runs()
