@@ -5,8 +5,9 @@ The model
 
 *The stage under way.* `pace` guesses the seconds of the items ahead from the readings, G₁: a median, and the standard
 deviation of the logarithm, its spread. A total that has grown of late is expected to grow on: by `GROWTH` times what
-it grew in as much time as has gone, times the share that is not done. The logarithm of how many more items that makes
-is a part of the spread.
+it grew in as much time as has gone, times the share that is not done. What has grown for a time grows on for x times as
+long with the probability 1/(1 + x), so for between 1/9 and 9 times as long with 80 %: the range of how many items that
+makes is a part of the spread.
 
 *With history*, the last ready runs say what the whole stage takes: the median of their seconds, by item where the
 number of items differs. Their profile says which share of those seconds has gone at each share of the items. That gives
@@ -17,16 +18,18 @@ G₀ are taken for independent, and pooled by their precision, 1/spread². The v
 are further apart than their spreads allow, it is multiplied by as much, because today is not as it was.
 
 *Stages that wait* take what they took, times the ratio by which this run is slower than the earlier ones to the power
-of `SAME_SPEED`. Without history they take the seconds so far by weight, and so does a stage that has just begun. A
-stage whose total is not known gets that of the last run, in proportion to the total of the stage under way.
+of `SAME_SPEED`. Without history they take the seconds so far by weight, all of them more or all of them less, and so
+does a stage that has just begun. A stage whose total is not known gets that of the last run, in proportion to the total
+of the stage under way.
 
 *The range.* The guesses of the stages are added up, and so are their variances. The range goes from the median over
 exp(`WIDTH`·spread) to the median times that; its geometric middle is what is most likely. The seconds since the last
 reading are taken off. After `SILENT` times the usual gap between readings with a higher count, the wait itself is a
 reading.
 
-Sources: Bates and Granger, "The combination of forecasts", 1969 (pooling by precision); Winkler, "A decision-theoretic
-approach to interval estimation", 1972 (how `make bench-eta` scores ranges); and those of `pace`.
+Sources: Gott, "Implications of the Copernican principle for our future prospects", 1993 (how long growth goes on);
+Bates and Granger, "The combination of forecasts", 1969 (pooling by precision); Winkler, "A decision-theoretic approach to
+interval estimation", 1972 (how `make bench-eta` scores ranges); and those of `pace`.
 
 What it cannot know: a phase that begins later, and did in no earlier run; which items are large; that some of several
 workers will be done before the others, because it sees the sum of their counts; how far a total will still grow. The
@@ -51,6 +54,8 @@ from .transitions import StageState
 # A normal distribution holds 80 % within so many standard deviations.
 WIDTH: Final = 1.28
 GROWTH: Final = 0.7
+# Up to how many times as long as it has gone on growth goes on, and down to what part of it, with 80 %.
+LONGEST: Final = 9.0
 SILENT: Final = 3.0
 # How much two runs of the same work usually differ: the standard deviation of the logarithm. It counts as two runs.
 USUAL_DIFFERENCE: Final = 0.25
@@ -73,11 +78,6 @@ class Left:
 
     low: float
     high: float
-
-    @property
-    def middle(self) -> float:
-        """What is most likely, as whoever has the range alone can work it out: the geometric middle."""
-        return math.sqrt(self.low * self.high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,10 @@ def _guess(stage: Work, past: LearnedStage | None) -> Guess | None:
     if known_ahead <= 0:
         return Guess(0.0, 0.0) if stage.total else None
     more = _growth(stage.totals, readings[-1][0]) * known_ahead / stage.total
+    growth_spread = math.log((known_ahead + LONGEST * more) / (known_ahead + more / LONGEST)) / (2 * WIDTH)
     if more and past is not None and past.total:
         more = max(past.total - stage.total, 0)
+        growth_spread = math.log(1 + more / (known_ahead + more))
     ahead = known_ahead + more
     pace = Pace(readings) if _has_grown(readings) else None
     guess = pace.guess(ahead) if pace is not None and pace.bins > 1 else None
@@ -174,7 +176,7 @@ def _guess(stage: Work, past: LearnedStage | None) -> Guess | None:
         guess = _with_history(guess, pace, stage, past.profile or _LINEAR, whole, stage.total + more)
     if guess is None or not more:
         return guess
-    return Guess(guess.seconds, min(math.hypot(guess.spread, math.log((ahead + more) / ahead)), MOST))
+    return Guess(guess.seconds, min(math.hypot(guess.spread, growth_spread), MOST))
 
 
 def _has_grown(points: Sequence[tuple[float, float]]) -> bool:
@@ -276,12 +278,13 @@ def _guess_waiting(waiting: Sequence[Work], begun: Sequence[Work], known: Mappin
     slower = (now / then) ** SAME_SPEED if now and then else 1.0
     before = known.get(active.name)
     grown = active.total / before.total if before is not None and before.total and active.total else 1.0
-    guesses = []
+    guesses, by_weight = list[Guess](), 0.0
     for stage in waiting:
         past = known.get(stage.name)
         whole = _expected(past, stage.total or round(past.total * grown)) if past is not None else None
         if whole is not None:
             guesses.append(Guess(whole.seconds * slower, whole.spread))
         else:
-            guesses.append(Guess(stage.weight * per_weight, BY_WEIGHT))
-    return guesses
+            by_weight += stage.weight * per_weight
+    # One guess, because what a weight takes is either more or less for all of them.
+    return [*guesses, Guess(by_weight, BY_WEIGHT)]

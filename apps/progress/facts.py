@@ -66,9 +66,7 @@ def is_waiting(run: Run, now: datetime) -> bool:
         return True
     heard, is_known_as_lost = heard_at(run), run.lost_at is not None
     return (
-        not is_known_as_lost
-        and (now - heard).total_seconds() > patience
-        and listening.is_unheard(heard, patience, now)
+        not is_known_as_lost and (now - heard).total_seconds() > patience and listening.is_unheard(heard, patience, now)
     )
 
 

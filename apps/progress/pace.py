@@ -22,7 +22,8 @@ are averaged with the weights exp(−score/2).
 
 *Spread.* The variance of the logarithm is the sum of: that between the candidates; that of the bins, over their number
 and over the number of bins ahead; and 1.5 times the squared error of the same method when it foretold the last 50, 35,
-20 and 10 % of the bins from those before them, times the ratio of both horizons, 0.5 to 2.
+20 and 10 % of the bins from those before them, times the ratio of both horizons, ¼ to `FURTHEST`. A horizon is the
+items ahead over those that are done.
 
 Sources: Schwarz, "Estimating the dimension of a model", 1978 (the criterion); Scott and Knott, "A cluster analysis
 method for grouping means", 1974 (binary segmentation); Buckland, Burnham and Augustin, "Model selection: an integral
@@ -50,6 +51,8 @@ LOWEST: Final = 0.5
 HIGHEST: Final = 4.0
 # Where it is fitted, a line counts as at least this share of the mean pace.
 CLAMP: Final = 0.33
+# Up to what ratio of horizons the squared error of a guess grows in proportion.
+FURTHEST: Final = 4.0
 # The largest spread of a guess.
 MOST: Final = 0.8
 # After so many bins a pace has returned to the mean.
@@ -103,7 +106,7 @@ class Pace:
                 then = done - self._items_until[known]
                 error = self._foretell(known, then)[0] - math.log(self._seconds_until[-1] - self._seconds_until[known])
                 further = horizon * self._items_until[known] / then
-                tested.append(error * error * min(max(further, 0.5), 2.0))
+                tested.append(error * error * min(max(further, 1 / FURTHEST), FURTHEST))
         backtest = sum(tested) / len(tested) if tested else 0.25
         variance = between + sampled + 1.5 * backtest + 0.5 / bins**2
         return Guess(math.exp(told), min(math.sqrt(0.03**2 + variance), MOST))

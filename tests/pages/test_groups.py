@@ -78,7 +78,9 @@ def test_python_and_sql_say_the_same(everything: None) -> None:
     assert list(PLACES.values()) == list(range(len(Group)))
 
 
-@pytest.mark.parametrize(("back", "noted"), [(3, 0), (90, 0), (119, 0), (121, 0), (9_990, 0), (20_000, 0), (20_000, 60)])
+@pytest.mark.parametrize(
+    ("back", "noted"), [(3, 0), (90, 0), (119, 0), (121, 0), (9_990, 0), (20_000, 0), (20_000, 60)]
+)
 def test_both_say_the_same_after_the_server_was_away(everything: None, back: float, noted: float) -> None:
     known = start("known-as-lost")
     heard(known, signs=10_000, progress=10_000)

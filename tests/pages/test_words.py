@@ -39,7 +39,7 @@ EACH_STATE = [
     (progress(state="embedding", stage=EMBED, health="live"), "Generating embeddings, 45 of 100 samples"),
     (
         progress(
-            state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250), failed=12,
+            state="embedding", stage=EMBED, health="live", eta_seconds=Eta(low=230, high=250), failed=12, rate=4.55,
             stages=(stage(),),
         ),
         "Generating embeddings, about 4 minutes left, 12 files failed",
@@ -176,8 +176,10 @@ def test_the_command_line_has_the_words_and_numbers_of_the_page(shown: DatasetPr
     facts = {fact.label: fact.value for fact in panel_of(shown).facts}
     assert f"{cli_words.failed(there):,}" == facts.get("Failed", "0")
     assert cli_words.silent(there) in line
+    assert cli_words.time_left(there) in line
     if shown.is_working:
         assert cli_words.percentage(there) == bar_of(shown).percent
+        assert facts.get("Rate", "–") == (cli_words.speed(there) or "–")
         assert cli_words.whole_run(there) == (f"whole run {facts['Whole run']}" if "Whole run" in facts else "")
         assert (cli_words.speed(there) or "–") == facts["Rate"]
         assert (cli_words.time_left(there) or "–") == facts["Time left"]

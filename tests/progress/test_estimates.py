@@ -52,8 +52,6 @@ def test_a_range_is_ordered_finite_and_not_negative(stages: list[Work], learned:
     left = time_left(stages, learned)
     if left is not None:
         assert 0 <= left.low <= left.high < math.inf
-        assert left.low <= left.middle * (1 + 1e-9)
-        assert left.middle <= left.high * (1 + 1e-9)
 
 
 @given(works(), st.floats(0.01, 100))
@@ -82,6 +80,11 @@ def left_of(*stages: Work, learned: Sequence[LearnedStage] = ()) -> Left:
     left = time_left(stages, learned)
     assert left is not None
     return left
+
+
+def middle(left: Left) -> float:
+    """What is most likely, as whoever has the range alone can work it out."""
+    return math.sqrt(left.low * left.high)
 
 
 def past(
@@ -118,12 +121,12 @@ def test_what_was_done_before_the_stage_began_does_not_make_it_faster() -> None:
 
 def test_time_that_goes_by_between_readings_is_taken_off() -> None:
     at_reading, later = left_of(steady(10, 50)), left_of(steady(10, 50, seconds=52.0))
-    assert later.middle == pytest.approx(at_reading.middle - 2)
+    assert middle(later) == pytest.approx(middle(at_reading) - 2)
 
 
 def test_a_long_wait_makes_the_time_left_longer_and_less_certain() -> None:
     before, after = left_of(steady(10, 50)), left_of(steady(10, 50, seconds=100.0))
-    assert after.middle > 1.3 * before.middle
+    assert middle(after) > 1.3 * middle(before)
     assert after.high / after.low > before.high / before.low
 
 
@@ -135,28 +138,41 @@ def test_a_total_that_grows_is_expected_to_grow_on_and_one_that_has_stopped_is_n
     usual = left_of(steady(10, 50))
     growing = left_of(steady(10, 50, totals=[(float(5 * step), 100 * step) for step in range(1, 11)]))
     stopped = left_of(steady(10, 50, totals=[(float(step), 100 * step) for step in range(1, 11)]))
-    assert growing.middle > 1.2 * usual.middle
+    assert middle(growing) > 1.2 * middle(usual)
     assert growing.high / growing.low > usual.high / usual.low
     assert stopped == usual
+
+
+def test_how_far_a_total_grows_is_not_known() -> None:
+    growing = left_of(steady(10, 50, totals=[(float(second), 200 + 16 * second) for second in range(0, 51, 5)]))
+    # It may have stopped, or it may grow on for nine times as long.
+    assert growing.low < 50 + 8
+    assert growing.high > 120
 
 
 # --- Several stages -------------------------------------------------------------------------------------------------
 
 
+def test_stages_of_which_only_the_weight_is_known_are_all_longer_or_all_shorter() -> None:
+    begun = steady(10, 50)
+    one, two = (left_of(begun, *(Work(name, WAITING, 6.0 / len(names)) for name in names)) for names in ("c", "cd"))
+    assert (one.low, one.high) == (pytest.approx(two.low), pytest.approx(two.high))
+
+
 def test_stages_that_wait_take_their_weight() -> None:
     left = left_of(steady(10, 50), Work("c", WAITING, 3.0, 7))
-    assert left.middle == pytest.approx(50 + 300, rel=0.01)
+    assert middle(left) == pytest.approx(50 + 300, rel=0.01)
 
 
 def test_the_speed_of_stages_that_are_done_counts_for_those_that_wait() -> None:
     left = left_of(Work("a", DONE, 1.0, 5, seconds=900.0), steady(10, 50), Work("c", WAITING, 1.0))
-    assert left.middle == pytest.approx(50 + 500, rel=0.01)
+    assert middle(left) == pytest.approx(50 + 500, rel=0.01)
 
 
 def test_a_stage_that_has_just_begun_takes_its_weight() -> None:
     begun = Work("b", ACTIVE, 2.0, 100, readings=[(0.0, 0)])
     left = left_of(Work("a", DONE, 1.0, 5, seconds=60.0), begun)
-    assert left.middle == pytest.approx(120)
+    assert middle(left) == pytest.approx(120)
     assert left.high > 2 * left.low
 
 
@@ -166,41 +182,41 @@ def test_a_stage_that_has_just_begun_takes_its_weight() -> None:
 def test_a_run_that_has_just_begun_takes_what_the_ones_before_it_took() -> None:
     begun = Work("b", ACTIVE, total=1000, readings=[(0.0, 0)])
     left = left_of(begun, Work("c", WAITING), learned=[past(runs=[(1000, 60.0)] * 5), past("c", runs=[(9, 600.0)] * 5)])
-    assert left.middle == pytest.approx(660, rel=0.01)
+    assert middle(left) == pytest.approx(660, rel=0.01)
     assert left.high < 1.5 * left.low
 
 
 def test_another_number_of_items_takes_its_time_by_item() -> None:
     begun = Work("b", ACTIVE, total=3000, readings=[(0.0, 0)])
-    assert left_of(begun, learned=[past(runs=[(1000, 60.0)] * 3)]).middle == pytest.approx(180, rel=0.01)
+    assert middle(left_of(begun, learned=[past(runs=[(1000, 60.0)] * 3)])) == pytest.approx(180, rel=0.01)
 
 
 def test_a_stage_whose_total_is_not_known_has_that_of_the_last_run_in_proportion() -> None:
     active = steady(10, 50, total=2000)
     left = left_of(active, Work("c", WAITING), learned=[past(runs=[(1000, 100.0)]), past("c", runs=[(1000, 500.0)])])
-    assert left.middle == pytest.approx(150 + 1000, rel=0.1)
+    assert middle(left) == pytest.approx(150 + 1000, rel=0.1)
 
 
 def test_a_run_that_is_slower_than_those_before_it_stays_slower() -> None:
     left = left_of(
         steady(10, 50), Work("c", WAITING), learned=[past(runs=[(1000, 50.0)]), past("c", runs=[(1000, 50.0)])]
     )
-    assert 45 + 70 < left.middle < 50 + 100
+    assert 45 + 70 < middle(left) < 50 + 100
 
 
 def test_a_phase_that_came_in_earlier_runs_is_expected_before_it_comes() -> None:
     """The last tenth of the items took nine tenths of the time; nothing of it has been seen in this run."""
     profile = [0.1 * share / 18 for share in range(1, 19)] + [0.55, 1.0]
     left = left_of(steady(10, 50), learned=[past(runs=[(1000, 1000.0)] * 5, profile=profile)])
-    assert left.middle == pytest.approx(1000 - 55, rel=0.15)
+    assert middle(left) == pytest.approx(1000 - 55, rel=0.15)
 
 
 def test_the_last_run_says_how_far_a_total_that_grows_will_grow() -> None:
     growing = steady(10, 50, totals=[(float(5 * step), 100 * step) for step in range(1, 11)])
     left = left_of(growing, learned=[past(total=3000, runs=[(3000, 300.0)] * 5)])
-    assert left.middle == pytest.approx(250, rel=0.1)
+    assert middle(left) == pytest.approx(250, rel=0.1)
 
 
 def test_the_total_of_the_last_run_stands_in_for_one_that_is_not_known() -> None:
     left = left_of(steady(10, 50, total=0), learned=[past(total=1000, runs=[(1000, 100.0)] * 5)])
-    assert left.middle == pytest.approx(50, rel=0.1)
+    assert middle(left) == pytest.approx(50, rel=0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from apps.progress.errors import RunFinished
 from apps.progress.models import Run, Transition
 from apps.progress.services import StagePlan
 from apps.progress.transitions import State
+from tests.processes import worker
+from tests.services import wait_until
 
 from .helpers import heard_of, history, refused, say, seen, shown
 
@@ -111,3 +114,15 @@ def test_a_run_that_is_paused_or_queued_is_not_lost(
     heard_of(indexing, seconds_ago=100 * DAY)
     assert services.end_lost_runs() == 0
     assert seen(indexing).state == "indexing"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_process_ends_it(dataset: Dataset, tmp_path: Path) -> None:
+    run = services.begin_run(dataset, [StagePlan("index", total=100)])
+    say(dataset, stage="index", current=40)
+    heard_of(run, seconds_ago=2 * DAY)
+    with worker(tmp_path / "log", {"END_LOST_AFTER": "24"}):
+        wait_until(lambda: seen(run).is_finished, seconds=60, what="the run was not ended")
+    assert seen(run).error == (
+        "No contact for 48 hours, so it was ended (END_LOST_AFTER is 24). It goes on if its reporter comes back."
+    )
