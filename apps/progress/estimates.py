@@ -28,8 +28,8 @@ reading are taken off. After `SILENT` times the usual gap between readings with 
 reading.
 
 Sources: Gott, "Implications of the Copernican principle for our future prospects", 1993 (how long growth goes on);
-Bates and Granger, "The combination of forecasts", 1969 (pooling by precision); Winkler, "A decision-theoretic approach to
-interval estimation", 1972 (how `make bench-eta` scores ranges); and those of `pace`.
+Bates and Granger, "The combination of forecasts", 1969 (pooling by precision); Winkler, "A decision-theoretic approach
+to interval estimation", 1972 (how `make bench-eta` scores ranges); and those of `pace`.
 
 What it cannot know: a phase that begins later, and did in no earlier run; which items are large; that some of several
 workers will be done before the others, because it sees the sum of their counts; how far a total will still grow. The
