@@ -67,7 +67,7 @@ def _is_unheard(before: Callable[..., Any], sign_gap: Any, now: datetime) -> Q:
         return Q()
     since = Value(last.since.timestamp(), output_field=FloatField())
     patience = max(settings.LOST_AFTER, listening.GRACE_SECONDS)
-    return Q(heard__lt=since) & LessThan(before(patience, health.LOST_FACTOR, sign_gap), since)
+    return Q(LessThan(before(patience, health.LOST_FACTOR, sign_gap), since), heard__lt=since)
 
 
 class _Seconds(Func):
