@@ -133,7 +133,7 @@ def test_concurrent_sockets_share_a_few_connections(
 
     with web_server(tmp_path / "log", env={"DATABASE_URL": url}) as server:
         asyncio.run(crowd(server))
-        assert 1 <= len(connected()) <= 2
+        assert 1 <= len(connected()) <= 3  # one notes that the process listens
 
 
 def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
@@ -157,4 +157,4 @@ def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
 
     with web_server(tmp_path / "log", env={"DATABASE_URL": url, "REQUEST_THREADS": "6"}) as server:
         assert asyncio.run(crowd(f"{server.url}/datasets/none/")) == [404] * 100
-    assert 1 <= most <= 6 + 4  # the hub and the sockets have theirs
+    assert 1 <= most <= 6 + 5  # the hub, the sockets and the notes that the process listens have theirs
