@@ -51,8 +51,8 @@ from .pace import MOST, Guess, Pace
 from .readings import Reading
 from .transitions import StageState
 
-# A t distribution with 8 degrees of freedom holds 80 % within so many standard deviations. Not the normal one, with 1.28:
-# a spread is itself an estimate, from few tests.
+# A t distribution with 8 degrees of freedom holds 80 % within so many standard deviations, and the normal one within
+# 1.28: a spread is itself an estimate, from few tests.
 WIDTH: Final = 1.4
 GROWTH: Final = 0.7
 # Up to how many times as long as it has gone on growth goes on, and down to what part of it, with 80 %.
