@@ -6,8 +6,10 @@ it, in processor time on SQLite; ``python -m tests.bench.raw_sql`` measures it a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from functools import cache
 from itertools import batched
 from typing import Any, Final
@@ -15,6 +17,7 @@ from typing import Any, Final
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, QuerySet
+from django.db.models.base import ModelState
 
 # The rows that one transaction deletes of what is not wanted any more.
 ROWS_PER_DELETE: Final = 500
@@ -54,10 +57,20 @@ def rows_in[M: Model](
     with connection.cursor() as cursor:
         cursor.execute(sql, tuple(values))
         rows = [list(row) for row in cursor.fetchall()]
-    for index, convert, expression in converters:
-        for row in rows:
-            row[index] = convert(row[index], expression, connection)
-    return [model.from_db(DEFAULT_DB_ALIAS, names, row) for row in rows]
+    _convert(rows, converters)
+    return [_instance(model, names, row) for row in rows]
+
+
+def _instance[M: Model](model: type[M], names: Sequence[str], row: Sequence[Any]) -> M:
+    """Return a row as `Model.from_db` does, which sets one attribute after the other and takes ten times as long.
+
+    Only for all columns of a model, none of which sets more than its own attribute.
+    """
+    instance = model.__new__(model)
+    state = ModelState()
+    state.adding, state.db = False, DEFAULT_DB_ALIAS
+    vars(instance).update(zip(names, row, strict=True), _state=state)
+    return instance
 
 
 def delete_some(*tables: QuerySet[Any], large: Collection[type[Model]] = ()) -> int:
@@ -87,7 +100,7 @@ class Statement:
         self._sql, parameters = compiler.as_sql()
         self._parameters = list(parameters)
         self._place = self._parameters.index(stand_in)
-        self._converters = compiler.get_converters([column for column, _, _ in compiler.select]).items()
+        self._converters = _converters([column for column, _, _ in compiler.select], compiler.connection)
 
     def rows(self, value: object) -> list[list[Any]]:
         connection = connections[DEFAULT_DB_ALIAS]
@@ -96,10 +109,7 @@ class Statement:
         with connection.cursor() as cursor:
             cursor.execute(self._sql, parameters)
             rows = [list(row) for row in cursor.fetchall()]
-        for index, (converters, expression) in self._converters:
-            for row in rows:
-                for convert in converters:
-                    row[index] = convert(row[index], expression, connection)
+        _convert(rows, self._converters)
         return rows
 
 
@@ -153,16 +163,42 @@ def _statement(update: Update, connection: BaseDatabaseWrapper) -> tuple[str, li
 
 
 @cache
-def _reading(model: type[Model], vendor: str) -> tuple[str, list[str], list[tuple[int, Callable[..., Any], Any]]]:
-    """Return the columns of a table, the names of their attributes, and Django's converters by column index."""
-    connection = connections[DEFAULT_DB_ALIAS]
+def _reading(model: type[Model], vendor: str) -> tuple[str, list[str], Mapping[int, Callable[[Any], Any]]]:
+    """Return the columns of a table, the names of their attributes, and the converters of `_converters`."""
     fields = model._meta.concrete_fields
-    converters = [
-        (index, convert, column)
-        for index, column in enumerate(field.get_col(model._meta.db_table) for field in fields)
-        for convert in (*connection.ops.get_db_converters(column), *column.get_db_converters(connection))
-    ]
+    columns = [field.get_col(model._meta.db_table) for field in fields]
+    converters = _converters(columns, connections[DEFAULT_DB_ALIAS])
     return ", ".join(str(field.column) for field in fields), [field.attname for field in fields], converters
+
+
+def _converters(columns: Iterable[Any], connection: BaseDatabaseWrapper) -> dict[int, Callable[[Any], Any]]:
+    """Return by index what makes the attribute's value of a column's, where they differ. NULL is None."""
+    converters = {index: _converter(column, connection) for index, column in enumerate(columns)}
+    return {index: convert for index, convert in converters.items() if convert is not None}
+
+
+def _converter(column: Any, connection: BaseDatabaseWrapper) -> Callable[[Any], Any] | None:
+    """Return the converter of a column: Django's, or one that does the same in a tenth of the time."""
+    field = column.output_field
+    if isinstance(field, models.JSONField) and field.decoder is None:
+        return json.loads
+    if isinstance(field, models.DateTimeField) and connection.vendor == "sqlite":
+        return lambda moment: moment.replace(tzinfo=UTC)  # `TIME_ZONE` of the connection is not set
+    django = [*connection.ops.get_db_converters(column), *column.get_db_converters(connection)]
+
+    def convert(value: Any) -> Any:
+        for each in django:
+            value = each(value, column, connection)
+        return value
+
+    return convert if django else None
+
+
+def _convert(rows: Iterable[list[Any]], converters: Mapping[int, Callable[[Any], Any]]) -> None:
+    for row in rows:
+        for index, convert in converters.items():
+            if row[index] is not None:
+                row[index] = convert(row[index])
 
 
 @cache
