@@ -124,6 +124,13 @@ class LoadedRun:
             if fields := frozenset(name for name, value in vars(row).items() if value != loaded[name]):
                 yield ChangedRow(row, fields, loaded)
 
+    def kept_messages(self) -> list[RunMessage]:
+        """Return the new messages that no newer one replaces. Call it once the run has a row."""
+        kept = self.new_messages[-RunMessage.KEPT :]
+        for message in kept:
+            message.run_id = self.run.pk
+        return kept
+
     @contextmanager
     def undo_if_refused(self, worker: str | None) -> Iterator[None]:
         """Undo what the block did if it raises. Of the shares, the block may change those of ``worker``."""

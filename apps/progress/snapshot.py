@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, SkipValidation, WithJsonSchema
@@ -195,10 +196,19 @@ def time_left_of(facts: Facts, now: datetime) -> Eta | None:
 
 def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:
     """Return the stages of a run, and behind them those that it is expected to have."""
-    shown = (*(StageProgress.model_validate(row) for row in stages), *_expected(run, stages))
-    parts = percentage.parts_of(stages, run.plan) or ()
-    weights = [part.weight for part in parts[: len(shown)]] or [0.0] * len(shown)
-    return tuple(stage.model_copy(update={"weight": weight}) for stage, weight in zip(shown, weights, strict=True))
+    parts = percentage.parts_of(stages, run.plan)
+    weights = repeat(0.0) if parts is None else (part.weight for part in parts)
+    begun = (
+        StageProgress(
+            name=stage.name, label=stage.label,
+            counts_as=stage.counts_as,  # type: ignore[arg-type]  # one of both words, by a constraint
+            current=stage.current, total=stage.total, planned=stage.planned, unit=stage.unit,
+            state=StageState(stage.state), started_at=stage.started_at, finished_at=stage.finished_at,
+            worked_seconds=stage.worked_seconds, weight=weight,
+        )
+        for stage, weight in zip(stages, weights, strict=False)
+    )  # fmt: skip
+    return (*begun, *_expected(run, stages, weights))
 
 
 def _workers(stage: Stage | None, silent: int) -> Workers:
@@ -215,14 +225,18 @@ def _worked_seconds(run: Run, stage: Stage, health: Health | None, now: datetime
     return seconds_at(run, stage, now if health not in (None, Health.LOST) else min(heard_at(run), now))
 
 
-def _expected(run: Run, stages: tuple[Stage, ...]) -> Iterator[StageProgress]:
-    """Yield the stages that an unfinished run has not begun, and is going to have if it goes as the one before."""
+def _expected(run: Run, stages: tuple[Stage, ...], weights: Iterator[float]) -> Iterator[StageProgress]:
+    """Yield the stages that an unfinished run has not begun, and is going to have if it goes as the one before.
+
+    ``weights``: theirs, in order.
+    """
     if run.state in FINISHED or any(stage.is_planned for stage in stages):
         return
-    for each in percentage.waiting_of(stages, run.plan):
+    for each, weight in zip(percentage.waiting_of(stages, run.plan), weights, strict=False):
         yield StageProgress(
             name=each["name"], label=each["label"], counts_as=each["counts_as"], current=0, total=0, planned=0,
             unit=each["unit"], state=StageState.WAITING, started_at=None, finished_at=None, expected=each["total"],
+            weight=weight,
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Exists, F, Max, Model, OuterRef, Q, QuerySet, Sum
 from django.utils import timezone
 
-from apps.core.sql import IDS_AT_ONCE, Update, delete_some, rows_in, write_rows
+from apps.core.sql import IDS_AT_ONCE, Put, Update, delete_some, rows_in, write_rows
 from apps.core.text import clean_text
 from apps.datasets.models import Dataset
 from apps.datasets.services import ListedAs, note_listed
@@ -200,14 +200,14 @@ def flush(states: Iterable[RunState]) -> None:
                 stages = beginning if row.state == StageState.ACTIVE else ending
                 stages.add(row, fields, loaded["state"])
     tables = (heads, runs, ending, beginning, shares, members)
-    if not write_rows(update for table in tables for update in table.statements()):
+    messages = Put([row for state in states for row in state.kept_messages()], key=("run", "slot"))
+    if not write_rows([*(update for table in tables for update in table.statements()), messages]):
         raise RunFinished("Another reporter has just moved this run.")
     _insert([stage for state in states for stage in state.stages if is_new(stage)])
     _insert([row for state in states for row in state.shares.values() if is_new(row)])
     _insert([row for state in states for row in state.members.values() if is_new(row)])
     _insert([row for state in states for row in state.new_failures.values()])
     _insert([row for state in states for row in state.new_transitions])
-    _keep_messages([row for state in states for row in state.new_messages[-RunMessage.KEPT :]])
     for state in states:
         if state.new_unlisted:
             _count_unlisted(state)
@@ -221,15 +221,6 @@ def flush(states: Iterable[RunState]) -> None:
 def _insert(rows: Sequence[Model]) -> None:
     if rows:
         type(rows[0])._default_manager.bulk_create(rows, batch_size=ROWS_AT_ONCE)
-
-
-def _keep_messages(messages: Sequence[RunMessage]) -> None:
-    """Write messages, each in its slot, where another may be by now."""
-    if messages:
-        RunMessage.objects.bulk_create(
-            messages, batch_size=ROWS_AT_ONCE, update_conflicts=True, unique_fields=["run", "slot"],
-            update_fields=["number", "text", "at"],
-        )  # fmt: skip
 
 
 def _count_unlisted(state: RunState) -> None:
