@@ -1,8 +1,8 @@
 """Unit of work for progress writes. The only module that writes the tables of progress.
 
 Lock the heads of the datasets, load their latest runs, change them in memory (`run_state`), then flush what has changed
-and announce the new versions on commit. A plain report costs three reads and three updates. A batch costs three reads,
-and for each table one `executemany` for each set of changed columns.
+and announce the new versions on commit. A plain report costs three reads and three updates, and one write more with
+a new message. A batch costs three reads, and for each table one `executemany` for each set of changed columns.
 """
 
 from __future__ import annotations

@@ -11,15 +11,20 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.notifications.models import Delivery, Event, Subscription
+from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import services
-from apps.progress.models import Run
+from apps.progress.models import Run, RunMember, RunMessage, UnlistedFailures, WorkerShare
 
 # Tables that grow with the site.
 LARGE = (
     "datasets_dataset", "datasets_sample", "datasets_embeddingblock", "progress_head", "progress_run",
-    "progress_stage", "progress_transition", "progress_itemfailure",
+    "progress_stage", "progress_transition", "progress_itemfailure", "progress_unlistedfailures",
+    "progress_workershare", "progress_runmember", "progress_runmessage", "pipeline_source", "pipeline_job",
+    "pipeline_chunk", "notifications_event", "notifications_delivery",
 )  # fmt: skip
 
 PAGES = [
@@ -31,7 +36,9 @@ ADMIN = [
     f"/admin/{name}/"
     for name in (
         "datasets/dataset", "datasets/sample", "datasets/embeddingblock", "progress/run", "progress/stage",
-        "progress/transition", "progress/itemfailure", "progress/head",
+        "progress/transition", "progress/itemfailure", "progress/head", "progress/unlistedfailures",
+        "progress/workershare", "progress/runmember", "progress/runmessage", "pipeline/source", "pipeline/job",
+        "pipeline/chunk", "notifications/event", "notifications/delivery",
     )
 ]  # fmt: skip
 
@@ -88,10 +95,28 @@ def site(db: None) -> None:
             dataset=dataset, path=path, size=1, mtime_ns=1, sha256="0" * 64, format="JPEG", width=1, height=1,
             thumbnail_width=1, thumbnail_height=1, seen_in_run=1, embedding_block=block,
         )  # fmt: skip
-    services.record_failures(Run.objects.unfinished()[0].pk, "index", [("a", "broken"), ("b", "broken")])
+    runs = Run.objects.unfinished()[:2]
+    services.record_failures(runs[0].pk, "index", [("a", "broken"), ("b", "broken")])
+    _fill_small_tables(runs[0], runs[1])
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
+
+
+def _fill_small_tables(run: Run, other: Run) -> None:
+    """Make two rows of each table that a list of the admin shows, so that one page does not hold them all."""
+    stage, now = run.stages.get(), timezone.now()
+    for number, each in enumerate((run, other)):
+        WorkerShare.objects.create(stage=stage, worker=str(number))
+        RunMember.objects.create(run=run, worker=str(number), joined_at=now, heard_at=now)
+        RunMessage.objects.create(run=run, slot=number, number=number, text="half", at=now)
+        UnlistedFailures.objects.create(run=run, stage="index", reason=str(number), count=1)
+        Source.objects.create(dataset=each.dataset, folder="/images")
+        Job.objects.create(run=each)
+        Chunk.objects.create(job_id=run.pk, phase="index", position=number, items=[], size=1)
+        event = Event.objects.create(dataset=each.dataset, run=1, kind="ready", version=1, at=now, progress={})
+        subscription = Subscription.objects.create(name=str(number))
+        Delivery.objects.create(subscription=subscription, event=event, next_at=now)
 
 
 @pytest.mark.parametrize("address", [*PAGES, *ADMIN])
