@@ -200,11 +200,9 @@ def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:
     weights = repeat(0.0) if parts is None else (part.weight for part in parts)
     begun = (
         StageProgress(
-            name=stage.name, label=stage.label,
-            counts_as=stage.counts_as,  # type: ignore[arg-type]  # one of both words, by a constraint
-            current=stage.current, total=stage.total, planned=stage.planned, unit=stage.unit,
-            state=StageState(stage.state), started_at=stage.started_at, finished_at=stage.finished_at,
-            worked_seconds=stage.worked_seconds, weight=weight,
+            name=stage.name, label=stage.label, counts_as=stage.counts_as, current=stage.current, total=stage.total,
+            planned=stage.planned, unit=stage.unit, state=StageState(stage.state), started_at=stage.started_at,
+            finished_at=stage.finished_at, worked_seconds=stage.worked_seconds, weight=weight,
         )
         for stage, weight in zip(stages, weights, strict=False)
     )  # fmt: skip
