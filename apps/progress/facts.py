@@ -43,8 +43,13 @@ class Facts:
 
 def current_stage(stages: Iterable[Stage]) -> Stage | None:
     """Return the active stage; else the one that began last; else None."""
-    begun = [(stage.state == StageState.ACTIVE, stage.started_at, stage) for stage in stages if stage.started_at]
-    return max(begun, key=itemgetter(0, 1))[2] if begun else None
+    # One report may begin several, at the same moment: the last of them in the plan is the last.
+    begun = [
+        (stage.state == StageState.ACTIVE, stage.started_at, stage.position, stage)
+        for stage in stages
+        if stage.started_at
+    ]
+    return max(begun, key=itemgetter(0, 1, 2))[-1] if begun else None
 
 
 def is_paused(run: Run) -> bool:

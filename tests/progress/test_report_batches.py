@@ -41,6 +41,13 @@ def test_a_batch_may_end_a_run_and_begin_the_next(dataset: Dataset) -> None:
     assert shown(dataset).current == 3
 
 
+def test_of_the_stages_that_one_batch_begins_the_last_is_shown_at_the_end(dataset: Dataset) -> None:
+    said = [Report(stage=name, current=current) for name, current in (("load", 3), ("check", 4), ("write", 5))]
+    accept_reports([(dataset.pk, report) for report in [*said, Report(state=State.READY)]])
+    assert shown(dataset).stage is not None
+    assert (shown(dataset).stage.name, shown(dataset).current) == ("write", 5)
+
+
 def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries: Any) -> None:
     datasets = [Dataset.objects.create(dataset_id=f"d{number}") for number in range(50)]
     accept_reports([(dataset.pk, Report(current=1, total=9, worker="a")) for dataset in datasets])

@@ -34,8 +34,12 @@ class Control:
         self._dataset_id = dataset_id
         self._clock = clock
         self._obeys = obeys
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was asked, as a forked process does: its server has not answered it yet."""
         self._action = "run"
-        self._confirmed_at = self._cancelled_at = clock()
+        self._confirmed_at = self._cancelled_at = self._clock()
         self.is_requested = self.is_unstoppable = False
         self.raised_at: float | None = None
 

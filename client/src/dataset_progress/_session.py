@@ -62,6 +62,7 @@ class Session:
         self._giver = giver
         self._transport = transport
         self._clock = clock
+        self.control = Control(settings.dataset_id, clock, obeys=settings.obeys)
         self._open(worker)
         if self.is_enabled:
             _sessions.add(self)
@@ -69,7 +70,6 @@ class Session:
             _exits.endables.add(self)
 
     def _open(self, worker: str | int | None = None) -> None:
-        self.control = Control(self.settings.dataset_id, self._clock, obeys=self.settings.obeys)
         self.report = Report(
             self.settings, self.counts, self.control, worker, finishes=self._finishes, shares=self._shares,
             giver=self._giver,
@@ -300,6 +300,7 @@ class Session:
             self._finishes = False
             self._giver = self.report.as_giver()
             self.counts.reset()
+            self.control.reset()
             self._open()
 
 

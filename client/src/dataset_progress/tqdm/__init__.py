@@ -21,10 +21,12 @@ from dataset_progress._run import Run
 from dataset_progress._settings import find_server
 from dataset_progress._track import TrackedLoop
 
-from ._bars import BarFollower, is_short, stage_of
+from ._bars import NOTHING_ASKED, BarFollower, is_short, stage_of
 from ._capture import capture_tqdm
 
 __all__ = ["capture_tqdm", "tqdm", "trange"]
+
+_update = _auto.update
 
 
 class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the class it replaces; not generic at run time
@@ -39,6 +41,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
     """
 
     reports_itself = True
+    _control = NOTHING_ASKED
 
     def __init__(
         self,
@@ -70,6 +73,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
             run = self._loop.run
         if run is not None:
             self._follower = BarFollower(run, self, stage)
+            self._control = self._follower.control
 
     @property
     def run(self) -> Run | None:
@@ -77,19 +81,21 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         return None if self._follower is None else self._follower.run
 
     def __iter__(self) -> Iterator[Any]:
-        items: Iterator[Any] = super().__iter__()
-        return items if self._follower is None else self._follower.iterate(items, self, self._end)
+        if self._follower is None:
+            return super().__iter__()  # type: ignore[no-any-return]  # tqdm has no types
+        return self._follower.iterate(_auto.__iter__, self, self._end)
 
     def update(self, n: float | None = 1) -> bool | None:
-        if self._follower is not None and self._follower.is_item_cancelled():
-            return None
-        was_drawn: bool | None = super().update(n)
-        if self._follower is not None:
-            if self.disable:
-                self._follower.count_by_hand(n)
-            if not self._follower.is_iterating:
-                self._follower.check_control()
+        # Often called for each item, so what is rare is told apart at one look, and `super` is not looked up.
+        if self._control.is_requested or self.disable:
+            return self._update_with_care(n)
+        was_drawn: bool | None = _update(self, n)
         return was_drawn
+
+    def _update_with_care(self, n: float | None) -> bool | None:
+        if self._follower is None:
+            return super().update(n)  # type: ignore[no-any-return]  # tqdm has no types
+        return self._follower.update(self, super().update, n)
 
     def reset(self, total: float | None = None) -> None:
         if self._follower is not None:

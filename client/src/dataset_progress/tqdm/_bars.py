@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from inspect import isawaitable, iscoroutine
 from typing import Any
 
@@ -18,6 +19,9 @@ from dataset_progress._run import Run, session_of
 from dataset_progress._stages import label_of_description, stage_of_description
 
 from ._executors import executor_of_map
+
+# The control of a bar that nobody follows.
+NOTHING_ASKED = Control("", lambda: 0.0, obeys=False)
 
 
 def stage_of(bar: Any, desc: object = None) -> str:
@@ -58,7 +62,7 @@ class BarCounter:
         self._scale = _scale_of(bar)
         self._initial = bar.n
         self.in_hand = 0
-        self.in_loop = 0
+        self.in_loop: float = 0
         self.by_hand: float = 0
         self._is_fractional = False
         self._done: float = 0
@@ -74,7 +78,7 @@ class BarCounter:
     def done(self) -> float:
         if (bar := self._bar()) is not None:
             by_hand = self.by_hand if bar.n == self._initial else 0
-            self._done = max(self.in_loop, (values.number(bar.n) or 0) + by_hand) * self._scale
+            self._done = max(values.number(self.in_loop) or 0, (values.number(bar.n) or 0) + by_hand) * self._scale
         return self._done
 
     @property
@@ -120,6 +124,7 @@ class BarFollower:
     def __init__(self, run: Run, bar: Any, stage: str) -> None:
         self.run = run
         self._session = session_of(run)
+        self.control = self._session.control
         self._stage = stage
         self.is_iterating = False
         self._executor = executor_of_map()
@@ -147,16 +152,25 @@ class BarFollower:
         self.is_following = False
         self._session.counts.remove(self._stage, self.counter, owner=self.counter, was_left=was_left)
 
-    def count_by_hand(self, n: float | None) -> None:
-        """Count what a hidden bar is updated by."""
-        self.counter.by_hand += values.number(n) or 0
+    def update(self, bar: Any, update: Callable[[float | None], bool | None], n: float | None) -> bool | None:
+        """``update`` a bar that is hidden, or whose run is paused or cancelled."""
+        if not self.is_following:
+            return update(n)
+        if self._is_item_cancelled():
+            return None
+        was_drawn = update(n)
+        if bar.disable:  # it does not count
+            self.counter.by_hand += values.number(n) or 0
+        if not self.is_iterating:
+            self._check_control()
+        return was_drawn
 
-    def check_control(self) -> None:
+    def _check_control(self) -> None:
         """Wait while the run is paused, unless that would block an event loop.
 
         Raises `Cancelled`, but not in the callback of a future, where that would be lost: it cancels what waits there.
         """
-        control = self._session.control
+        control = self.control
         if not control.is_requested:
             return
         if (executor := self._executor) is None or not control.is_cancelled or future_of_callback() is None:
@@ -165,9 +179,9 @@ class BarFollower:
             self._has_shut_down = True
             executor.shutdown(wait=False, cancel_futures=True)
 
-    def is_item_cancelled(self) -> bool:
+    def _is_item_cancelled(self) -> bool:
         """Return whether this is called because an item was cancelled, and not because it is done."""
-        if not self._session.control.is_cancelled:
+        if not self.control.is_cancelled:
             return False
         future = future_of_callback()
         return future is not None and future.cancelled()
@@ -175,29 +189,63 @@ class BarFollower:
     def raise_if_cancelled(self, error: object) -> None:
         """Raise `Cancelled` in place of ``error``, if that comes from the items that were cancelled."""
         if isinstance(error, CancelledError):
-            self._session.control.raise_if_cancelled()
+            self.control.raise_if_cancelled()
 
     async def hold_async(self) -> None:
         """Wait while the run is paused. Raises `Cancelled`."""
-        await self._session.control.hold_async()
+        await self.control.hold_async()
 
     def iterate(
-        self, items: Iterable[Any], bar: Any, on_end: Callable[[BaseException | None], object]
+        self, iterate: Callable[[Any], Iterator[Any]], bar: Any, on_end: Callable[[BaseException | None], object]
     ) -> Iterator[Any]:
-        """Yield the items of the bar's loop. Each counts as done when the next one is asked for.
+        """Return the items of the bar's loop. Each counts as done when the next one is asked for.
 
-        Then calls ``on_end`` with the exception of the items, or None. Bars return this as their iterator: what lies
-        between would cost the loop time for each item.
+        ``iterate``: how the bar iterates while nobody follows it. Calls ``on_end`` at the end, with the exception of
+        the items, or None. Bars return this as their iterator: what lies between would cost the loop time for each
+        item.
         """
-        counter, control, done = self.counter, self._session.control, values.count(bar.n)
-        self.is_iterating = True
-        counter.in_hand = 1
-        error: BaseException | None = None
+        # An iterator around that of tqdm would cost more than all that is done here.
+        if iterate.__module__ == "tqdm.std" and not bar.disable:
+            return self._draw(bar, on_end)
+        return self._count(iterate(bar), bar, on_end)
+
+    def _draw(self, bar: Any, on_end: Callable[[BaseException | None], object]) -> Iterator[Any]:
+        """Yield the items, and let the bar draw itself as often as it wants to."""
+        counter, control, done = self.counter, self.control, bar.n
+        clock, drawn, drawn_at = bar._time, bar.last_print_n, bar.last_print_t
+        pause, start = bar.mininterval, bar.start_t + bar.delay
         try:
+            with self._iterating(on_end):
+                try:
+                    for item in bar.iterable:
+                        yield _held(item, control) if control.is_requested else item
+                        done += 1
+                        counter.in_loop = done
+                        if done - drawn >= bar.miniters and (now := clock()) - drawn_at >= pause and now >= start:
+                            bar.update(done - drawn)
+                            drawn, drawn_at = bar.last_print_n, bar.last_print_t
+                finally:
+                    bar.n = done
+        finally:
+            bar.close()
+
+    def _count(self, items: Iterator[Any], bar: Any, on_end: Callable[[BaseException | None], object]) -> Iterator[Any]:
+        """Yield ``items``, which are those of the bar."""
+        counter, control, done = self.counter, self.control, bar.n
+        with self._iterating(on_end):
             for item in items:
                 yield _held(item, control) if control.is_requested else item
                 done += 1
                 counter.in_loop = done
+
+    @contextmanager
+    def _iterating(self, on_end: Callable[[BaseException | None], object]) -> Iterator[None]:
+        """Be in the bar's loop."""
+        self.is_iterating = True
+        self.counter.in_hand = 1
+        error: BaseException | None = None
+        try:
+            yield
         except GeneratorExit:
             self.stop(was_left=True)
             raise
@@ -205,5 +253,5 @@ class BarFollower:
             error = raised
             raise
         finally:
-            counter.in_hand = 0
+            self.counter.in_hand = 0
             on_end(error)

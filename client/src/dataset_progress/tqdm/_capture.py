@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from tqdm.asyncio import tqdm_asyncio as _async
@@ -58,20 +59,17 @@ def _wrap() -> Callable[[], None]:
             setattr(bar, FOLLOWER, follower)
 
     def iterate(bar: Any) -> Iterator[Any]:
-        items: Iterator[Any] = original_iter(bar)
-        follower = _follower_of(bar)
-        return items if follower is None else follower.iterate(items, bar, lambda _: follower.stop())
+        if (follower := _follower_of(bar)) is None:
+            items: Iterator[Any] = original_iter(bar)
+            return items
+        return follower.iterate(original_iter, bar, lambda _: follower.stop(was_left=is_short(bar)))
 
     def update(bar: Any, n: float | None = 1) -> bool | None:
-        follower = _follower_of(bar)
-        if follower is not None and follower.is_item_cancelled():
-            return None
-        was_drawn: bool | None = original_update(bar, n)
-        if follower is not None:
-            if bar.disable:
-                follower.count_by_hand(n)
-            follower.check_control()
-        return was_drawn
+        follower: BarFollower | None = getattr(bar, FOLLOWER, None)
+        # Often called for each item, so all that is rare is told apart by one look.
+        if follower is None or not (follower.control.is_requested or bar.disable):
+            return original_update(bar, n)  # type: ignore[no-any-return]  # tqdm has no types
+        return follower.update(bar, partial(original_update, bar), n)
 
     def reset(bar: Any, total: float | None = None) -> None:
         if (follower := _follower_of(bar)) is not None:
