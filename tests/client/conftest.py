@@ -66,6 +66,13 @@ def stands(seen: list[int]) -> bool:
     return len(seen) == before
 
 
+def stays(dataset_id: str = "cats") -> bool:
+    """Return whether what the server knows of a dataset does not grow for a second."""
+    before = shown(dataset_id).current
+    time.sleep(1)
+    return shown(dataset_id).current == before
+
+
 def cancelled_in(job: Callable[[], object]) -> Callable[[], list[Cancelled]]:
     """Start ``job`` on a thread. The returned function waits for its end and returns the `Cancelled` that it raised."""
     ends: list[Cancelled] = []

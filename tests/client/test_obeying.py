@@ -20,7 +20,7 @@ from apps.progress import services
 from apps.progress.models import Run as RunRow
 from apps.progress.models import WorkerShare
 
-from .conftest import cancelled_in, ended, shown, stands, until
+from .conftest import cancelled_in, ended, shown, stands, stays, until
 from .work import count_one, rest
 
 pytestmark = pytest.mark.usefixtures("address")
@@ -132,13 +132,7 @@ def test_a_pause_and_a_cancellation_reach_the_workers_of_a_pool(job: Callable[[R
     until(lambda progress: progress.current > 0)
     row = RunRow.objects.get()
     services.request_pause(row.pk)
-
-    def stands_still() -> bool:
-        before = shown().current
-        time.sleep(1)
-        return shown().current == before
-
-    until(lambda progress: stands_still())
+    until(lambda progress: stays())
     services.request_resume(row.pk)
     before = shown().current
     until(lambda progress: progress.current > before)

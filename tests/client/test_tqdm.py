@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import itertools
 import os
 import warnings
 from collections.abc import AsyncIterator
@@ -286,6 +287,39 @@ def test_a_captured_item_counts_once_and_at_once(disable: bool) -> None:
             if item == 30:
                 until(lambda progress: progress.current == 30)
     assert (shown().state, counted()) == ("ready", [("indexing", 40)])
+
+
+@pytest.mark.parametrize("is_captured", [False, True])
+def test_items_that_are_fewer_than_the_total_are_counted_as_what_they_are(is_captured: bool) -> None:
+    if is_captured:
+        with capture_tqdm("cats"):
+            list(auto(iter(range(5)), total=10, file=io.StringIO()))
+    else:
+        list(quiet(iter(range(5)), total=10))
+    progress = ended()
+    assert (progress.state, progress.current, progress.message) == ("ready", 5, "Stopped at 5 of 10.")
+
+
+def draws(bar: Any, **options: Any) -> list[int]:
+    """Return at which counts a bar is drawn whose items take a tenth of a second each by its own clock."""
+    drawn: list[int] = []
+    bar = bar(range(60), file=io.StringIO(), **options)
+    bar._time = itertools.count(bar.start_t, 0.1).__next__
+    bar.display = lambda *_, **__: drawn.append(bar.n)
+    assert list(bar) == list(range(60))
+    return drawn
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"mininterval": 1}, {"miniters": 7}, {"delay": 2}, {"initial": 3}, {"smoothing": 0, "mininterval": 0.5}],
+)
+def test_it_is_drawn_when_tqdm_is(options: dict[str, Any]) -> None:
+    plain = draws(real.tqdm, **options)
+    assert len(plain) > 2
+    assert draws(tqdm, dataset="cats", **options) == plain
+    with capture_tqdm("dogs"):
+        assert draws(real.tqdm, **options) == plain
 
 
 def test_a_bar_that_nobody_closes_hides_no_other() -> None:

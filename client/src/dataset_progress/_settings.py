@@ -136,9 +136,14 @@ def _seconds(name: str, value: float | None, default: float) -> float:
         if math.isnan(seconds):
             raise ValueError
     except (TypeError, ValueError):
-        logger.warning("%s=%s is not a number; using %g", name, given, default)
+        _log_no_number(name, str(given), default)
         return default
     return min(max(seconds, 0.0), MAX_SECONDS)
+
+
+@cache
+def _log_no_number(name: str, given: str, default: float) -> None:
+    logger.warning("%s=%s is not a number; using %g", name, given, default)
 
 
 @cache

@@ -108,11 +108,10 @@ class _LoopGroup:
     ``owns_run``: False if the loops are stages of a `Run` of the caller. ``owners``: who runs the loops under way.
     """
 
-    def __init__(self, run: Run, *, owns_run: bool, linger: float) -> None:
+    def __init__(self, run: Run, *, owns_run: bool) -> None:
         self.run = run
         self.owns_run = owns_run
         self.owners: set[object] = set()
-        self._linger = linger
         self._error: BaseException | None = None
 
     def begin_loop(self, owner: object) -> None:
@@ -123,15 +122,15 @@ class _LoopGroup:
         if self.owns_run:
             session.watch_loop()
 
-    def end_loop(self, owner: object, error: BaseException | None) -> None:
-        """End a loop. The last one lets the run end, with the first error of those beside it."""
+    def end_loop(self, owner: object, error: BaseException | None, linger: float) -> None:
+        """End a loop. The last one lets the run end in ``linger`` seconds, with the first error of those beside it."""
         session = session_of(self.run)
         if owner in self.owners:
             self.owners.remove(owner)
             _outer.leave(session.settings.dataset_id, session.settings.server)
         self._error = self._error or error
         if not self.owners and self.owns_run:
-            session.linger(self._linger, self._error)
+            session.linger(linger, self._error)
             self._error = None
 
     @property
@@ -155,6 +154,7 @@ class TrackedLoop:
         server = Server.find(options.get("url"), options.get("token"))
         dataset_id = reported_id(dataset_id) or ""
         key = dataset_id, server, str(options.get("key")), str(options.get("worker"))
+        self._options = options
         self._owner = current_owner()
         self._group: _LoopGroup | None = None
         self._has_ended = False
@@ -179,19 +179,25 @@ class TrackedLoop:
             if self._group is None or (self._has_ended and (error is None or self._group.owners)):
                 return
             self._has_ended = True
-            self._group.end_loop(self._owner, error)
+            self._group.end_loop(self._owner, error, _linger_of(self._options))
 
 
 def _new_group(dataset_id: str, server: Server, options: dict[str, Any]) -> _LoopGroup:
     """Return a group of the `Run` around the loop, else of a new run; and forget groups whose run has ended."""
     for key in [key for key, group in _groups.items() if not group.is_needed]:
         del _groups[key]
-    # A run with a key is over for good once it has ended, so it waits for the end of the program.
-    has_key = shared_key(options.get("key")) is not None and options.get("linger") is None
-    linger = math.inf if has_key else linger_seconds(options.get("linger"))
     if (around := entered_run(dataset_id, server)) is not None:
-        return _LoopGroup(around, owns_run=False, linger=linger)
-    return _LoopGroup(_run_of(dataset_id, options), owns_run=True, linger=linger)
+        return _LoopGroup(around, owns_run=False)
+    return _LoopGroup(_run_of(dataset_id, options), owns_run=True)
+
+
+def _linger_of(options: dict[str, Any]) -> float:
+    """Return for how many seconds the run waits for another loop after one with these options."""
+    linger: float | None = options.get("linger")
+    # A run with a key is over for good once it has ended, so it waits for the end of the program.
+    if linger is None and shared_key(options.get("key")) is not None:
+        return math.inf
+    return linger_seconds(linger)
 
 
 def _run_of(dataset_id: str, options: dict[str, Any]) -> Run:

@@ -82,7 +82,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
 
     def __iter__(self) -> Iterator[Any]:
         if self._follower is None:
-            return super().__iter__()  # type: ignore[no-any-return]  # tqdm has no types
+            return super().__iter__()
         return self._follower.iterate(_auto.__iter__, self, self._end)
 
     def update(self, n: float | None = 1) -> bool | None:
@@ -94,7 +94,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
 
     def _update_with_care(self, n: float | None) -> bool | None:
         if self._follower is None:
-            return super().update(n)  # type: ignore[no-any-return]  # tqdm has no types
+            return super().update(n)
         return self._follower.update(self, super().update, n)
 
     def reset(self, total: float | None = None) -> None:
