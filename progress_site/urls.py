@@ -5,12 +5,7 @@ from django.urls import include, path
 from django.views import defaults
 
 from apps.api.errors import json_under
-from apps.pages.log_in import AdminLogInForm
 from progress_site.unavailable import or_unavailable
-
-admin.site.site_header = admin.site.site_title = "Dataset Progress"
-admin.site.login_form = AdminLogInForm
-admin.site.index_title = "Records"
 
 urlpatterns = [
     path("admin/", admin.site.urls),

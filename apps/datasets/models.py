@@ -259,6 +259,8 @@ class EmbeddingBlock(models.Model):
     vectors = models.BinaryField(help_text="float32, little-endian, row-major, each row of length 1")
 
     class Meta:
+        verbose_name = "block of embeddings"
+        verbose_name_plural = "blocks of embeddings"
         constraints = [
             models.CheckConstraint(condition=Q(dimensions__gte=1), name="embedding_block_dimensions_positive"),
         ]

@@ -12,7 +12,7 @@ from .models import Chunk, Job, Source
 @admin.register(Source)
 class SourceAdmin(ReadOnlyAdmin):
     dataset_lookup = "dataset"
-    list_display = ("dataset", "folder")
+    list_display = ("dataset", "folder", "every_minutes", "daily_at", "next_run_at")
     list_select_related = ("dataset",)
 
 

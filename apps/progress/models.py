@@ -11,6 +11,7 @@ from typing import ClassVar
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q, Value
+from django.urls import reverse
 
 from apps.datasets.models import Dataset
 
@@ -141,6 +142,9 @@ class Run(models.Model):
     def __str__(self) -> str:
         return f"run {self.number} of {self.dataset}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.dataset.dataset_id, self.number])
+
     @property
     def is_finished(self) -> bool:
         return State(self.state) not in UNFINISHED
@@ -235,6 +239,8 @@ class WorkerShare(models.Model):
     left_at = models.DateTimeField(null=True, blank=True, help_text="When it said that it was done.")
 
     class Meta:
+        verbose_name = "worker"
+        verbose_name_plural = "workers"
         ordering = ["stage", "worker"]
         constraints = [
             models.UniqueConstraint(fields=["stage", "worker"], name="share_once_a_worker"),
@@ -258,6 +264,8 @@ class RunMember(models.Model):
     error = models.TextField(blank=True, help_text="Why it left, if it failed.")
 
     class Meta:
+        verbose_name = "program in a run"
+        verbose_name_plural = "programs in runs"
         ordering = ["run", "id"]
         constraints = [
             models.UniqueConstraint(fields=["run", "worker"], name="member_once_a_run"),
@@ -284,6 +292,8 @@ class ItemFailure(models.Model):
     at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "failed item"
+        verbose_name_plural = "failed items"
         ordering = ["id"]
         constraints = [
             # A chunk that is done again after a crash reports its failures again.
@@ -303,8 +313,9 @@ class UnlistedFailures(models.Model):
     count = models.PositiveBigIntegerField()
 
     class Meta:
+        verbose_name = "count of failed items"
+        verbose_name_plural = "counts of failed items that are not listed"
         ordering = ["-count", "id"]
-        verbose_name_plural = "unlisted failures"
         constraints = [
             models.UniqueConstraint(fields=["run", "stage", "reason"], name="unlisted_once_a_reason"),
         ]
@@ -325,6 +336,8 @@ class Transition(models.Model):
     at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "event of a run"
+        verbose_name_plural = "events of runs"
         ordering = ["id"]
         indexes = [models.Index(fields=["run", "id"], name="transition_history")]
 
@@ -344,6 +357,8 @@ class RunMessage(models.Model):
     at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "message"
+        verbose_name_plural = "messages"
         ordering = ["number"]
         constraints = [
             models.UniqueConstraint(fields=["run", "slot"], name="message_once_a_slot"),
@@ -378,6 +393,8 @@ class Head(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name = "version of a dataset"
+        verbose_name_plural = "versions of datasets"
         constraints = [
             models.CheckConstraint(
                 condition=Q(retry="", retry_at__isnull=True) | Q(retry__in=["all", "failed"], retry_at__isnull=False),

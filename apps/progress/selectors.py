@@ -19,7 +19,8 @@ from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 
 from .errors import NoRun
-from .facts import Facts, is_paused, is_waiting
+from .facts import Facts, health_of, is_paused, is_waiting
+from .health import Health
 from .models import Run, RunMember, Stage, Transition, WorkerShare
 from .snapshot import DatasetProgress, snapshot
 from .transitions import STATE_ORDER, WORKING, State
@@ -27,6 +28,9 @@ from .workers import Worker, worker_of
 
 # For how many scopes of callers the compiled SQL of a poll is kept.
 STATEMENTS: Final = 1_000
+
+# Of how many runs the health is looked at, for the filters of the admin and its start page.
+MOST_ASSESSED: Final = 1_000
 
 _statements: dict[Hashable, Statement] = {}
 _STAND_IN: Final = "\0"  # no dataset has such an id
@@ -163,6 +167,21 @@ def workers_of(run: Run, *, after: int, limit: int, now: datetime) -> tuple[list
     works = run.state in WORKING and not is_paused(run) and not is_waiting(run, now)
     workers = [worker_of(run, share, now, works=works) for share in page[:limit]]
     return workers, page[limit - 1].pk if page[limit:] else None
+
+
+def health_of_newest(now: datetime) -> list[tuple[Run, Health | None]]:
+    """Return the newest runs under way, with their datasets, and the health of each at ``now``. Two queries.
+
+    At most `MOST_ASSESSED`: health is no column, and depends on the time.
+    """
+    runs = Run.objects.filter(state__in=WORKING, dataset__deleted_at=None).select_related("dataset")
+    newest = runs.prefetch_related("stages").order_by("-pk")[:MOST_ASSESSED]
+    return [(run, health_of(facts_of_run(run), now)) for run in newest]
+
+
+def facts_of_run(run: Run) -> Facts:
+    """Return the facts of one run, the latest or not, whose dataset and stages were fetched with it. No query."""
+    return Facts(run.dataset_id, run.dataset.dataset_id, run.created_at, "", 0, run, tuple(run.stages.all()))
 
 
 def runs_that_may_be_lost() -> list[int]:

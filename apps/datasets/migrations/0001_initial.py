@@ -50,6 +50,10 @@ class Migration(migrations.Migration):
                 ('vectors', models.BinaryField(help_text='float32, little-endian, row-major, each row of length 1')),
                 ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='embedding_blocks', to='datasets.dataset')),
             ],
+            options={
+                'verbose_name': 'block of embeddings',
+                'verbose_name_plural': 'blocks of embeddings',
+            },
         ),
         migrations.CreateModel(
             name='Membership',

@@ -80,6 +80,8 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='failures', to='progress.run')),
             ],
             options={
+                'verbose_name': 'failed item',
+                'verbose_name_plural': 'failed items',
                 'ordering': ['id'],
             },
         ),
@@ -94,6 +96,10 @@ class Migration(migrations.Migration):
                 ('retry_at', models.DateTimeField(blank=True, null=True)),
                 ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='progress.run')),
             ],
+            options={
+                'verbose_name': 'version of a dataset',
+                'verbose_name_plural': 'versions of datasets',
+            },
         ),
         migrations.CreateModel(
             name='RunMember',
@@ -107,6 +113,8 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='progress.run')),
             ],
             options={
+                'verbose_name': 'program in a run',
+                'verbose_name_plural': 'programs in runs',
                 'ordering': ['run', 'id'],
             },
         ),
@@ -121,6 +129,8 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='progress.run')),
             ],
             options={
+                'verbose_name': 'message',
+                'verbose_name_plural': 'messages',
                 'ordering': ['number'],
             },
         ),
@@ -173,6 +183,8 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transitions', to='progress.run')),
             ],
             options={
+                'verbose_name': 'event of a run',
+                'verbose_name_plural': 'events of runs',
                 'ordering': ['id'],
             },
         ),
@@ -186,7 +198,8 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='unlisted_failures', to='progress.run')),
             ],
             options={
-                'verbose_name_plural': 'unlisted failures',
+                'verbose_name': 'count of failed items',
+                'verbose_name_plural': 'counts of failed items that are not listed',
                 'ordering': ['-count', 'id'],
             },
         ),
@@ -206,6 +219,8 @@ class Migration(migrations.Migration):
                 ('stage', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='shares', to='progress.stage')),
             ],
             options={
+                'verbose_name': 'worker',
+                'verbose_name_plural': 'workers',
                 'ordering': ['stage', 'worker'],
             },
         ),
