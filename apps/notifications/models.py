@@ -93,6 +93,8 @@ class Event(models.Model):
     handled_at = models.DateTimeField(null=True, help_text="When its deliveries were made; empty: not yet.")
 
     class Meta:
+        verbose_name = "event to be told"
+        verbose_name_plural = "events to be told"
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(fields=["dataset", "epoch", "version", "kind"], name="event_once"),
@@ -139,7 +141,10 @@ class Delivery(models.Model):
             models.UniqueConstraint(fields=["subscription", "event"], name="delivery_once"),
             models.CheckConstraint(condition=Q(state__in=["waiting", "sent", "failed"]), name="delivery_state_known"),
         ]
-        indexes = [models.Index(fields=["subscription", "id"], condition=Q(state="waiting"), name="delivery_waiting")]
+        indexes = [
+            models.Index(fields=["subscription", "id"], condition=Q(state="waiting"), name="delivery_waiting"),
+            models.Index(fields=["subscription", "sent_at"], condition=Q(state="sent"), name="delivery_sent"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.event or 'test'} to {self.subscription}"

@@ -136,7 +136,7 @@ def _next(subscription: Subscription) -> list[Delivery]:
     if first is None or first.next_at > now:
         return []
     first.subscription = subscription
-    if first.attempts or first.event is None or subscription.channel == Subscription.Channel.PAGE:
+    if first.attempts or first.event is None:
         return [first]
     if len(_recent(subscription, now)) < SINGLE_MESSAGES:
         return [first]
@@ -168,7 +168,7 @@ def _send(deliveries: list[Delivery], token: str) -> bool:
         if not Subscription.objects.select_for_update(no_key=True).filter(pk=subscription.pk, lease_token=token):
             return False  # it took longer than the lease, and another worker sends now
         if not reason:
-            rows.update(state=Delivery.State.SENT, sent_at=now, reason="")
+            rows.update(state=Delivery.State.SENT, sent_at=Now(), reason="")
             recent = [*_recent(subscription, now), now.isoformat()]
             Subscription.objects.filter(pk=subscription.pk).update(sent_at=recent[-SINGLE_MESSAGES:])
             return True

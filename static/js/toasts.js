@@ -4,7 +4,7 @@ import { byId } from "./dom.js";
 
 const INTERVAL = 5_000;
 const LASTS = 15_000;
-const MOST = 4; // at once
+const MOST = 6; // at once: five messages, of more the server makes a digest, and a test
 
 /** @typedef {{ key: string, title: string, text: string, link: string }} Notice */
 /** @typedef {{ active: boolean, last: number, notices: Notice[] }} Answer */

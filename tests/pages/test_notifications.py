@@ -9,11 +9,15 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.notifications import outgoing, services
 from apps.notifications.models import Delivery, Subscription
+from apps.notifications.services import DIGEST_AFTER, SINGLE_MESSAGES
 from apps.progress.models import Run
+from tests.progress.helpers import say
+from tests.services import wait_until
 
 AsUser = Callable[[User | None], Client]
 RunIn = Callable[..., Run]
@@ -102,7 +106,7 @@ def test_an_open_page_is_told_each_event_once(
     assert first["active"] is True
     run_in(private, "error")
     deliver()
-    told = client.get(address, {"after": first["last"]}).json()
+    told = told_since(client, first["last"])
     [notice] = told["notices"]
     assert (notice["title"], notice["link"]) == ("shut.1 failed", "/datasets/shut.1/")
     assert client.get(address, {"after": told["last"]}).json()["notices"] == []
@@ -111,6 +115,37 @@ def test_an_open_page_is_told_each_event_once(
     Dataset.objects.filter(pk=private.pk).update(owner=None)  # who may see it no longer
     assert client.get(address, {"after": first["last"]}).json()["notices"] == []
     assert as_user(None).get(address).status_code == 302
+
+
+def told_since(client: Client, after: int) -> dict[str, Any]:
+    """What an open page is told next. It comes a moment after it was sent."""
+    answers: list[dict[str, Any]] = []
+
+    def is_told() -> bool:
+        answers.append(client.get(reverse("notifications-recent"), {"after": after}).json())
+        return bool(answers[-1]["notices"])
+
+    wait_until(is_told, seconds=30, what="the page is told nothing")
+    return answers[-1]
+
+
+def test_a_storm_is_one_notice_on_an_open_page(as_user: AsUser, owner: User, private: Dataset) -> None:
+    client = as_user(owner)
+    client.post(reverse("notifications"), PAGE)
+    first = client.get(reverse("notifications-recent")).json()
+    for _ in range(20):
+        say(private, state="indexing", current=1)
+        say(private, state="error", error="disk full")
+    deliver()
+    assert Delivery.objects.filter(state="sent").count() == SINGLE_MESSAGES
+    assert [notice["title"] for notice in told_since(client, first["last"])["notices"]] == ["shut.1 failed"] * 5
+    second = client.get(reverse("notifications-recent")).json()
+    minute_ago = timezone.now() - DIGEST_AFTER
+    Delivery.objects.waiting().update(next_at=minute_ago, created_at=minute_ago)
+    deliver()
+    [digest] = told_since(client, second["last"])["notices"]
+    assert (digest["title"], digest["link"]) == ("15 events: 15 failed", "/")
+    assert not Delivery.objects.waiting().exists()
 
 
 def test_the_page_is_reached_from_every_page(as_user: AsUser, owner: User) -> None:

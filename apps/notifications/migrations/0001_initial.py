@@ -30,6 +30,8 @@ class Migration(migrations.Migration):
                 ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='datasets.dataset')),
             ],
             options={
+                'verbose_name': 'event to be told',
+                'verbose_name_plural': 'events to be told',
                 'ordering': ['pk'],
             },
         ),
@@ -96,6 +98,10 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='delivery',
             index=models.Index(condition=models.Q(('state', 'waiting')), fields=['subscription', 'id'], name='delivery_waiting'),
+        ),
+        migrations.AddIndex(
+            model_name='delivery',
+            index=models.Index(condition=models.Q(('state', 'sent')), fields=['subscription', 'sent_at'], name='delivery_sent'),
         ),
         migrations.AddConstraint(
             model_name='delivery',

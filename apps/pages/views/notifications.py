@@ -12,14 +12,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from apps.datasets.access.rules import Caller
-from apps.notifications.messages import message_of
 from apps.notifications.models import Delivery, Subscription
+from apps.notifications.on_pages import told_on_pages
 from apps.notifications.services import send_test, subscribe
 from apps.pages.notification_form import SubscriptionForm
 
 MOST_SUBSCRIPTIONS: Final = 50
 SHOWN: Final = 20
+MOST_DIGITS: Final = 17  # of microseconds since 1970
 
 
 @never_cache
@@ -74,31 +74,13 @@ def _own(request: HttpRequest, pk: int) -> Subscription:
 @require_safe
 @login_required
 def recent(request: HttpRequest) -> HttpResponse:
-    """Answer what to tell the user on an open page: what came after the delivery numbered ``after``, as JSON.
+    """Answer what to tell the user on an open page: what was sent since ``after``, which is the ``last`` of an earlier
+    answer, as JSON.
 
-    Without ``after`` only its ``last`` number, to go on from. ``active``: whether anything is ever going to come.
+    Without ``after`` only ``last``, to go on from. ``active``: whether anything is ever going to come.
     """
-    user = cast("User", request.user)
-    pages = Delivery.objects.filter(
-        subscription__user=user, subscription__channel=Subscription.Channel.PAGE, state=Delivery.State.SENT
-    )
     after = request.GET.get("after", "")
-    if not after.isdecimal() or len(after) > 18:
-        last = pages.order_by("-pk").values_list("pk", flat=True).first() or 0
-        active = Subscription.objects.filter(user=user, channel=Subscription.Channel.PAGE, is_active=True).exists()
-        return JsonResponse({"active": active, "last": last, "notices": []})
-    found = list(pages.filter(pk__gt=int(after)).select_related("event__dataset").order_by("pk")[:SHOWN])
-    datasets = {one.event.dataset_id for one in found if one.event}
-    visible = set(Caller(user).visible().filter(pk__in=datasets).values_list("pk", flat=True)) if datasets else set()
-    notices = {}
-    for delivery in found:
-        if delivery.event is None:
-            notices["test"] = {"title": "Test", "text": "This channel works.", "link": ""}
-        elif delivery.event.dataset_id in visible:
-            # Two subscriptions may want the same event.
-            said = message_of(delivery.event, delivery.event.dataset.dataset_id, delivery.event.key)
-            link = delivery.event.dataset.get_absolute_url()
-            notices[said.key] = {"title": said.title, "text": said.text, "link": link}
-    last = found[-1].pk if found else int(after)
-    told = [{"key": key, **notice} for key, notice in notices.items()]
-    return JsonResponse({"active": True, "last": last, "notices": told})
+    is_number = after.isascii() and after.isdecimal() and len(after) <= MOST_DIGITS
+    told = told_on_pages(cast("User", request.user), int(after) if is_number else None)
+    notices = [{"key": said.key, "title": said.title, "text": said.text, "link": link} for said, link in told.notices]
+    return JsonResponse({"active": told.is_active, "last": told.until, "notices": notices})
