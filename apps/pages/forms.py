@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -11,6 +12,7 @@ from django.conf import settings
 from apps.datasets.access.sharing import Sharing
 from apps.datasets.models import Dataset, Membership
 from apps.pipeline.images.selection import PatternsRefused, Selection, clean_patterns
+from apps.pipeline.schedules import Schedule
 
 # For how many days a new token is valid; empty: until it is revoked.
 _LIFETIMES = [("", "Never"), ("30", "30 days"), ("90", "90 days"), ("365", "1 year")]
@@ -169,3 +171,39 @@ class BatchForm(forms.Form):
 
     def clean_limit(self) -> int:
         return self.cleaned_data["limit"] or 0
+
+
+class ScheduleForm(forms.Form):
+    """When a dataset's folder is processed again by itself."""
+
+    NEVER, EVERY, DAILY = "never", "every", "daily"
+
+    when = forms.ChoiceField(
+        choices=[(NEVER, "Only when somebody asks"), (EVERY, "Every so many hours"), (DAILY, "Every day at a time")],
+        widget=forms.RadioSelect,
+    )
+    hours = forms.FloatField(required=False, min_value=0.1, max_value=8784, widget=forms.NumberInput({"step": "any"}))
+    at = forms.TimeField(required=False, label="Time of day", widget=forms.TimeInput({"type": "time"}, format="%H:%M"))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["at"].help_text = f"In the time zone {settings.TIME_ZONE}."
+
+    @classmethod
+    def initial_of(cls, schedule: Schedule) -> dict[str, Any]:
+        """Return the values of the form that stand for a schedule."""
+        if schedule.every is not None:
+            return {"when": cls.EVERY, "hours": schedule.every / timedelta(hours=1)}
+        return {"when": cls.NEVER if schedule.daily_at is None else cls.DAILY, "at": schedule.daily_at}
+
+    def clean(self) -> dict[str, Any]:
+        """Make the schedule of what was chosen."""
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        when = data.get("when")
+        needed = {self.EVERY: "hours", self.DAILY: "at"}.get(when or "")
+        if needed and data.get(needed) is None and needed not in self.errors:
+            self.add_error(needed, "This field is required.")
+        elif not self.errors:
+            every = timedelta(minutes=round(data["hours"] * 60)) if when == self.EVERY else None
+            data["schedule"] = Schedule(every, data["at"] if when == self.DAILY else None)
+        return data

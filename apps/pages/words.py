@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from apps.pipeline.schedules import Schedule
 from apps.progress.health import WORDS
 from apps.progress.snapshot import DatasetProgress, Eta, StageProgress
 from apps.progress.transitions import StageState, State
@@ -28,6 +29,13 @@ def duration(seconds: float) -> str:
     large, small, unit, sub = (HOUR, MINUTE, "hours", "minutes") if whole < DAY else (DAY, HOUR, "days", "hours")
     rest = whole % large // small
     return plural(whole // large, unit) + (f" {plural(rest, sub)}" if rest else "")
+
+
+def schedule(schedule: Schedule) -> str:
+    """Return when something is done again: ``every 6 hours``, ``every day at 02:30``; empty: never."""
+    if schedule.every is not None:
+        return f"every {duration(schedule.every.total_seconds())}"
+    return f"every day at {schedule.daily_at:%H:%M}" if schedule.daily_at is not None else ""
 
 
 def clock(seconds: float) -> str:

@@ -31,6 +31,26 @@ class Source(models.Model):
         default=False, db_default=False, help_text="Follow links wherever they lead. Set on the command line alone."
     )
     from_browser = models.BooleanField(default=False, help_text="Whether it was chosen on a page of this site.")
+    every_minutes = models.PositiveIntegerField(
+        null=True, blank=True, help_text="It is processed again after so many minutes."
+    )
+    daily_at = models.TimeField(
+        null=True, blank=True, help_text="It is processed again at this time of day, in the site's time zone."
+    )
+    next_run_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="When it is processed again; empty: when somebody asks for it."
+    )
+
+    class Meta:
+        verbose_name = "folder"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(every_minutes__isnull=True, daily_at__isnull=True, next_run_at__isnull=True)
+                | Q(every_minutes__isnull=False, daily_at__isnull=True, next_run_at__isnull=False)
+                | Q(every_minutes__isnull=True, daily_at__isnull=False, next_run_at__isnull=False),
+                name="source_schedule_is_one",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.folder
@@ -69,6 +89,8 @@ class Job(models.Model):
     )
 
     class Meta:
+        verbose_name = "job of a worker"
+        verbose_name_plural = "jobs of workers"
         indexes = [models.Index(fields=["run"], condition=Q(is_held=True), name="job_held")]
         constraints = [
             models.CheckConstraint(condition=Q(phase__in=["scan", "index", "embed"]), name="job_phase_known"),
@@ -104,6 +126,8 @@ class Chunk(models.Model):
     done = models.BooleanField(default=False)
 
     class Meta:
+        verbose_name = "chunk of work"
+        verbose_name_plural = "chunks of work"
         constraints = [
             models.UniqueConstraint(fields=["job", "phase", "position"], name="chunk_once"),
         ]

@@ -18,6 +18,7 @@ from apps.progress.origin import Origin
 
 from .models import Job, Source
 from .queue import enqueue
+from .schedules import Schedule, set_schedule
 from .stages import STAGES
 
 
@@ -70,13 +71,14 @@ def process_folder(
     include: str | None = None,
     exclude: str | None = None,
     follow_links: bool | None = None,
+    schedule: Schedule | None = None,
 ) -> Run:
     """Queue a run over ``folder``, a real path, for a dataset that is created if it does not exist. For commands.
 
     With ``replace``, a dataset of another folder is read from this one from now on. Raises `OtherFolder` without it,
     `ValidationError` for a malformed id or name, and `RunUnfinished`. ``forget_missing``: at the end of the run, forget
-    the samples whose files are gone. ``include``, ``exclude`` (`clean_patterns` of them) and ``follow_links``: from now
-    on; None leaves what the dataset has.
+    the samples whose files are gone. ``include``, ``exclude`` (`clean_patterns` of them), ``follow_links`` and
+    ``schedule``: from now on; None leaves what the dataset has.
     """
     with transaction.atomic():
         dataset = Dataset.objects.filter(dataset_id=dataset_id).first()
@@ -92,6 +94,8 @@ def process_folder(
         choices = {"include": include, "exclude": exclude, "follow_links": follow_links}
         defaults |= {name: value for name, value in choices.items() if value is not None}
         Source.objects.update_or_create(dataset=dataset, defaults=defaults)
+        if schedule is not None:
+            set_schedule(dataset, schedule)
         return queue_run(dataset, forget_missing=forget_missing)
 
 

@@ -71,6 +71,10 @@ class RunState(LoadedRun):
         self.clear_retry()
         self._record("", "retry", self.run.state, by)
 
+    def note_skip(self, why: str) -> None:
+        """Note that a run which was due is skipped, because this one goes on."""
+        self._record("", self.run.state, "skipped", why)
+
     def acknowledge(self) -> None:
         """Note that the reporter is told now what it was asked, if it was not told before."""
         if self.run.control_at is not None and self.run.control_seen_at is None:

@@ -262,6 +262,14 @@ def request_cancel(run_pk: int, by: str = "") -> bool:
         return control.apply(state, control.Action.CANCEL, by).changed
 
 
+def note_skip(dataset_pk: int, why: str) -> None:
+    """Add to the events of a dataset's open run that another, which was due, is skipped. Nothing if none is open."""
+    run = Run.objects.unfinished().filter(dataset=dataset_pk).first()
+    if run is not None:
+        with suppress(RunFinished), changing(run.pk) as state:
+            state.note_skip(why)
+
+
 def acknowledge(run_pk: int) -> None:
     """Note that whoever works on the run obeys what it was asked. Nothing, if the run is over."""
     with suppress(RunFinished), changing(run_pk) as state:

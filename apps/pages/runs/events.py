@@ -52,6 +52,8 @@ def _moved(run: Run, move: Transition, labels: Mapping[str, str], may_steer: boo
         return Event(move.at, text) if text else None
     by = f" by {named(move.note)}" if may_steer and move.note else ""
     match move.old, move.new:
+        case _, "skipped":
+            return Event(move.at, f"Skipped the run {move.note}: this one goes on")
         case _, Run.Control.PAUSE:
             return Event(move.at, f"Paused{by}")
         case Run.Control.PAUSE, Run.Control.RUN:

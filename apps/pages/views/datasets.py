@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from apps.batches.selectors import batches_of
 from apps.datasets.access.errors import NotAllowed
 from apps.datasets.access.rules import Caller
+from apps.pages import words
 from apps.pages.access import visible_dataset
 from apps.pages.cursor import requested_page
 from apps.pages.failures import REASON_PARAMETER, count_reasons, reason_query
@@ -25,6 +26,7 @@ from apps.pages.panel import phase
 from apps.pages.snippets import address_of, snippets
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.images.selection import describe
+from apps.pipeline.schedules import Schedule
 from apps.pipeline.services import create_dataset, source_of
 from apps.progress.models import ItemFailure, Run, Transition, UnlistedFailures
 from apps.progress.selectors import failure_note, progress_of
@@ -74,6 +76,8 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
         "may_manage": caller.may_manage(dataset),
         "failure_note": failure_note(latest) if may_steer and latest and latest.error else "",
         "has_source": source is not None,
+        "schedule": words.schedule(Schedule.of(source)) if source else "",
+        "next_run_at": source.next_run_at if source else None,
         "has_patterns": source is not None and bool(source.include or source.exclude),
         "failures": requested_page(failures, FAILURES_SIZE, request.GET, "failures_"),
         "failures_keep": f"{reason_query(reason)}&" if reason else "",

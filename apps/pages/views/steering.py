@@ -20,9 +20,10 @@ from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.pages.access import managing, steering
 from apps.pages.amounts import plural
-from apps.pages.forms import PatternsForm, SharingForm, members_text
+from apps.pages.forms import PatternsForm, ScheduleForm, SharingForm, members_text
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.images.selection import describe
+from apps.pipeline.schedules import Schedule, set_schedule
 from apps.pipeline.services import NoSource, queue_run, select_files, source_of
 from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
@@ -101,6 +102,23 @@ def files(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         "not_looked_at": describe(dataset.file_counts),
     }
     return render(request, "pages/dataset_files.html", context, status=422 if form.is_bound else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@steering
+def schedule(request: HttpRequest, dataset: Dataset) -> HttpResponse:
+    """Show when the folder is processed again by itself; on a valid POST, change it."""
+    source = source_of(dataset)
+    if source is None:
+        raise Http404
+    initial = ScheduleForm.initial_of(Schedule.of(source))
+    form = ScheduleForm(request.POST if request.method == "POST" else None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        set_schedule(dataset, form.cleaned_data["schedule"])
+        messages.success(request, "Saved.")
+        return redirect(dataset)
+    context = {"dataset": dataset, "progress": progress_of(dataset.pk), "form": form, "next_run_at": source.next_run_at}
+    return render(request, "pages/dataset_schedule.html", context, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -24,7 +24,14 @@ class Migration(migrations.Migration):
                 ('exclude', models.TextField(blank=True, db_default='', default='', help_text="Not these files: gitignore's patterns, one a line.")),
                 ('follow_links', models.BooleanField(db_default=False, default=False, help_text='Follow links wherever they lead. Set on the command line alone.')),
                 ('from_browser', models.BooleanField(default=False, help_text='Whether it was chosen on a page of this site.')),
+                ('every_minutes', models.PositiveIntegerField(blank=True, help_text='It is processed again after so many minutes.', null=True)),
+                ('daily_at', models.TimeField(blank=True, help_text="It is processed again at this time of day, in the site's time zone.", null=True)),
+                ('next_run_at', models.DateTimeField(blank=True, db_index=True, help_text='When it is processed again; empty: when somebody asks for it.', null=True)),
             ],
+            options={
+                'verbose_name': 'folder',
+                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('daily_at__isnull', True), ('every_minutes__isnull', True), ('next_run_at__isnull', True)), models.Q(('daily_at__isnull', True), ('every_minutes__isnull', False), ('next_run_at__isnull', False)), models.Q(('daily_at__isnull', False), ('every_minutes__isnull', True), ('next_run_at__isnull', False)), _connector='OR'), name='source_schedule_is_one')],
+            },
         ),
         migrations.CreateModel(
             name='Job',
@@ -44,6 +51,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'indexes': [models.Index(condition=models.Q(('is_held', True)), fields=['run'], name='job_held')],
+                'verbose_name': 'job of a worker',
+                'verbose_name_plural': 'jobs of workers',
                 'constraints': [models.CheckConstraint(condition=models.Q(('phase__in', ['scan', 'index', 'embed'])), name='job_phase_known'), models.CheckConstraint(condition=models.Q(models.Q(('lease_token', ''), ('lease_until__isnull', True)), models.Q(models.Q(('lease_token', ''), _negated=True), ('lease_until__isnull', False)), _connector='OR'), name='job_lease_has_an_end')],
             },
         ),
@@ -59,6 +68,8 @@ class Migration(migrations.Migration):
                 ('job', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='chunks', to='pipeline.job')),
             ],
             options={
+                'verbose_name': 'chunk of work',
+                'verbose_name_plural': 'chunks of work',
                 'indexes': [models.Index(condition=models.Q(('done', False)), fields=['job', 'phase', 'position'], name='chunk_to_do')],
                 'constraints': [models.UniqueConstraint(fields=('job', 'phase', 'position'), name='chunk_once')],
             },

@@ -16,6 +16,7 @@ from apps.core.text import printable
 from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import FolderRefused, readable_folder
 from apps.pipeline.images.selection import PatternsRefused, clean_patterns
+from apps.pipeline.schedules import Schedule, ScheduleRefused
 from apps.pipeline.services import OtherFolder, process_folder
 from apps.progress import listening
 from apps.progress.errors import RunUnfinished
@@ -63,6 +64,10 @@ class Command(BaseCommand):
             action=BooleanOptionalAction,
             help="follow links wherever they lead, in later runs too; otherwise below the folder and FOLLOW_LINKS_TO",
         )
+        schedule = parser.add_mutually_exclusive_group()
+        schedule.add_argument("--every", metavar="INTERVAL", help="process it again so often: 30m, 6h, 2d")
+        schedule.add_argument("--at", metavar="TIME", help="process it again every day at this time: 02:30")
+        schedule.add_argument("--no-schedule", action="store_true", help="process it again only when somebody asks")
         parser.add_argument(
             "--wait", action="store_true", help="show a progress bar until the end; exit 0 on ready, 1 on error"
         )
@@ -78,6 +83,9 @@ class Command(BaseCommand):
         include: list[str] | None,
         exclude: list[str] | None,
         follow_links: bool | None,
+        every: str | None,
+        at: str | None,
+        no_schedule: bool,
         wait: bool,
         **options: Any,
     ) -> None:
@@ -91,8 +99,9 @@ class Command(BaseCommand):
                 include=None if include is None else clean_patterns(include),
                 exclude=None if exclude is None else clean_patterns(exclude),
                 follow_links=follow_links,
+                schedule=Schedule.parse(every=every or "", at=at or "") if every or at or no_schedule else None,
             )
-        except (FolderRefused, PatternsRefused) as error:
+        except (FolderRefused, PatternsRefused, ScheduleRefused) as error:
             raise CommandError(printable(str(error)), returncode=2) from None
         except OtherFolder as error:
             hint = "Pass --replace to read it from there from now on; samples that are not there will be missing."

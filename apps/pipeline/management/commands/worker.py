@@ -23,6 +23,7 @@ from apps.core.text import one_line
 from apps.notifications.sender import send_often
 from apps.pipeline.queue import admit_held, sweep
 from apps.pipeline.retries import take_retries
+from apps.pipeline.schedules import begin_scheduled_runs
 from apps.pipeline.work.cleanup import delete_leftover_chunks
 from apps.pipeline.work.pool import kill_all
 from apps.pipeline.work.removal import delete_forgotten_samples, prune, remove_deleted_datasets
@@ -33,7 +34,7 @@ from apps.progress.services import end_left_runs, end_lost_runs, note_lost_runs
 logger = logging.getLogger(__name__)
 
 IDLE_SECONDS: Final = 0.5
-RETRY_SECONDS: Final = 0.5
+BEGIN_SECONDS: Final = 0.5
 REMOVE_SECONDS: Final = 2.0
 PRUNE_SECONDS: Final = 3600.0
 LONGEST_BACKOFF: Final = 30.0
@@ -87,7 +88,7 @@ class Command(BaseCommand):
         _sweep()
         threading.Thread(target=_sweep_often, name="sweeper", daemon=True).start()
         threading.Thread(target=send_often, args=(stopping,), name="notifications", daemon=True).start()
-        threading.Thread(target=_retry_often, name="retries", daemon=True).start()
+        threading.Thread(target=_begin_often, name="scheduler", daemon=True).start()
         threading.Thread(target=_remove_often, name="remover", daemon=True).start()
         logger.info("Starting worker %s", worker.worker_id)
         worker.run()
@@ -145,13 +146,15 @@ def _sweep() -> None:
         logger.debug("could not sweep for dropped runs; the next sweep tries again: %s", one_line(error))
 
 
-def _retry_often() -> None:
-    while not stopping.wait(RETRY_SECONDS):
+def _begin_often() -> None:
+    """Begin the runs that people ask for, and those that are due."""
+    while not stopping.wait(BEGIN_SECONDS):
         try:
             take_retries()
             admit_held()
+            begin_scheduled_runs()
         except (Error, OSError) as error:
-            logger.debug("could not look for retries and held jobs; the next look finds them: %s", one_line(error))
+            logger.debug("could not look for runs to begin; the next look finds them: %s", one_line(error))
         connection.close()
 
 
