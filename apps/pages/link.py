@@ -17,11 +17,11 @@ PAGE_MILLISECONDS = 10
 SOCKET_MILLISECONDS = 5
 
 
-def attributes() -> dict[str, int]:
-    """The `data-` attributes of `#live`, by their names without the prefix."""
+def attributes(*, polls_only: bool = False) -> dict[str, int]:
+    """The `data-` attributes of `#live`, by their names without the prefix. ``polls_only``: it opens no WebSocket."""
     return {
         "poll-ms": round(settings.BAR_POLL_SECONDS * 1000),
-        "ws-attempts": ATTEMPTS,
+        "ws-attempts": 0 if polls_only else ATTEMPTS,
         "silence-ms": round(MISSED_KEEPALIVES * hub.KEEPALIVE_SECONDS * 1000),
         "watcher-ms": PAGE_MILLISECONDS,
         "socket-ms": SOCKET_MILLISECONDS,

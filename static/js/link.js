@@ -22,7 +22,7 @@ import { findTransition } from "./reconnecting.js";
 
 /**
  * @typedef {object} Options
- * @property {number} attempts how often in a row a socket is tried before the link polls
+ * @property {number} attempts how often in a row a socket is tried before the link polls; 0: none is ever opened
  * @property {number} interval milliseconds between two requests of a link that polls
  * @property {number} silence milliseconds without a message after which a socket counts as disconnected
  * @property {number} perSocket milliseconds that the server takes for one page that comes back
@@ -221,6 +221,7 @@ export class Link {
     openSocket: () => {
       this.#effects.closeSocket();
       this.#retryTimer.stop();
+      if (!this.#options.attempts) return;
       this.#openTimer.start(LONGEST_OPENING);
       const socket = (this.#socket = this.#options.openSocket());
       socket.onmessage = ({ data }) => this.#onMessage(data);

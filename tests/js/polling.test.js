@@ -19,6 +19,19 @@ test("polls come every interval, somewhat apart, and less often while nothing is
   assert(resting >= 15 && resting <= 19, `${resting}`);
 });
 
+test("a link without attempts opens no socket, whatever happens", async () => {
+  const world = new World({ attempts: 0 });
+  world.connect();
+  await world.pass(MINUTE);
+  world.answer = "failed";
+  await world.pass(MINUTE);
+  world.answer = "answered";
+  await world.pass(MINUTE);
+  assert.equal(world.sockets.length, 0);
+  assert.equal(world.status, "polling");
+  assert(world.questions.length > 40, `${world.questions.length}`);
+});
+
 test("a server that answers errors is asked ever less often, and the page says since when", async () => {
   const world = new World();
   world.answer = "failed";

@@ -16,9 +16,9 @@ register = template.Library()
 
 
 @register.simple_tag
-def link_attributes() -> SafeString:
-    """Return the `data-` attributes of `#live` that do not depend on the page."""
-    return format_html_join(" ", 'data-{}="{}"', link.attributes().items())
+def link_attributes(*, polls_only: bool = False) -> SafeString:
+    """Return the `data-` attributes of `#live` that do not depend on the dataset."""
+    return format_html_join(" ", 'data-{}="{}"', link.attributes(polls_only=polls_only).items())
 
 
 @register.simple_tag
