@@ -26,7 +26,8 @@ GROUPS: Final = (
     Group(
         "Datasets and runs",
         "What is processed, how far it is, and what went wrong.",
-        ("datasets.Dataset", "progress.Run", "pipeline.Source", "progress.Stage", "progress.WorkerShare",
+        ("datasets.Dataset", "progress.Run", "batches.Batch", "pipeline.Source", "progress.Stage",
+         "progress.WorkerShare",
          "progress.ItemFailure", "progress.Transition", "datasets.Sample"),
     ),
     Group(
