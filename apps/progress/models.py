@@ -240,7 +240,6 @@ class WorkerShare(models.Model):
 
     class Meta:
         verbose_name = "worker"
-        verbose_name_plural = "workers"
         ordering = ["stage", "worker"]
         constraints = [
             models.UniqueConstraint(fields=["stage", "worker"], name="share_once_a_worker"),
@@ -264,8 +263,7 @@ class RunMember(models.Model):
     error = models.TextField(blank=True, help_text="Why it left, if it failed.")
 
     class Meta:
-        verbose_name = "program in a run"
-        verbose_name_plural = "programs in runs"
+        verbose_name = "joined program"
         ordering = ["run", "id"]
         constraints = [
             models.UniqueConstraint(fields=["run", "worker"], name="member_once_a_run"),
@@ -293,7 +291,6 @@ class ItemFailure(models.Model):
 
     class Meta:
         verbose_name = "failed item"
-        verbose_name_plural = "failed items"
         ordering = ["id"]
         constraints = [
             # A chunk that is done again after a crash reports its failures again.
@@ -313,8 +310,7 @@ class UnlistedFailures(models.Model):
     count = models.PositiveBigIntegerField()
 
     class Meta:
-        verbose_name = "count of failed items"
-        verbose_name_plural = "counts of failed items that are not listed"
+        verbose_name = "failed item count"
         ordering = ["-count", "id"]
         constraints = [
             models.UniqueConstraint(fields=["run", "stage", "reason"], name="unlisted_once_a_reason"),
@@ -336,8 +332,7 @@ class Transition(models.Model):
     at = models.DateTimeField()
 
     class Meta:
-        verbose_name = "event of a run"
-        verbose_name_plural = "events of runs"
+        verbose_name = "run event"
         ordering = ["id"]
         indexes = [models.Index(fields=["run", "id"], name="transition_history")]
 
@@ -358,7 +353,6 @@ class RunMessage(models.Model):
 
     class Meta:
         verbose_name = "message"
-        verbose_name_plural = "messages"
         ordering = ["number"]
         constraints = [
             models.UniqueConstraint(fields=["run", "slot"], name="message_once_a_slot"),
@@ -393,8 +387,7 @@ class Head(models.Model):
     retry_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
-        verbose_name = "version of a dataset"
-        verbose_name_plural = "versions of datasets"
+        verbose_name = "dataset version"
         constraints = [
             models.CheckConstraint(
                 condition=Q(retry="", retry_at__isnull=True) | Q(retry__in=["all", "failed"], retry_at__isnull=False),

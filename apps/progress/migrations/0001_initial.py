@@ -81,7 +81,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'failed item',
-                'verbose_name_plural': 'failed items',
                 'ordering': ['id'],
             },
         ),
@@ -97,8 +96,7 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='progress.run')),
             ],
             options={
-                'verbose_name': 'version of a dataset',
-                'verbose_name_plural': 'versions of datasets',
+                'verbose_name': 'dataset version',
             },
         ),
         migrations.CreateModel(
@@ -113,8 +111,7 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='progress.run')),
             ],
             options={
-                'verbose_name': 'program in a run',
-                'verbose_name_plural': 'programs in runs',
+                'verbose_name': 'joined program',
                 'ordering': ['run', 'id'],
             },
         ),
@@ -130,7 +127,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'message',
-                'verbose_name_plural': 'messages',
                 'ordering': ['number'],
             },
         ),
@@ -183,8 +179,7 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='transitions', to='progress.run')),
             ],
             options={
-                'verbose_name': 'event of a run',
-                'verbose_name_plural': 'events of runs',
+                'verbose_name': 'run event',
                 'ordering': ['id'],
             },
         ),
@@ -198,8 +193,7 @@ class Migration(migrations.Migration):
                 ('run', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='unlisted_failures', to='progress.run')),
             ],
             options={
-                'verbose_name': 'count of failed items',
-                'verbose_name_plural': 'counts of failed items that are not listed',
+                'verbose_name': 'failed item count',
                 'ordering': ['-count', 'id'],
             },
         ),
@@ -220,7 +214,6 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'worker',
-                'verbose_name_plural': 'workers',
                 'ordering': ['stage', 'worker'],
             },
         ),
