@@ -206,7 +206,7 @@ def test_without_an_address_it_says_what_to_set() -> None:
     assert b"DATASET_PROGRESS_URL" in ended.stderr
 
 
-@pytest.mark.parametrize("name", ["watch", "report", "pipe", "simulate"])
+@pytest.mark.parametrize("name", ["watch", "list", "open", "report", "pipe", "simulate"])
 def test_help_has_an_example_and_the_exit_status(name: str) -> None:
     text = command(name, "--help").stdout.decode()
     assert "example: " in text
@@ -214,7 +214,7 @@ def test_help_has_an_example_and_the_exit_status(name: str) -> None:
     assert "DATASET_PROGRESS_TOKEN" in text
 
 
-COMMANDS = {"watch", "report", "pipe", "pause", "resume", "cancel", "end", "retry", "simulate"}
+COMMANDS = {"watch", "list", "open", "report", "pipe", "pause", "resume", "cancel", "end", "retry", "simulate"}
 
 
 def test_every_argument_has_a_word_of_help() -> None:

@@ -48,6 +48,8 @@ class Run:
     ``batch``: the id of a batch that the dataset is to be in. The server creates it if there is none, and refuses the
     run if the batch is another's.
     ``link``: the job's own page, https://…, shown with the run to those who may steer the dataset.
+    ``quiet``: do not print the address of the dataset's page, as is done once on a terminal; also
+    ``DATASET_PROGRESS_QUIET``.
     ``transport``: a transport of httpx. ``clock``: a function that returns monotonic seconds.
 
     Without an address it reports nowhere and costs nothing. Apart from pause and cancel (``obey``) it never raises
@@ -73,6 +75,7 @@ class Run:
         traceback: bool = True,
         link: str | None = None,
         batch: str | None = None,
+        quiet: bool = False,
         shares_end: bool = False,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -91,6 +94,7 @@ class Run:
             traceback=traceback,
             link=link,
             batch=batch,
+            quiet=quiet,
         )
         shares = finish and (key is None or shares_end)
         self._use(

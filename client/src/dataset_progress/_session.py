@@ -13,6 +13,7 @@ from ._api import Server
 from ._control import Control
 from ._counting import Counter, Counts
 from ._errors import Cancelled
+from ._greeting import say_where
 from ._job_errors import JobErrors
 from ._membership import Giver
 from ._registry import Registry
@@ -124,6 +125,8 @@ class Session:
                 thread.warn(error)
             else:
                 _exits.end_with_worker_process()
+        if self.is_enabled and not self.settings.quiet and self._giver is None:
+            say_where(self.settings.server.url, self.settings.dataset_id)
 
     def _end_predecessor(self) -> Sender | None:
         """End a run of the dataset that waits for further loops. Return the sender whose last report comes first."""

@@ -42,7 +42,8 @@ class RunSettings:
 
     ``stages``: the plan, in the form of the API. ``server``: without a ``url`` if nothing is to be reported.
     ``key``: by which processes find the run. ``sharing``: who sees the dataset, in the form of the API, as far as the
-    job says. ``link``: the job's own page. ``batch``: the id of a batch that the dataset is in.
+    job says. ``link``: the job's own page. ``batch``: the id of a batch that the dataset is in. ``quiet``: nobody at a
+    terminal is told where the progress is shown.
     """
 
     dataset_id: str
@@ -55,6 +56,7 @@ class RunSettings:
     reports_traceback: bool
     link: str | None = None
     batch: str | None = None
+    quiet: bool = False
 
     @classmethod
     def resolve(
@@ -73,6 +75,7 @@ class RunSettings:
         traceback: bool,
         link: str | None = None,
         batch: str | None = None,
+        quiet: bool = False,
     ) -> RunSettings:
         """Complete the arguments of `Run`."""
         valid, server = reported_id(dataset_id), find_server(url, token)
@@ -87,6 +90,7 @@ class RunSettings:
             reports_traceback=traceback,
             link=None if link is None else values.text(link, 4096),
             batch=None if batch is None else reported_id(batch),
+            quiet=bool(quiet),
         )
 
     @property

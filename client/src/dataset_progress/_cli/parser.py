@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from dataset_progress._ids import dataset_id as valid_id
 
-from . import batches, commands, steering
+from . import batches, browsing, commands, steering
 
 EXIT_STATUS = """\
 exit status: 0 success (watch: all datasets are ready; pipe: everything was passed on, even if the server was not
@@ -18,6 +19,7 @@ be reached, or refused; 129, 130, 143 ended by SIGHUP, Ctrl-C, SIGTERM; 141 nobo
 SERVER = """\
 The server is given by --url and --token, else by DATASET_PROGRESS_URL and DATASET_PROGRESS_TOKEN.
 """
+STATES = ["pending", "indexing", "embedding", "ready", "error"]
 NEW_DATASET = "the dataset's id; the dataset is created if there is none"
 
 
@@ -26,6 +28,7 @@ def new_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dataset-progress", description=f"Watch and report the progress of datasets. {SERVER}", epilog=EXIT_STATUS
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--url", help="the address of the server; default: $DATASET_PROGRESS_URL")
@@ -51,6 +54,15 @@ def new_parser() -> argparse.ArgumentParser:
         "--linger", type=_seconds, default=5.0, metavar="SECONDS",
         help="how long to wait for another run when a dataset is finished; default: 5",
     )  # fmt: skip
+
+    listed = add("list", browsing.show_list, "list datasets", "dataset-progress list --state indexing")
+    listed.add_argument("search", nargs="?", default="", metavar="TEXT", help="a part of an id or a name")
+    listed.add_argument("--state", choices=STATES, help="those in this state alone")
+
+    opened = add("open", browsing.open_page, "open the page of a dataset in a browser", "dataset-progress open cats")
+    opened.add_argument(
+        "dataset", nargs="?", default="", metavar="ID", type=_dataset_id, help="the dataset's id; default: the list"
+    )
 
     report = add(
         "report", commands.report, "report the progress of a dataset",
@@ -110,10 +122,18 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
             action.add_argument("--failed", action="store_true", help="only the items that failed")
 
 
+def _version() -> str:
+    """Return the version of the installed package; of one that runs from its folder, that."""
+    try:
+        return version("dataset-progress")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
 def _add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", metavar="ID", type=_dataset_id, help=NEW_DATASET)
     parser.add_argument(
-        "--state", choices=["pending", "indexing", "embedding", "ready", "error"],
+        "--state", choices=STATES,
         help="the state; ready and error end the run",
     )  # fmt: skip
     parser.add_argument("--stage", help="the stage that the counts belong to; it begins if it has not")
