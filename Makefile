@@ -5,7 +5,7 @@
 # make js      types and tests of the pages' script alone
 # make check   lint, types, architecture, migrations, deployment settings, freshness of the built CSS
 # make bench   every benchmark; bench-NAME for one
-.PHONY: demo test test-integrations quick js check bench bench-pipeline bench-images bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots clean
+.PHONY: demo test test-integrations quick js check bench bench-pipeline bench-images bench-live bench-crowd bench-ingest bench-client bench-eta bench-fairness css docs lock shots pages clean
 .DELETE_ON_ERROR:
 
 # Made with the Python that `PYTHON` names, or else the first that is new enough.
@@ -28,7 +28,7 @@ test-integrations: $(VENV)/.test $(VENV)/integrations/.made
 $(VENV)/integrations/.made: requirements/integrations.txt | $(VENV)/.made
 	@echo "Installing the libraries..."
 	@$(RUN) -m venv --clear $(VENV)/integrations
-	@$(VENV)/integrations/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@scripts/install-requirements $(VENV)/integrations $<
 	@touch $@
 
 quick: $(VENV)/.test
@@ -69,7 +69,7 @@ bench-client: $(VENV)/.test
 	@$(RUN) -m tests.bench.client
 
 bench-eta: $(VENV)/.test
-	@$(PYTHON) -m tests.bench.eta
+	@$(RUN) -m tests.bench.eta
 
 bench-fairness: $(VENV)/.test
 	@$(RUN) -m tests.bench.fairness
@@ -82,6 +82,13 @@ css:
 shots: $(VENV)/.test
 	@scripts/install-programs
 	@$(RUN) -m scripts.screenshots
+
+# Take a picture of every page in every state, light and dark, on a laptop and on a phone, into the folder SHOTS.
+SHOTS ?= var/pages
+pages: $(VENV)/.test
+	@scripts/install-programs
+	@mkdir -p $(SHOTS)
+	@SHOTS=$(SHOTS) $(RUN) -m pytest tests/e2e/test_pages.py -n 0 -k every_page_is_accessible
 
 # Write the table of settings in docs/deployment.md.
 docs: $(VENV)/.test
@@ -96,12 +103,12 @@ clean:
 
 $(VENV)/.runtime: requirements/runtime.txt | $(VENV)/.made
 	@echo "Installing the runtime dependencies..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@scripts/install-requirements $(VENV) $<
 	@touch $@
 
 $(VENV)/.test: requirements/test.txt | $(VENV)/.made
 	@echo "Installing the test dependencies..."
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@scripts/install-requirements $(VENV) $<
 	@touch $@
 
 # The stamp is made last, so an interrupted set-up starts again.
