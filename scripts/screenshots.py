@@ -55,7 +55,7 @@ def _take(page: Page) -> None:
     page.goto("/datasets/demo-birds/runs/1/")
     page.screenshot(path=DOCS / "run.png")
     page.goto(f"/datasets/{DATASET_ID}/")
-    expect(page.locator("main .dataset-progress")).to_have_count(0, timeout=300_000)  # a ready dataset has no bar
+    expect(page.locator("main .dataset-progress")).to_have_attribute("data-state", "ready", timeout=300_000)
     page.reload()
     page.wait_for_load_state("networkidle")
     page.screenshot(path=DOCS / "ready.png")

@@ -131,7 +131,8 @@ class Bar:
     def figure(self) -> str:
         """How far it is, for the list: the percentage of the run, or the count where the total is not known."""
         if self.indeterminate or self.state in (State.PENDING, State.READY):
-            return self.counter.removesuffix(" so far")
+            count = self.counter.removesuffix(" so far")
+            return f"{int(count):,}" if count.isdecimal() else count
         return f"{self.fill}%"
 
     @property

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from django.db.models import Count
+from django.db.models import Count, Q, QuerySet
 
 from apps.progress.models import ItemFailure, Run, UnlistedFailures
 
 REASON_PARAMETER: Final = "failures_reason"
+SEARCH_PARAMETER: Final = "failures_search"
 # Reasons that are shown by themselves; a reason may have numbers in it, so there may be many.
 MOST_REASONS: Final = 12
 
@@ -31,11 +32,23 @@ class ReasonCount:
     @property
     def query(self) -> str:
         """The query string that asks for the items of this reason alone."""
-        return reason_query(self.reason)
+        return failures_query(self.reason)
 
 
-def reason_query(reason: str) -> str:
-    return urlencode({REASON_PARAMETER: reason})
+def failures_query(reason: str = "", search: str = "") -> str:
+    """Return the query string that asks for the failed items of a reason, or with a text in them, alone."""
+    params = {"tab": "failures", REASON_PARAMETER: reason, SEARCH_PARAMETER: search}
+    return urlencode({name: value for name, value in params.items() if value})
+
+
+def matching(run: Run, reason: str, search: str) -> QuerySet[ItemFailure]:
+    """Return the failed items of a run, all or those of a reason alone, or with a text in the item or the reason."""
+    failures = ItemFailure.objects.filter(run=run)
+    if reason:
+        failures = failures.filter(reason=reason)
+    if search:
+        failures = failures.filter(Q(item__icontains=search) | Q(reason__icontains=search))
+    return failures
 
 
 def count_reasons(run: Run, unlisted: Sequence[UnlistedFailures]) -> list[ReasonCount]:

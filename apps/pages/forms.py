@@ -71,23 +71,26 @@ class NewDatasetForm(PatternsForm, forms.ModelForm):  # type: ignore[type-arg]  
         visibility = self.fields["visibility"]
         visibility.initial = Dataset.Visibility.of_new()
         visibility.choices = _visibility_choices()  # type: ignore[attr-defined]  # a choice field
-        self.fields["folder"].help_text = (
-            f"The absolute path of a folder of images on this server, in {' or '.join(settings.IMPORT_ROOTS)}. Files "
-            "are only read. Leave it empty to report from your own code."
-        )
+        self.fields["folder"].help_text = f"{_folder_help()} Leave it empty to report from your own code."
         if not settings.IMPORT_ROOTS:
             for name in ("folder", "include", "exclude"):
                 del self.fields[name]
         _disable_text_help(self, "dataset_id", "folder")
 
 
+def _folder_help() -> str:
+    roots = " or ".join(settings.IMPORT_ROOTS)
+    return f"The absolute path of a folder of images on this server, in {roots}. Files are only read."
+
+
 def _visibility_choices() -> list[tuple[str, str]]:
     return [(choice.value, f"{choice.label}: {choice.seen_by}") for choice in Dataset.Visibility]
 
 
-class SharingForm(forms.Form):
-    """Who sees a dataset."""
+class EditForm(forms.Form):
+    """The name of a dataset, who sees it, and its folder."""
 
+    name = forms.CharField(max_length=Dataset._meta.get_field("name").max_length, required=False)
     visibility = forms.ChoiceField(widget=forms.RadioSelect)
     owner = forms.CharField(max_length=150, required=False, help_text="A user name. The owner may do everything.")
     members = forms.CharField(
@@ -96,11 +99,18 @@ class SharingForm(forms.Form):
         help_text="User names, separated by blanks or commas. Members see the dataset and may report on it. "
         "ada:steer may also pause, cancel, process and retry it; ada:view may only see it.",
     )
+    folder = forms.CharField(max_length=4096, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["visibility"].choices = _visibility_choices()  # type: ignore[attr-defined]  # a choice field
-        _disable_text_help(self, "owner", "members")
+        folder = self.fields["folder"]
+        # A folder can be changed, and not be taken away: the samples are those of its files.
+        folder.required = bool(self.initial.get("folder"))
+        folder.help_text = f"{_folder_help()} Samples whose files are not in it become missing with the next run."
+        if not settings.IMPORT_ROOTS:
+            del self.fields["folder"]
+        _disable_text_help(self, "owner", "members", "folder")
 
     def clean(self) -> dict[str, Any]:
         """Split the members into their names and their roles."""
@@ -114,7 +124,7 @@ class SharingForm(forms.Form):
 
 
 def members_text(sharing: Sharing) -> str:
-    """Return the members as `SharingForm` reads them; that a member may report goes without saying."""
+    """Return the members as `EditForm` reads them; that a member may report goes without saying."""
     return ", ".join(
         name if role == Membership.Role.REPORT else f"{name}:{role}" for name, role in sharing.roles.items()
     )

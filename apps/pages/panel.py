@@ -61,7 +61,11 @@ class Panel:
 
     @property
     def lines(self) -> list[StageRow | FoldedStages]:
-        """The stages as lines: of an unfinished run, several that are done, or to come, fold to one."""
+        """The stages as lines: of an unfinished run, several that are done, or to come, fold to one. None of one stage,
+        nor of a run that is ready: its page has them.
+        """
+        if len(self.stages) < 2 or self.progress.state == State.READY:
+            return []
         folded = {StageState.DONE: "Done", StageState.WAITING: "To come"} if not self.progress.is_finished else {}
         lines: list[StageRow | FoldedStages] = []
         for state, group in groupby(self.stages, key=lambda row: row.stage.state):
@@ -73,9 +77,14 @@ class Panel:
         return lines
 
     @property
-    def known_facts(self) -> list[Fact]:
-        """The facts that there are."""
-        return [fact for fact in self.facts if fact.value != "–"]
+    def result(self) -> str:
+        """What came of a run that is ready, in one line."""
+        return words.result(self.progress)
+
+    @property
+    def workers(self) -> str:
+        """How many workers are at the stage under way, and how many of them are silent; empty where there are none."""
+        return words.workers(self.progress)
 
     @property
     def sparkline(self) -> str:
@@ -126,19 +135,16 @@ def _stage_row(progress: DatasetProgress, stage: StageProgress) -> StageRow:
 
 
 def _facts(progress: DatasetProgress) -> list[Fact]:
-    if progress.run is None:
+    """Return what the sentence does not say of a run that is not ready."""
+    if progress.run is None or progress.state == State.READY:
         return []
     facts: list[Fact] = []
-    if progress.percent is not None and len(progress.stages) > 1 and progress.state != State.READY:
+    if progress.percent is not None and len(progress.stages) > 1:
         facts.append(Fact("Whole run", f"{whole_of(progress.percent)}%"))
-    if progress.is_working:
-        unit = progress.stage.unit if progress.stage else "items"
-        facts.append(Fact("Rate", rate(progress.rate, unit) if progress.rate else "–"))
-        facts.append(Fact("Time left", words.time_left(progress.eta_seconds) if progress.eta_seconds else "–"))
-    elif (seconds := words.run_seconds(progress)) is not None:
+    if progress.is_working and progress.rate:
+        facts.append(Fact("Rate", rate(progress.rate, progress.stage.unit if progress.stage else "items")))
+    if progress.is_finished and (seconds := words.run_seconds(progress)) is not None:
         facts.append(Fact("Duration", words.clock(seconds)))
-    if progress.failed:
-        facts.append(Fact("Failed", f"{progress.failed:,}"))
     if progress.skipped:
         facts.append(Fact("Unchanged", f"{progress.skipped:,}"))
     return facts

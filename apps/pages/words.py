@@ -202,6 +202,26 @@ def in_a_row(progress: DatasetProgress, silence: str) -> str:
     return stage_label(progress.stage) if progress.stage else "Queued"
 
 
+def result(progress: DatasetProgress) -> str:
+    """Return what came of a run that is ready: ``300 samples · 7 seconds · 3 failed · 1,800 unchanged``."""
+    seconds = run_seconds(progress)
+    parts = [
+        _counted(progress),
+        duration(seconds) if seconds is not None else "",
+        f"{progress.failed:,} failed" if progress.failed else "",
+        f"{progress.skipped:,} unchanged" if progress.skipped else "",
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def workers(progress: DatasetProgress) -> str:
+    """Return how many workers are at the stage under way: ``12 workers, 1 silent``; empty where none has a share."""
+    silent, all_of_them = progress.workers.silent, progress.workers.active + progress.workers.silent
+    if not progress.is_working or not all_of_them:
+        return ""
+    return f"{plural(all_of_them, 'workers')}{f', {silent} silent' if silent else ''}"
+
+
 def run_seconds(progress: DatasetProgress) -> float | None:
     """Return how long a finished run took; None for one that is working, and where no stage ever began."""
     if progress.stage is None or progress.started_at is None or progress.finished_at is None:

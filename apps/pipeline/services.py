@@ -13,6 +13,7 @@ from apps.datasets.models import Dataset
 from apps.pipeline.images.folders import importable_folder, source_folder
 from apps.pipeline.images.selection import Selection
 from apps.progress import services as progress
+from apps.progress.errors import RunUnfinished
 from apps.progress.models import Run
 from apps.progress.origin import Origin
 
@@ -109,6 +110,19 @@ def check_folder(dataset_id: str, folder: Path) -> None:
 def source_of(dataset: Dataset) -> Source | None:
     """Return the folder of a dataset; None if it has none."""
     return Source.objects.filter(dataset=dataset).first()
+
+
+def change_folder(dataset: Dataset, folder: str) -> None:
+    """Have a dataset read from another folder under ``IMPORT_ROOTS`` from its next run on; its first, if it has none.
+
+    Samples whose files are not in it will be missing. Raises `FolderRefused`, and `RunUnfinished` while a run goes on.
+    """
+    path = importable_folder(folder)
+    with transaction.atomic():
+        if Run.objects.filter(dataset=dataset).unfinished().exists():
+            raise RunUnfinished("A run goes on. Change the folder when it has ended.")
+        chosen = {"folder": str(path), "from_browser": True, "mounts": None}
+        Source.objects.update_or_create(dataset=dataset, defaults=chosen)
 
 
 def select_files(dataset: Dataset, selection: Selection) -> None:

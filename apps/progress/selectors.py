@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.utils import timezone
 
 from apps.core.sql import IDS_AT_ONCE, Statement
@@ -23,7 +23,7 @@ from .facts import Facts, health_of, is_paused, is_waiting
 from .health import Health
 from .models import Run, RunMember, Stage, Transition, WorkerShare
 from .snapshot import DatasetProgress, snapshot
-from .transitions import STATE_ORDER, WORKING, State
+from .transitions import STATE_ORDER, WORKING, StageState, State
 from .workers import Worker, worker_of
 
 # For how many scopes of callers the compiled SQL of a poll is kept.
@@ -182,6 +182,15 @@ def health_of_newest(now: datetime) -> list[tuple[Run, Health | None]]:
 def facts_of_run(run: Run) -> Facts:
     """Return the facts of one run, the latest or not, whose dataset and stages were fetched with it. No query."""
     return Facts(run.dataset_id, run.dataset.dataset_id, run.created_at, "", 0, run, tuple(run.stages.all()))
+
+
+def active_workers(run: Run, *, limit: int, now: datetime) -> list[Worker]:
+    """Return up to ``limit`` workers of the stage under way, first those not heard of for longest. One query."""
+    shares = WorkerShare.objects.filter(stage__run=run.pk, stage__state=StageState.ACTIVE).select_related("stage")
+    works = run.state in WORKING and not is_paused(run) and not is_waiting(run, now)
+    # A worker that is done is heard no more, and comes last.
+    ordered = shares.order_by(F("left_at").asc(nulls_first=True), "heard_at", "pk")[:limit]
+    return [worker_of(run, share, now, works=works) for share in ordered]
 
 
 def runs_that_may_be_lost() -> list[int]:

@@ -1,6 +1,7 @@
 /** Announces changes of state to screen readers, each once. */
 
 import { byId } from "./dom.js";
+import { sweepOver } from "./sweep.js";
 
 const TOGETHER = 200;
 
@@ -23,7 +24,9 @@ export function announceStates(root, { isFirst }) {
     const last = lastAnnounced.get(dataset);
     if (last && (last.state === state || (last.epoch === epoch && Number(version) <= last.version))) continue;
     lastAnnounced.set(dataset, { state, epoch, version: Number(version) });
-    if (!isFirst && last) announce(`${dataset}: ${label}`);
+    if (isFirst || !last) continue;
+    announce(`${dataset}: ${label}`);
+    if (state === "ready") sweepOver(bar);
   }
 }
 

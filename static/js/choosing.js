@@ -13,6 +13,11 @@ export function listenForChoices() {
   document.addEventListener("change", ({ target }) => target instanceof Element && target.matches(BOXES) && note());
   // The form is reset after the event.
   document.addEventListener("reset", ({ target }) => target === byId("chosen") && setTimeout(note));
+  // A search has changed the address since the form was made.
+  document.addEventListener("submit", ({ target }) => {
+    const back = target === byId("chosen") && document.querySelector("#chosen [name='next']");
+    if (back instanceof HTMLInputElement) back.value = location.pathname + location.search;
+  });
   document.addEventListener("click", ({ target }) => {
     if (target !== byId("chosen-all")) return;
     for (const box of boxes()) box.checked = true;

@@ -124,17 +124,19 @@ export class Connection {
 
   /** @param {import("./link.js").Status} status */
   #showStatus(status) {
+    document.documentElement.dataset.link = status;
     const place = byId("connection");
+    const heard = new Date(this.#heardAt).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
     const text = {
-      live: "● Live",
-      connecting: "○ Connecting",
+      live: "", // what moves says so
+      connecting: "",
       reconnecting: "○ Reconnecting",
       polling: `○ Asking every ${Number(this.root.dataset.pollMs) / 1000} s`,
-      offline: `× Offline since ${new Date(this.#heardAt).toLocaleTimeString()}`,
+      offline: `× Offline since ${heard}`,
       gone: "× This dataset is no longer available",
     }[status];
     if (!place || place.textContent === text) return;
     place.textContent = text;
-    place.hidden = false;
+    place.hidden = !text;
   }
 }

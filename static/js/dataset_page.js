@@ -58,6 +58,8 @@ export class DatasetPage {
     const panel = this.#panel;
     const body = byId("dataset-body");
     this.#wakeHeader(panel);
+    const summary = byId("workers-summary");
+    if (summary) summary.textContent = panel?.dataset.workers ?? "Workers";
     if (panel && body && body.dataset.phase !== panel.dataset.phase) this.#rest.request();
   }
 

@@ -1,6 +1,6 @@
 /**
- * The header's polling. htmx does it, by the element's `hx-trigger="every 3s"`; here it rests while the page is hidden,
- * and polls ever less often while the answers are errors.
+ * The polling of the header and of the workers. htmx does it, by the element's `hx-trigger="every 3s"`; here it rests while
+ * the page is hidden and what is folded, and polls ever less often while the answers are errors.
  */
 
 import { htmx } from "./dom.js";
@@ -31,7 +31,9 @@ export function pollHeaderNow() {
 export function watchHeader(onMissing) {
   document.addEventListener("htmx:beforeRequest", (event) => {
     const { elt } = /** @type {CustomEvent} */ (event).detail;
-    if (elt.matches(POLLERS) && (document.hidden || performance.now() < notBefore)) event.preventDefault();
+    if (!elt.matches(POLLERS)) return;
+    const isSeen = !document.hidden && !elt.closest("details:not([open])");
+    if (!isSeen || performance.now() < notBefore) event.preventDefault();
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     const { requestConfig, xhr } = /** @type {CustomEvent} */ (event).detail;

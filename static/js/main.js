@@ -12,6 +12,7 @@ import { continueMotion } from "./motion.js";
 import { keepOrder } from "./order.js";
 import { watchPresence } from "./presence.js";
 import { hideAfterSignOut } from "./sign_out.js";
+import { showInTab } from "./tab.js";
 import { keepTimesTrue, refreshTimes } from "./times.js";
 import { watchNotifications } from "./toasts.js";
 
@@ -34,6 +35,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
   refreshTimes();
   showCopyButtons();
   restoreChoices();
+  showInTab();
   follow();
   connection?.view.catchUp();
 });

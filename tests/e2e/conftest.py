@@ -157,7 +157,6 @@ def open_page(
 # --- A page of a dataset, and its link to the server -----------------------------------------------------------------
 
 TOTAL = 10_000
-LIVE = "● Live"
 ASKING = "○ Asking every 2 s"
 GONE = "× This dataset is no longer available"
 CONNECTION = "#connection"
@@ -215,7 +214,9 @@ def see(page: Page, current: int, seconds: int = PATIENCE // SECONDS) -> None:
 
 
 def is_live(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_text(LIVE)
+    """A page that is pushed to says nothing of it: it says trouble only."""
+    expect(page.locator("html")).to_have_attribute("data-link", "live")
+    expect(page.locator(CONNECTION)).to_be_hidden()
 
 
 def pass_time(page: Page, until: Callable[[], object], what: str) -> None:

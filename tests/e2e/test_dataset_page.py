@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
 from apps.progress.models import Run
+from apps.progress.reports import Report, accept_reports
 from tests.processes import Server
 
 from .answers import visit_and_poll, wait_for_answers
@@ -67,13 +68,17 @@ def test_focus_and_what_is_open_survive(visit: Callable[..., Page], server: Serv
     pause.focus()
     progress.request_pause(run.pk)
     expect(resume).to_be_focused()
-    summary = page.locator("summary").first
-    summary.click()
-    expect(summary).to_be_focused()
     progress.request_resume(run.pk)
     expect(pause).to_be_visible()
+    accept_reports([(run.dataset_id, Report(worker="node-07", current=12, total=90))])
+    summary = page.locator("#workers-summary")
+    expect(summary).to_have_text("1 worker")
+    summary.click()
+    expect(page.locator("#workers-list")).to_contain_text("node-07")
+    accept_reports([(run.dataset_id, Report(worker="node-08", current=1, total=90))])
+    expect(page.locator("#workers-list")).to_contain_text("node-08")
+    expect(page.locator("#workers")).to_have_attribute("open", "")
     expect(summary).to_be_focused()
-    expect(page.locator("#history-runs")).to_have_attribute("open", "")
     sample = page.locator("#samples a").first
     sample.focus()
     progress.finish(run.pk)

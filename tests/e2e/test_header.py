@@ -113,7 +113,11 @@ def test_header_is_back_with_the_server(visit: Callable[..., Page], server: Serv
     page.goto(f"{server.url}/datasets/cats/")
     for _ in range(24):
         page.clock.run_for(5 * SECONDS)
-    expect(page.locator(CONNECTION)).to_have_text(re.compile("Offline since"))
+    expect(page.locator(CONNECTION)).to_have_text(re.compile(r"Offline since \d\d:\d\d$"))
+    moving = page.locator(".animate-spin, .animate-shimmer")
+    for element in moving.all():
+        expect(element).to_have_css("animation-play-state", "paused")
+    assert moving.count() > 0
     progress.report(run.pk, current=TOTAL // 2)
     page.clock.pause_at(page.evaluate("Date.now() / 1000 + 1"))
     page.route("**/progress/bar/**", lambda route: held.append(route))

@@ -102,7 +102,9 @@ def test_folder_is_watched_until_it_is_ready(open_page: Callable[..., Page], fol
     gallery = page.locator("#samples img")
     expect(gallery.first).to_be_visible()
     assert gallery.first.evaluate("image => image.complete && image.naturalWidth > 0")
+    page.locator("#tab-failures").click()
     expect(page.locator("#failures")).to_contain_text("broken.jpg")
+    page.locator("#tab-samples").click()
     gallery.first.click()
     expect(page.locator("[aria-labelledby=similar-title] img").first).to_be_visible()
 

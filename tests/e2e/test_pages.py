@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
@@ -17,13 +20,20 @@ from apps.datasets.models import Dataset, Sample
 from apps.pipeline.services import process_folder
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services as progress
+from apps.progress.models import Run
+from apps.progress.reports import Report, accept_reports
 from apps.progress.services import StagePlan
 from apps.progress.transitions import State
 from tests.images import make_images
 
-WIDE = {"width": 1280, "height": 800}
-PHONE = {"width": 360, "height": 740}
+# A folder into which a picture of every page is put (`make pages`); empty: none.
+SHOTS = os.environ.get("SHOTS", "")
+WIDE = {"width": 1440, "height": 900}
+PHONE = {"width": 390 if SHOTS else 360, "height": 844}
 LONG = "L" * 128
+STATES = [
+    "new", "pending", "indexing", "unknown", "embedding", "paused", "pausing", "custom", "lost", "error", "cancelled",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -53,14 +63,14 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     plan = [StagePlan("index"), StagePlan("embed", counts_as=State.EMBEDDING), StagePlan("check", label="Checking")]
     datasets = {
         dataset_id: Dataset.objects.create(dataset_id=dataset_id, visibility=Dataset.Visibility.PUBLIC)
-        for dataset_id in ("new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error")
+        for dataset_id in STATES
     }
     runs = {
         dataset_id: progress.begin_run(dataset, plan).pk
         for dataset_id, dataset in datasets.items()
         if dataset_id != "new"
     }
-    for dataset_id in ("indexing", "paused", "error"):
+    for dataset_id in ("indexing", "paused", "error", "cancelled", "pausing", "lost"):
         progress.start_stage(runs[dataset_id], "index", total=100, message="Indexing samples... 45/100")
         progress.report(runs[dataset_id], current=45)
     progress.start_stage(runs["unknown"], "index")
@@ -68,7 +78,12 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     progress.start_stage(runs["custom"], "check", total=7)
     progress.request_pause(runs["paused"])
     progress.acknowledge(runs["paused"])
-    progress.fail(runs["error"], "The disk is full.")
+    progress.fail(runs["error"], 'The disk is full.\nTraceback (most recent call last):\n  File "a.py", line 1')
+    progress.cancel(runs["cancelled"])
+    progress.request_pause(runs["pausing"], "ada")
+    long_ago = timezone.now() - timedelta(hours=2)
+    Run.objects.filter(pk=runs["lost"]).update(heartbeat_at=long_ago, progressed_at=long_ago)
+    accept_reports([(datasets["indexing"].pk, Report(worker="node-07", current=9, total=20))])
     # Everything as long as it may be, and without a gap.
     stage = StagePlan(LONG[:64], label=LONG[:100], unit=LONG[:32], total=12_500_000)
     long = Dataset.objects.create(dataset_id=LONG, visibility=Dataset.Visibility.PUBLIC, name="N" + LONG)
@@ -81,7 +96,7 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
 
 def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
     """Every page with its status, by who opens it: the admin, someone who may nothing, nobody."""
-    dataset_ids = ["new", "pending", "indexing", "unknown", "embedding", "paused", "custom", "error", "ready", LONG]
+    dataset_ids = [*STATES, "ready", LONG]
     return {
         "admin": [
             ("/", 200),
@@ -92,10 +107,15 @@ def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
                 (f"/datasets/{dataset_id}/runs/1/", 200)
                 for dataset_id in ("ready", "error", "embedding", "pending", LONG)
             ),
+            *((f"/datasets/ready/?tab={tab}", 200) for tab in ("failures", "runs", "code")),
             ("/datasets/ready/delete/", 200),
-            ("/datasets/ready/sharing/", 200),
+            ("/datasets/ready/edit/", 200),
+            ("/datasets/ready/files/", 200),
+            ("/datasets/ready/duplicates/", 200),
+            ("/datasets/indexing/cancel/", 200),
             ("/new/", 200),
             ("/tokens/", 200),
+            ("/notifications/", 200),
             ("/datasets/unknown-to-all/", 404),
         ],
         "someone": [("/datasets/ready/delete/", 403), ("/datasets/ready/", 200)],
@@ -123,8 +143,16 @@ def test_every_page_is_accessible(
             assert page.url.endswith(path)
             if "/samples/" in path:
                 expect(page.locator("[aria-labelledby=similar-title] img")).to_have_count(7)
+            if path == "/datasets/indexing/":
+                page.locator("#workers-summary").click()
+                expect(page.locator("#workers-list")).to_contain_text("node-07")
+            if path == "/" and who == "admin":
+                page.locator("#choose-indexing").check()
             found = Axe().run(page)
             complaints += [f"{path}: {v['id']}: {v['nodes'][0]['html']}" for v in found.response["violations"]]
+            if SHOTS:
+                name = re.sub(r"[^a-z0-9]+", "-", f"{path[:60]} {who or 'nobody'} {scheme} {viewport['width']}".lower())
+                page.screenshot(path=f"{SHOTS}/{name.strip('-')}.png", full_page=True)
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wider <= 0, f"{path} scrolls sideways by {wider} pixels"
     assert complaints == []

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
-from apps.progress.models import Run
+from apps.progress.models import Run, Stage
 from tests.processes import Server
 
 from .conftest import TOTAL, is_live
@@ -147,3 +147,54 @@ def test_message_does_not_outlive_what_it_says(run: Run, pages: tuple[Page, Page
     progress.acknowledge(run.pk)
     expect(page.locator(PANEL)).to_contain_text("Paused")
     expect(page.locator("#messages")).to_have_count(0)
+
+
+def test_tab_tells_how_far_the_dataset_is_and_its_end_is_seen(run: Run, pages: tuple[Page, Page]) -> None:
+    page, rows = pages
+    icon = page.locator("#icon")
+    expect(page).to_have_title(re.compile("^50% · cats"))
+    expect(icon).to_have_attribute("href", "/icons/indexing-50.svg")
+    progress.report(run.pk, current=TOTAL // 4 * 3)
+    expect(page).to_have_title(re.compile("^75% · cats"))
+    expect(icon).to_have_attribute("href", "/icons/indexing-75.svg")
+    for place in (page, rows):
+        place.evaluate(
+            "window.sweeps = 0; new MutationObserver((changes) => window.sweeps += changes.flatMap("
+            "({addedNodes}) => [...addedNodes]).filter(({className}) => className === 'sweep').length"
+            ").observe(document.body, {childList: true})"
+        )
+    progress.finish(run.pk)
+    expect(page).to_have_title(re.compile("^✓ cats"))
+    expect(icon).to_have_attribute("href", "/icons/ready.svg")
+    for place, of in ((page, "#dataset-body[data-phase$=ready]"), (rows, "li.row[data-phase$=ready]")):
+        expect(place.locator(of)).to_be_attached()  # and what is fetched again sweeps no second time
+        expect(place.locator(".sweep")).to_have_count(0)
+        assert place.evaluate("window.sweeps") == 1
+
+
+def test_clock_of_a_paused_stage_stands(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    progress.start_stage(run.pk, "check", total=TOTAL)  # the page has a clock for each of several stages
+    progress.report(run.pk, current=TOTAL // 2)
+    Stage.objects.filter(run=run, name="check").update(started_at=timezone.now() - timedelta(seconds=90))
+    progress.request_pause(run.pk, "admin")
+    progress.acknowledge(run.pk)
+    page = visit(f"{server.url}/datasets/cats/")
+    clock = page.locator(f"{PANEL} ol li", has_text="Check").locator("span").last
+    expect(clock).to_have_text(re.compile(r"\d+:\d\d"))
+    before, shown_at = clock.text_content(), page.evaluate("Date.now()")
+    page.wait_for_function("then => Date.now() > then + 2500", arg=shown_at)
+    progress.report(run.pk, message="Nothing goes on")  # the panel is made anew
+    expect(page.locator(PANEL)).to_contain_text("Nothing goes on")
+    assert clock.text_content() == before
+
+
+def test_failed_items_have_the_unit_of_the_stage_that_failed(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    Stage.objects.filter(run=run).update(unit="documents")
+    progress.record_failures(run.pk, "index", [("a.html", "no text"), ("b.html", "no text")])
+    page = visit(f"{server.url}/datasets/cats/")
+    expect(page.locator(PANEL)).to_contain_text("2 documents failed")
+    progress.start_stage(run.pk, "pack", total=TOTAL)  # whose unit is another: nobody knows which of them failed
+    expect(page.locator(PANEL)).to_contain_text("2 items failed")
+    expect(page.locator("body")).not_to_contain_text("could not be read")

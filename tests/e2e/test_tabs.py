@@ -11,10 +11,10 @@ from apps.progress import services as progress
 from apps.progress.models import Run
 from tests.processes import Server
 
-from .conftest import FORWARD, LIVE, TOTAL, find_chromium
+from .conftest import FORWARD, TOTAL, find_chromium
 from .devtools import Browser, Tab, chromium
 
-IS_LIVE = f"document.querySelector('#connection')?.textContent === {LIVE!r}"
+IS_LIVE = "document.documentElement.dataset.link === 'live'"
 
 
 @pytest.fixture

@@ -87,13 +87,13 @@ def run_in() -> Callable[..., Run]:
 def samples_in() -> Callable[..., list[Sample]]:
     """Give a dataset samples, without files."""
 
-    def fill(dataset: Dataset, number: int, **values: Any) -> list[Sample]:
+    def fill(dataset: Dataset, number: int, prefix: str = "", **values: Any) -> list[Sample]:
         fields = {
             "size": 1234, "mtime_ns": 0, "format": "JPEG", "width": 640, "height": 480, "thumbnail_width": 256,
             "thumbnail_height": 192, "seen_in_run": 1, **values,
         }  # fmt: skip
         rows = [
-            Sample(dataset=dataset, path=f"{dataset.dataset_id}/{i:05}.jpg", sha256=f"{i:064x}", **fields)
+            Sample(dataset=dataset, path=f"{dataset.dataset_id}/{prefix}{i:05}.jpg", sha256=f"{i:064x}", **fields)
             for i in range(number)
         ]
         return Sample.objects.bulk_create(rows)

@@ -21,7 +21,7 @@ from apps.progress.models import Run
 RunIn = Callable[..., Run]
 SamplesIn = Callable[..., list[Sample]]
 AsUser = Callable[[User | None], Client]
-VERBS = ["dataset-process", "dataset-control", "dataset-sharing", "dataset-forget-missing", "dataset-delete"]
+VERBS = ["dataset-process", "dataset-control", "dataset-edit", "dataset-forget-missing", "dataset-delete"]
 
 
 @pytest.fixture
@@ -167,6 +167,7 @@ def test_only_rows_that_one_may_steer_can_be_chosen(
     choice = f'id="choose-{public.dataset_id}"'
     assert choice in as_user(owner).get("/").text
     assert choice not in as_user(stranger).get("/").text
+    assert 'id="chosen"' not in as_user(None).get("/").text
     assert choice not in as_user(None).get("/").text
 
 
@@ -197,7 +198,7 @@ def test_forget_what_is_missing(
     assert response.redirect_chain == [(page, 302)]
     assert "Forgot 2 missing samples." in response.text
     assert "are gone" not in response.text
-    assert "1 sample<" in response.text
+    assert 'Samples <span class="text-quiet">1</span>' in response.text
 
 
 def test_delete_says_first_what_goes(
@@ -307,7 +308,7 @@ def test_sign_in_and_out(client: Client, owner: User) -> None:
 def test_who_sees_a_dataset_is_set_on_its_page(
     as_user: AsUser, public: Dataset, owner: User, stranger: User, settings: Any
 ) -> None:
-    address = reverse("dataset-sharing", args=[public.dataset_id])
+    address = reverse("dataset-edit", args=[public.dataset_id])
     client = as_user(owner)
     page = client.get(address).text
     assert "Public: anyone who can reach this site" in page
@@ -323,6 +324,26 @@ def test_who_sees_a_dataset_is_set_on_its_page(
     assert as_user(None).get(public.get_absolute_url()).status_code == 404
     gave_away = client.post(address, {"visibility": "private", "owner": "sam", "members": ""}, follow=True)
     assert gave_away.redirect_chain == [("/", 302)]
+
+
+def test_name_and_folder_are_changed_together_or_not_at_all(
+    as_user: AsUser, public: Dataset, owner: User, folder: Path, run_in: RunIn
+) -> None:
+    address, client = reverse("dataset-edit", args=[public.dataset_id]), as_user(owner)
+    fields = {"name": "Birds", "visibility": "public", "owner": "olga", "members": ""}
+    wrong = client.post(address, {**fields, "folder": "/etc"})
+    assert wrong.status_code == 422
+    assert "Choose a folder under" in wrong.text.split('id="id_folder_error"')[1]
+    public.refresh_from_db()
+    assert public.name == "Open <one>"
+    client.post(address, {**fields, "folder": str(folder)})
+    public.refresh_from_db()
+    assert (public.name, public.source.folder, public.source.from_browser) == ("Birds", str(folder), True)
+    assert "This field is required." in client.post(address, {**fields, "folder": ""}).text
+    run_in(public, "indexing")
+    (other := folder.parent / "other").mkdir()
+    assert "Change the folder when it has ended." in client.post(address, {**fields, "folder": str(other)}).text
+    assert client.post(address, {**fields, "folder": str(folder)}).status_code == 302
 
 
 def test_a_later_run_asks_import_roots_again(as_user: AsUser, owner: User, folder: Path, settings: Any) -> None:
@@ -349,5 +370,6 @@ def test_what_is_the_servers_own_is_told_to_those_who_may_steer(
         html = as_user(user).get(public.get_absolute_url()).text
         assert "Its folder cannot be read." in html
         assert ("/srv/secret" in html.split("Why it failed")[-1]) is is_told
-        assert ("(stef)" in html) is is_told
+        of_run = as_user(user).get(reverse("run", args=[public.dataset_id, run.number])).text
+        assert ("Paused by stef" in of_run) is is_told
         assert ("Why it failed" in html) is is_told

@@ -15,11 +15,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from apps.batches.progress import BatchProgress
-from apps.pages import amounts, words
+from apps.pages import amounts, signs, words
 from apps.pages.amounts import rate
 from apps.pages.batches import batch_panel_of
 from apps.pages.components import STATE_NAMES, Bar, bar_of, bar_of_props
 from apps.pages.panel import panel_of, phase
+from apps.pages.runs.page import result_of
 from apps.progress.snapshot import DatasetProgress
 
 register = template.Library()
@@ -157,6 +158,9 @@ def _with_silence(progress: DatasetProgress, text: str) -> SafeString:
 
 register.filter("condition", words.condition)
 register.filter("extent", words.extent)
+register.filter("icon_name", signs.icon_name)
+register.filter("title_prefix", signs.title_prefix)
+register.filter("result", result_of)
 
 
 @register.filter

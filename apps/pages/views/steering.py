@@ -1,26 +1,20 @@
-"""What those who may steer or manage a dataset may do to it: process, share, forget what is missing, and delete.
+"""What those who may steer or manage a dataset may do to it: process, choose files, forget what is missing, and delete.
 
 Each redirects to the dataset's page with a message. A run that ended in the meantime is a message too, not an error.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from django.contrib import messages
-from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from apps.datasets.access.errors import QuotaReached
-from apps.datasets.access.rules import Caller
-from apps.datasets.access.sharing import SharingChange, share, sharing_of
 from apps.datasets.models import Dataset, Sample
 from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.pages.access import managing, steering
 from apps.pages.amounts import plural
-from apps.pages.forms import PatternsForm, ScheduleForm, SharingForm, members_text
+from apps.pages.forms import PatternsForm, ScheduleForm
 from apps.pipeline.images.folders import FolderRefused
 from apps.pipeline.images.selection import describe
 from apps.pipeline.schedules import Schedule, set_schedule
@@ -59,27 +53,6 @@ def forget_missing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
         "missing_count": dataset.missing_samples().count(),
     }
     return render(request, "pages/dataset_forget_missing.html", context)
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-@managing
-def sharing(request: HttpRequest, dataset: Dataset) -> HttpResponse:
-    """Show who sees the dataset; on a valid POST, change it."""
-    current = sharing_of(dataset)
-    initial = {**asdict(current), "members": members_text(current)}
-    form = SharingForm(request.POST if request.method == "POST" else None, initial=initial)
-    if request.method == "POST" and form.is_valid():
-        try:
-            share(Caller(request.user), dataset, SharingChange(**form.cleaned_data))
-        except QuotaReached as refusal:
-            form.add_error("owner", str(refusal))
-        except ValidationError as error:
-            form.add_error(None, error)
-        else:
-            messages.success(request, "Saved.")
-            return redirect(dataset if Caller(request.user).visible().filter(pk=dataset.pk).exists() else "datasets")
-    context = {"dataset": dataset, "progress": progress_of(dataset.pk), "form": form}
-    return render(request, "pages/dataset_sharing.html", context, status=422 if form.is_bound else 200)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
