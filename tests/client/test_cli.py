@@ -214,7 +214,7 @@ def test_help_has_an_example_and_the_exit_status(name: str) -> None:
     assert "DATASET_PROGRESS_TOKEN" in text
 
 
-COMMANDS = {"watch", "list", "open", "report", "pipe", "pause", "resume", "cancel", "end", "retry", "simulate"}
+COMMANDS = {"watch", "list", "open", "batch", "report", "pipe", "pause", "resume", "cancel", "end", "retry", "simulate"}
 
 
 def test_every_argument_has_a_word_of_help() -> None:
