@@ -122,7 +122,7 @@ def examples() -> list[Example]:
     several = {"state": "indexing", "current": 5_933, "total": 9_000, "percent": 50.0, "stages": stages}
     failed = {"state": "error", "current": 45, "total": 100}
     paused = {"paused": True, "requested_by": "ada", "rate": None, "health": None, "eta_seconds": None}
-    cats = [
+    shown: list[tuple[str, dict[str, Any]]] = [
         ("Pending", {"state": "pending", "current": 0, "total": 0, "health": None}),
         ("Indexing, just begun", {"current": 0}),
         ("Indexing", {"message": "Indexing samples"}),
@@ -147,7 +147,7 @@ def examples() -> list[Example]:
         ("Ready", {"state": "ready", "current": 100, "percent": 100.0}),
         ("Ready, with failures", {"state": "ready", "current": 100, "percent": 100.0, "failed": 3}),
     ]  # fmt: skip
-    return [Example(name, _progress(f"example-{number}", **changes)) for number, (name, changes) in enumerate(cats, 1)]
+    return [Example(name, _progress(f"example-{number}", **changes)) for number, (name, changes) in enumerate(shown, 1)]
 
 
 def _progress(dataset_id: str, **changes: Any) -> DatasetProgress:

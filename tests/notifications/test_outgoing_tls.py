@@ -64,6 +64,8 @@ def certificate(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tls_endpoint(certificate: Path, loopback: None) -> Iterator[TlsEndpoint]:
+    found = TlsEndpoint(port=0)
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -83,7 +85,7 @@ def tls_endpoint(certificate: Path, loopback: None) -> Iterator[TlsEndpoint]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.handle_error = lambda *_: None  # type: ignore[method-assign]  # of a client that refuses the certificate
-    found = TlsEndpoint(server.server_port)
+    found.port = server.server_port
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     Thread(target=server.serve_forever, daemon=True).start()
     yield found

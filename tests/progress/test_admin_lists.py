@@ -125,7 +125,7 @@ def test_a_run_shows_its_stages_workers_events_and_failures_of_each_a_bounded_nu
 
 def test_a_list_of_100_000_runs_counts_and_reads_a_bounded_part_of_them(admin_client: Client) -> None:
     run = services.finish(working("d0").pk)
-    columns = [field.column for field in Run._meta.concrete_fields if field.column not in ("id", "number")]
+    columns = [str(field.column) for field in Run._meta.concrete_fields if field.column not in ("id", "number")]
     into, out_of = ", ".join(["number", *columns]), ", ".join(["number + %s", *columns])
     with connection.cursor() as cursor:  # each statement doubles them
         for power in range(17):
