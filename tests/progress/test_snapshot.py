@@ -104,7 +104,7 @@ def test_a_working_run() -> None:
             {"name": "embed", "label": "CLIP", "counts_as": "embedding", "current": 0, "total": 0, "planned": 0,
              "unit": "images", "state": "waiting", "started_at": None, "finished_at": None},
         ],
-        "rate": 10.0, "eta_seconds": {"low": 17.83, "high": 68.7}, "health": "live", "paused": False,
+        "rate": 10.0, "eta_seconds": {"low": 16.74, "high": 73.18}, "health": "live", "paused": False,
         "cancelled": False, "failed": 1, "skipped": 2, "workers": {"active": 0, "silent": 0, "done": 0}, "retry": None,
     }  # fmt: skip
 
