@@ -121,6 +121,7 @@ def test_an_open_page_is_told_each_event_once(
 def told_since(client: Client, after: int) -> dict[str, Any]:
     """What an open page is told next, once it is told of all that was sent."""
     newest = Delivery.objects.filter(state="sent").latest("sent_at").sent_at
+    assert newest is not None
     answers: list[dict[str, Any]] = []
 
     def is_told() -> bool:
