@@ -52,7 +52,7 @@ class DatasetAdmin(admin.ModelAdmin[Dataset]):
     """Edit the name of a dataset, its owner and who may see it."""
 
     list_display: tuple[str, ...] = ("dataset_id", "name", "visibility", "owner", "created_at")
-    list_filter: tuple[Any, ...] = ("visibility", "created_at")
+    list_filter: ClassVar[tuple[Any, ...]] = ("visibility", "created_at")
     list_select_related = ("owner",)
     search_fields = ("dataset_id", "name")
     paginator = BoundedPaginator

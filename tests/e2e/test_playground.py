@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Locator, Page, expect
 
-from .conftest import ASKING, CONNECTION, LIVE
+from .conftest import ASKING, CONNECTION, is_live
 
 
 def test_a_simulation_is_watched_in_each_way(open_page: Callable[..., Page]) -> None:
@@ -36,7 +36,7 @@ def test_a_simulation_is_watched_in_each_way(open_page: Callable[..., Page]) -> 
     moves(bar)
     page.get_by_label("WebSocket").check()
     page.get_by_role("button", name="Show").click()
-    expect(page.locator(CONNECTION)).to_have_text(LIVE)
+    is_live(page)
     assert len(sockets) == 1
     moves(bar)
     page.get_by_role("button", name="Stop").click()
