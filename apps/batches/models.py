@@ -45,10 +45,15 @@ class Batch(models.Model):
     version = models.PositiveBigIntegerField(default=0, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     changed_at = models.DateTimeField(default=timezone.now, editable=False)
+    # When to look whether it has ended; empty: nothing has ended in it since the last look.
+    end_check_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["batch_id"]
         verbose_name_plural = "batches"
+        indexes = [
+            models.Index(fields=["end_check_at"], condition=Q(end_check_at__isnull=False), name="batch_end_check")
+        ]
 
     def __str__(self) -> str:
         return self.name or self.batch_id

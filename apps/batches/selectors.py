@@ -16,7 +16,7 @@ from apps.datasets.models import Dataset
 from apps.progress.groups import Group, with_places
 from apps.progress.selectors import facts_of
 from apps.progress.snapshot import time_left_of
-from apps.progress.transitions import State
+from apps.progress.transitions import FINISHED, State
 
 from .access import members_of
 from .models import Batch, BatchMember
@@ -59,6 +59,18 @@ def batch_facts(caller: Caller, batch: Batch, now: datetime) -> BatchFacts:
 def progress_of_batch(caller: Caller, batch: Batch) -> BatchProgress:
     """Return the progress of a batch as the caller sees it."""
     return batch_progress(batch_facts(caller, batch, timezone.now()))
+
+
+def due_end_checks(most: int) -> list[int]:
+    """Return the row ids of batches that are to be looked at now, whether they have ended."""
+    due = Batch.objects.filter(end_check_at__lte=timezone.now()).order_by("end_check_at")
+    return list(due.values_list("pk", flat=True)[:most])
+
+
+def has_ended(batch: Batch) -> bool:
+    """Return whether each dataset of a batch has run, and none is going to be or is worked on. One query."""
+    datasets = Dataset.objects.filter(batch_memberships__batch=batch)
+    return not datasets.exclude(head__run__state__in=[state.value for state in FINISHED]).exists()
 
 
 def batches_of(dataset_pk: int) -> list[Batch]:

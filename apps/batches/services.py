@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Final
 
 from django.conf import settings
@@ -23,6 +24,8 @@ from .models import Batch, BatchMember
 
 # Datasets in one batch.
 MOST_MEMBERS: Final = 10_000
+# A batch has ended once no run in it has ended or goes on for so long: jobs that follow each other are one.
+QUIET: Final = timedelta(minutes=1)
 
 
 def create_batch(
@@ -157,3 +160,26 @@ def join_batch(caller: Caller, batch_id: str, dataset_ids: Collection[str]) -> N
     if not may_change(caller, batch):
         raise NotAllowed(f"You may not add to the batch {batch_id}: another owns it.")
     add_datasets(caller, batch, sorted(absent))
+
+
+@transaction.atomic
+def schedule_end_checks(dataset_pks: Collection[int]) -> None:
+    """Have the batches of datasets whose runs have just ended be looked at after `QUIET`."""
+    members = BatchMember.objects.filter(dataset__in=dataset_pks)
+    batches = Batch.objects.filter(pk__in=members.values("batch"))
+    # In this order by every worker, so that none waits for another that waits for it.
+    pks = list(batches.order_by("pk").select_for_update(no_key=True).values_list("pk", flat=True))
+    if pks:
+        Batch.objects.filter(pk__in=pks).update(end_check_at=timezone.now() + QUIET)
+
+
+def take_end_check(batch_pk: int) -> Batch | None:
+    """Lock a batch that is to be looked at now, and settle that. None where another worker was quicker.
+
+    Call it in the transaction that writes what came of it.
+    """
+    due = Batch.objects.filter(pk=batch_pk, end_check_at__lte=timezone.now())
+    batch = due.select_for_update(no_key=True, skip_locked=True).first()
+    if batch is not None:
+        Batch.objects.filter(pk=batch.pk).update(end_check_at=None)
+    return batch

@@ -9,10 +9,9 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from apps.datasets.access.patterns import parse_patterns
 from apps.datasets.admin import ReadOnlyAdmin
 
-from .models import KINDS, Delivery, Event, Subscription
+from .models import KINDS, Delivery, Event, Subscription, parse_names
 from .services import send_test, subscribe
 
 
@@ -27,10 +26,13 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
 
     class Meta:
         model = Subscription
-        fields = ["name", "channel", "address", "datasets", "events", "failures_over", "is_active"]
+        fields = ["name", "channel", "address", "datasets", "batches", "events", "failures_over", "is_active"]
 
     def clean_datasets(self) -> str:
-        return ",".join(parse_patterns(self.cleaned_data["datasets"]))
+        return parse_names(self.cleaned_data["datasets"])
+
+    def clean_batches(self) -> str:
+        return parse_names(self.cleaned_data["batches"])
 
     def clean_address(self) -> str:
         return self.cleaned_data["address"] or (
@@ -43,7 +45,7 @@ class SubscriptionAdmin(admin.ModelAdmin[Subscription]):
     """The subscriptions of the site, which are told of all datasets. Those of users are theirs alone."""
 
     form = SubscriptionForm
-    list_display = ("name", "channel", "datasets", "is_active", "created_at")
+    list_display = ("name", "channel", "datasets", "batches", "is_active", "created_at")
     list_filter = ("channel", "is_active")
     search_fields = ("name", "datasets")
     actions = ("send_tests",)
@@ -70,7 +72,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
     list_display = ("__str__", "state", "attempts", "reason", "created_at", "sent_at")
     list_filter = ("state", "created_at")
-    list_select_related = ("subscription", "event__dataset")
+    list_select_related = ("subscription", "event__dataset", "event__batch")
     search_fields = ("=event__dataset__dataset_id", "reason")
     show_full_result_count = False
 
@@ -81,8 +83,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
     dataset_lookup: ClassVar[str] = "dataset"
-    list_display = ("at", "kind", "dataset", "run", "handled_at")
+    list_display = ("at", "kind", "label", "run", "handled_at")
     list_filter = ("kind", "at")
-    list_select_related = ("dataset",)
+    list_select_related = ("dataset", "batch")
     search_fields = ("=dataset__dataset_id",)
     show_full_result_count = False

@@ -22,6 +22,8 @@ WORDS: Final = {
     EventKind.BACK: "is back",
     EventKind.FAILURES: "has failed items",
 }
+# A batch where some datasets failed is not what failed.
+_BATCH_WORDS: Final = {**WORDS, EventKind.FAILED: "has failures"}
 # How many datasets a digest names.
 NAMED: Final = 20
 
@@ -37,11 +39,38 @@ class Message:
     json: str
 
 
-def message_of(event: Event, dataset_id: str, key: str) -> Message:
+def message_of(event: Event, key: str) -> Message:
     """Return what is said of one event."""
-    progress = event.progress
-    kind = EventKind(event.kind)
-    title = f"{dataset_id} {WORDS[kind]}"
+    link = link_to(event)
+    text = "\n".join(_lines_of_batch(event) if event.batch_id else _lines_of_run(event))
+    body = {
+        "type": _type_of(event),
+        "timestamp": event.at.isoformat(),
+        "data": {**_subject_of(event), "link": link or None, "progress": event.progress},
+    }
+    return Message(key, _title_of(event), text, link, json.dumps(body))
+
+
+def _title_of(event: Event) -> str:
+    words = _BATCH_WORDS if event.batch_id else WORDS
+    return f"{event.label} {words[EventKind(event.kind)]}"
+
+
+def _type_of(event: Event) -> str:
+    return f"{'batch' if event.batch_id else 'dataset'}.{event.kind}"
+
+
+def _subject_of(event: Event) -> dict[str, Any]:
+    return {"batch_id": event.subject_id} if event.batch_id else {"dataset_id": event.subject_id, "run": event.run}
+
+
+def _lines_of_batch(event: Event) -> list[str]:
+    failed = event.progress["failed"]
+    return [event.progress["message"], *([f"{failed:,} failed {'item' if failed == 1 else 'items'}"] if failed else [])]
+
+
+def _lines_of_run(event: Event) -> list[str]:
+    progress, kind = event.progress, EventKind(event.kind)
     lines = [f"Run {event.run}"]
     if progress.get("total"):
         unit = (progress.get("stage") or {}).get("unit", "items")
@@ -50,37 +79,25 @@ def message_of(event: Event, dataset_id: str, key: str) -> Message:
         lines.append(f"{progress['failed']:,} failed items ({event.failed_percent}%)")
     if kind is EventKind.FAILED and progress.get("error"):
         lines.append(str(progress["error"]).strip()[:500])
-    link = link_to(dataset_id)
-    body = {
-        "type": f"dataset.{event.kind}",
-        "timestamp": event.at.isoformat(),
-        "data": {"dataset_id": dataset_id, "run": event.run, "link": link or None, "progress": progress},
-    }
-    return Message(key, title, "\n".join(lines), link, json.dumps(body))
+    return lines
 
 
-def digest_of(events: Sequence[tuple[Event, str]], key: str) -> Message:
-    """Return what is said of many events, each with the id of its dataset, in one message."""
-    counts = Counter(EventKind(event.kind) for event, _ in events)
+def digest_of(events: Sequence[Event], key: str) -> Message:
+    """Return what is said of many events in one message."""
+    counts = Counter(EventKind(event.kind) for event in events)
     said = ", ".join(f"{count:,} {_plain(kind)}" for kind, count in counts.most_common())
-    lines = [f"{dataset_id} {WORDS[EventKind(event.kind)]} (run {event.run})" for event, dataset_id in events[:NAMED]]
+    lines = [_title_of(event) + (f" (run {event.run})" if event.run else "") for event in events[:NAMED]]
     if len(events) > NAMED:
         lines.append(f"and {len(events) - NAMED:,} more")
     link = settings.SITE_URL + "/" if settings.SITE_URL else ""
     data: dict[str, Any] = {
         "counts": {kind.value: count for kind, count in counts.items()},
         "events": [
-            {
-                "type": f"dataset.{event.kind}",
-                "timestamp": event.at.isoformat(),
-                "dataset_id": dataset_id,
-                "run": event.run,
-            }
-            for event, dataset_id in events
+            {"type": _type_of(event), "timestamp": event.at.isoformat(), **_subject_of(event)} for event in events
         ],
         "link": link or None,
     }
-    body = {"type": "digest", "timestamp": events[-1][0].at.isoformat(), "data": data}
+    body = {"type": "digest", "timestamp": events[-1].at.isoformat(), "data": data}
     return Message(key, f"{len(events):,} events: {said}", "\n".join(lines), link, json.dumps(body))
 
 
@@ -90,9 +107,9 @@ def test_message(key: str, timestamp: str) -> Message:
     return Message(key, "Test", "This channel works.", settings.SITE_URL, json.dumps(body))
 
 
-def link_to(dataset_id: str) -> str:
-    """Return the address of a dataset's page; empty without `SITE_URL`."""
-    return f"{settings.SITE_URL}/datasets/{dataset_id}/" if settings.SITE_URL else ""
+def link_to(event: Event) -> str:
+    """Return the address of the page of the event's dataset or batch; empty without `SITE_URL`."""
+    return f"{settings.SITE_URL}{event.subject.get_absolute_url()}" if settings.SITE_URL else ""
 
 
 def _plain(kind: EventKind) -> str:

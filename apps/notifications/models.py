@@ -6,12 +6,14 @@ An `Event` is written in the transaction of the change, so it exists if and only
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+from apps.batches.models import Batch
+from apps.datasets.access.patterns import covers, parse_patterns
 from apps.datasets.models import Dataset
 from apps.progress.events import EventKind
 
@@ -25,8 +27,13 @@ KINDS = [
 ]
 
 
+def parse_names(text: str) -> str:
+    """Return IDs and patterns as they are stored; empty: none. Raises `ValidationError`."""
+    return ",".join(parse_patterns(text)) if text.strip() else ""
+
+
 class Subscription(models.Model):
-    """Whom to tell of which datasets and events, and where. Without a user it is the site's own, and sees all datasets.
+    """Whom to tell of what, and where. Without a user it is the site's own, and sees all datasets.
 
     Only one worker at a time sends for it, under a lease, so its messages arrive in order.
     """
@@ -45,7 +52,12 @@ class Subscription(models.Model):
     # It may hold a password. Shown to nobody once it is saved.
     address = models.CharField(max_length=2000, blank=True)
     secret = models.CharField(max_length=200, blank=True, editable=False, help_text="Signs the requests of a webhook.")
-    datasets = models.CharField(max_length=1000, default="*", help_text="IDs or patterns, separated by commas.")
+    datasets = models.CharField(
+        max_length=1000, default="*", blank=True, help_text="IDs or patterns, separated by commas."
+    )
+    batches = models.CharField(
+        max_length=1000, default="*", blank=True, help_text="IDs or patterns of batches, whose ends are told."
+    )
     events = models.JSONField(default=list, help_text="The kinds of events.")
     failures_over = models.PositiveSmallIntegerField(
         default=0, help_text="Of the kind failures: once more than so many percent of the items of a run have failed."
@@ -74,22 +86,28 @@ class Subscription(models.Model):
     def __str__(self) -> str:
         return self.name
 
-    @property
-    def patterns(self) -> list[str]:
-        return self.datasets.split(",")
+    def is_of_dataset(self, dataset_id: str) -> bool:
+        return covers(self.datasets.split(","), dataset_id)
+
+    def is_of_batch(self, batch_id: str) -> bool:
+        return covers(self.batches.split(","), batch_id)
 
 
 class Event(models.Model):
-    """Something that happened to a dataset, as it was then."""
+    """Something that happened to a dataset, or the end of a batch, as it was then.
 
-    dataset = models.ForeignKey(Dataset, on_delete=models.CASCADE, related_name="+")
-    run = models.PositiveIntegerField(help_text="The number of the run.")
+    People see different datasets of a batch, so its end is an event for each view: each has another epoch.
+    """
+
+    dataset = models.ForeignKey(Dataset, null=True, on_delete=models.CASCADE, related_name="+")
+    batch = models.ForeignKey(Batch, null=True, on_delete=models.CASCADE, related_name="+")
+    run = models.PositiveIntegerField(null=True, help_text="The number of the dataset's run.")
     kind = models.CharField(max_length=9, choices=KINDS)
-    version = models.PositiveBigIntegerField(help_text="The version of the dataset after the change.")
+    version = models.PositiveBigIntegerField(help_text="The version of the dataset or batch after the change.")
     epoch = models.CharField(max_length=16)
     at = models.DateTimeField()
     failed_percent = models.PositiveSmallIntegerField(default=0)
-    progress = models.JSONField(help_text="The `DatasetProgress` object at that time.")
+    progress = models.JSONField(help_text="The `DatasetProgress` or `BatchProgress` object at that time.")
     handled_at = models.DateTimeField(null=True, help_text="When its deliveries were made; empty: not yet.")
 
     class Meta:
@@ -98,11 +116,32 @@ class Event(models.Model):
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(fields=["dataset", "epoch", "version", "kind"], name="event_once"),
+            models.UniqueConstraint(fields=["batch", "epoch", "version", "kind"], name="event_of_batch_once"),
+            models.CheckConstraint(
+                condition=Q(dataset__isnull=False, run__isnull=False, batch__isnull=True)
+                | Q(dataset__isnull=True, run__isnull=True, batch__isnull=False),
+                name="event_of_run_or_batch",
+            ),
         ]
         indexes = [models.Index(fields=["id"], condition=Q(handled_at=None), name="event_to_handle")]
 
     def __str__(self) -> str:
-        return f"{self.kind} of run {self.run} of {self.dataset}"
+        return f"{self.kind} of {self.subject}" if self.batch_id else f"{self.kind} of run {self.run} of {self.subject}"
+
+    @property
+    def subject(self) -> Dataset | Batch:
+        """What it happened to."""
+        return self.batch or cast("Dataset", self.dataset)  # one of the two, says a constraint
+
+    @property
+    def subject_id(self) -> str:
+        subject = self.subject
+        return subject.batch_id if isinstance(subject, Batch) else subject.dataset_id
+
+    @property
+    def label(self) -> str:
+        """What it happened to, in words."""
+        return f"Batch {self.subject_id}" if self.batch_id else self.subject_id
 
     @property
     def key(self) -> str:

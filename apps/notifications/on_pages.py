@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -9,10 +10,13 @@ from typing import Final
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
 
+from apps.batches.access import visible_batches
+from apps.batches.models import Batch
 from apps.datasets.access.rules import Caller
+from apps.datasets.models import Dataset
 
 from .messages import Message, digest_of, message_of, test_message
-from .models import Delivery, Subscription
+from .models import Delivery, Event, Subscription
 from .services import MOST_IN_DIGEST, SINGLE_MESSAGES
 
 # A transaction that writes that a message was sent has ended by then, so nothing turns up among what was told already.
@@ -35,7 +39,7 @@ class Told:
 def told_on_pages(user: User, after: int | None) -> Told:
     """Return what open pages of a user are told that was sent since ``after``, an earlier `Told.until`; None: nothing.
 
-    More than `SINGLE_MESSAGES` become a digest. At most three queries.
+    More than `SINGLE_MESSAGES` become a digest. At most four queries.
     """
     own = Subscription.objects.filter(user=user, channel=Subscription.Channel.PAGE).annotate(moment=Now())
     rows = list(own.values_list("pk", "is_active", "moment"))
@@ -49,22 +53,24 @@ def told_on_pages(user: User, after: int | None) -> Told:
         subscription__in=[pk for pk, *_ in rows], state=Delivery.State.SENT,
         sent_at__gt=EPOCH + timedelta(microseconds=after), sent_at__lte=until,
     )  # fmt: skip
-    found = list(sent.select_related("event__dataset").order_by("sent_at", "pk")[:MOST_IN_DIGEST])
+    found = list(sent.select_related("event__dataset", "event__batch").order_by("sent_at", "pk")[:MOST_IN_DIGEST])
     return Told(True, number, _notices(user, found, f"digest-{after}-{number}"))
 
 
 def _notices(user: User, deliveries: list[Delivery], key: str) -> list[tuple[Message, str]]:
-    """Return what is said of deliveries, of datasets that the user may still see. Two may be of the same event."""
-    pks = {delivery.event.dataset_id for delivery in deliveries if delivery.event}
-    visible = set(Caller(user).visible().filter(pk__in=pks).values_list("pk", flat=True)) if pks else set()
-    events = {one.event.pk: one.event for one in deliveries if one.event and one.event.dataset_id in visible}
+    """Return what is said of deliveries, of what the user may still see. Two may be of the same event."""
+    events = {one.event.pk: one.event for one in deliveries if one.event}
+    visible = _visible(Caller(user), events.values())
+    shown = [event for event in events.values() if event.subject in visible]
     tests = [(test_message(f"test-{one.pk}", ""), "") for one in deliveries if one.event is None][-1:]
-    if len(events) > SINGLE_MESSAGES:
-        return [*tests, (digest_of([(event, event.dataset.dataset_id) for event in events.values()], key), "/")]
-    return [
-        *tests,
-        *(
-            (message_of(event, event.dataset.dataset_id, event.key), event.dataset.get_absolute_url())
-            for event in events.values()
-        ),
-    ]
+    if len(shown) > SINGLE_MESSAGES:
+        return [*tests, (digest_of(shown, key), "/")]
+    return [*tests, *((message_of(event, event.key), event.subject.get_absolute_url()) for event in shown)]
+
+
+def _visible(caller: Caller, events: Collection[Event]) -> set[Dataset | Batch]:
+    """Return the datasets and batches of events that the caller may see. At most two queries."""
+    datasets = {event.dataset_id for event in events if event.dataset_id}
+    batches = {event.batch_id for event in events if event.batch_id}
+    seen: set[Dataset | Batch] = set(caller.visible().filter(pk__in=datasets)) if datasets else set()
+    return seen | set(visible_batches(caller).filter(pk__in=batches)) if batches else seen

@@ -12,6 +12,7 @@ from django.db import Error, connection
 from apps.core.text import one_line
 
 from . import outgoing, services
+from .batch_ends import end_batches
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ def send_often(stopping: threading.Event) -> None:
             try:
                 while services.handle_events():
                     pass
+                end_batches()
                 for pk in services.due_subscriptions():
                     if pk not in sending and len(sending) < AT_ONCE:
                         sending[pk] = threads.submit(_send, pk)

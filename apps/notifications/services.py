@@ -13,8 +13,8 @@ from django.db.models import DateTimeField, Expression, ExpressionWrapper, Q, Va
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.batches.services import schedule_end_checks
 from apps.core.sql import delete_some
-from apps.datasets.access.patterns import covers
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 from apps.progress.events import EventKind
@@ -35,9 +35,11 @@ SINGLE_MESSAGES: Final = 5
 DIGEST_AFTER: Final = timedelta(seconds=60)
 MOST_IN_DIGEST: Final = 1000
 
+_ENDS: Final = (EventKind.READY, EventKind.FAILED, EventKind.CANCELLED)
+
 
 def handle_events() -> int:
-    """Make the deliveries of events that have none yet. Returns how many events were handled.
+    """Make the deliveries of events that have none yet, and have ends of batches looked for. Returns how many events.
 
     Any number of workers may do it at once: an event is handled in the transaction that makes its deliveries.
     """
@@ -59,6 +61,7 @@ def handle_events() -> int:
             for event in _wanted(subscription, events)
         ]
         Delivery.objects.bulk_create(deliveries, batch_size=500, ignore_conflicts=True)
+        schedule_end_checks({event.dataset_id for event in events if event.dataset_id and event.kind in _ENDS})
         Event.objects.filter(pk__in=[event.pk for event in events]).update(handled_at=now)
         return len(events)
 
@@ -66,9 +69,7 @@ def handle_events() -> int:
 def _wanted(subscription: Subscription, events: list[Event]) -> list[Event]:
     """Return the events of datasets that the subscriber may see, and wants to be told of."""
     matching = [
-        event
-        for event in events
-        if event.kind in subscription.events and covers(subscription.patterns, event.dataset.dataset_id)
+        event for event in events if event.kind in subscription.events and subscription.is_of_dataset(event.subject_id)
     ]
     if subscription.user is not None and matching:
         if not subscription.user.is_active:
@@ -130,7 +131,7 @@ def _lease_end() -> Expression:
 
 def _next(subscription: Subscription) -> list[Delivery]:
     """Return the delivery to be sent next, or those of a digest; none where all have to wait."""
-    waiting = subscription.deliveries.waiting().select_related("event__dataset").order_by("pk")
+    waiting = subscription.deliveries.waiting().select_related("event__dataset", "event__batch").order_by("pk")
     first = waiting.first()
     now = timezone.now()
     if first is None or first.next_at > now:
@@ -188,9 +189,9 @@ def _message(deliveries: list[Delivery]) -> Message:
     if first.event is None:
         return test_message(f"test-{first.pk}", first.created_at.isoformat())
     if len(deliveries) > 1:
-        events = [(delivery.event, delivery.event.dataset.dataset_id) for delivery in deliveries if delivery.event]
+        events = [delivery.event for delivery in deliveries if delivery.event]
         return digest_of(events, f"digest-{first.subscription_id}-{first.pk}-{deliveries[-1].pk}")
-    return message_of(first.event, first.event.dataset.dataset_id, f"{first.event.key}-{first.subscription_id}")
+    return message_of(first.event, f"{first.event.key}-{first.subscription_id}")
 
 
 # --- Subscriptions ----------------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from urllib.parse import urlsplit
 from django import forms
 from django.core.exceptions import ValidationError
 
-from apps.datasets.access.patterns import parse_patterns
 from apps.notifications import channels
-from apps.notifications.models import KINDS, Subscription
+from apps.notifications.models import KINDS, Subscription, parse_names
 from apps.progress.events import EventKind
 
 USUAL: Final = [EventKind.READY.value, EventKind.FAILED.value, EventKind.LOST.value, EventKind.BACK.value]
@@ -27,8 +26,12 @@ class SubscriptionForm(forms.Form):
         "Email goes to the address of your account. It is not shown again.",
     )  # fmt: skip
     datasets = forms.CharField(
-        max_length=1000, initial="*",
+        max_length=1000, required=False, initial="*",
         help_text="IDs or patterns, separated by commas: team-a-* is every ID that starts with team-a-; * is all.",
+    )  # fmt: skip
+    batches = forms.CharField(
+        max_length=1000, required=False, initial="*",
+        help_text="IDs or patterns of batches: of each you are told once, when all of its datasets are done.",
     )  # fmt: skip
     events = forms.MultipleChoiceField(choices=KINDS, widget=forms.CheckboxSelectMultiple, initial=USUAL)
     failures_over = forms.IntegerField(
@@ -37,15 +40,20 @@ class SubscriptionForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in ("address", "datasets"):
+        for name in ("address", "datasets", "batches"):
             self.fields[name].widget.attrs |= {"spellcheck": "false", "autocapitalize": "none", "autocomplete": "off"}
 
     def clean_datasets(self) -> str:
-        return ",".join(parse_patterns(self.cleaned_data["datasets"]))
+        return parse_names(self.cleaned_data["datasets"])
+
+    def clean_batches(self) -> str:
+        return parse_names(self.cleaned_data["batches"])
 
     def clean(self) -> dict[str, Any]:
-        """Check the address, which only webhooks and chat services have."""
+        """Check that something is named, and the address, which only webhooks and chat services have."""
         data: dict[str, Any] = super().clean() or self.cleaned_data
+        if not data.get("datasets", "?") and not data.get("batches", "?"):
+            self.add_error("datasets", "Name datasets, batches, or both.")
         channel, address = data.get("channel"), data.get("address", "")
         if channel == Subscription.Channel.WEBHOOK:
             _check_url(address)

@@ -17,6 +17,7 @@ from django.contrib.auth.models import User
 
 from apps.datasets.models import Dataset
 from apps.notifications import outgoing, services
+from apps.notifications.batch_ends import end_batches
 from apps.notifications.models import Subscription
 from apps.progress.events import EventKind
 from tests.services import free_port
@@ -146,4 +147,5 @@ def deliver(*subscriptions: Subscription) -> int:
     """Do what a worker does, once. Returns how many deliveries were settled."""
     while services.handle_events():
         pass
+    end_batches()
     return sum(services.send_due(subscription.pk) for subscription in subscriptions)

@@ -12,8 +12,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from apps.batches.models import Batch, BatchMember
 from apps.datasets.models import Dataset
 from apps.notifications import outgoing, services
+from apps.notifications.batch_ends import end_batches
 from apps.notifications.models import Delivery, Subscription
 from apps.notifications.services import DIGEST_AFTER, SINGLE_MESSAGES
 from apps.progress.models import Run
@@ -55,7 +57,9 @@ def test_a_webhook_shows_its_secret_once_and_its_address_never(as_user: AsUser, 
         ({"channel": "chat", "address": "json://example.org"}, "This service cannot be used."),
         ({"channel": "chat", "address": "slack://"}, "The address is not complete."),
         ({"channel": "pigeon"}, "Select a valid choice"),
-        ({"datasets": "a b?"}, "neither a dataset ID"),
+        ({"datasets": "a b?"}, "neither an ID"),
+        ({"batches": "a b?"}, "neither an ID"),
+        ({"datasets": "", "batches": " "}, "Name datasets, batches, or both."),
         ({"events": []}, "required"),
         ({"failures_over": 100}, "less than or equal to 99"),
     ],
@@ -149,6 +153,29 @@ def test_a_storm_is_one_notice_on_an_open_page(as_user: AsUser, owner: User, pri
     [digest] = told_since(client, second["last"])["notices"]
     assert (digest["title"], digest["link"]) == ("15 events: 15 failed", "/")
     assert not Delivery.objects.waiting().exists()
+
+
+def test_an_open_page_is_told_the_end_of_a_batch(as_user: AsUser, owner: User, private: Dataset, run_in: RunIn) -> None:
+    client, address = as_user(owner), reverse("notifications-recent")
+    assert client.post(reverse("notifications"), {**PAGE, "datasets": "", "batches": "night*"}).status_code == 200
+    batch = Batch.objects.create(batch_id="nightly")
+    BatchMember.objects.create(batch=batch, dataset=private)
+    run_in(private, "error")
+    deliver()
+    Batch.objects.update(end_check_at=timezone.now())  # as after a quiet minute
+    end_batches()
+    deliver()
+    [notice] = told_since(client, 0)["notices"]
+    assert (notice["title"], notice["text"].splitlines()[0]) == (
+        "Batch nightly has failures",
+        "0 of 1 ready, 1 failed.",
+    )
+    assert notice["link"] == batch.get_absolute_url()
+    page = " ".join(client.get(reverse("notifications")).text.split())
+    assert "· batches night* · ready, failed" in page
+    assert "Batch nightly: Failed · Sent" in page
+    Dataset.objects.filter(pk=private.pk).update(owner=None)  # who may see it no longer
+    assert client.get(address, {"after": 0}).json()["notices"] == []
 
 
 def test_the_page_is_reached_from_every_page(as_user: AsUser, owner: User) -> None:

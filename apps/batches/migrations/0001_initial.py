@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveBigIntegerField(default=0, editable=False)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ('changed_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ('end_check_at', models.DateTimeField(editable=False, null=True)),
                 ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='batches', to=settings.AUTH_USER_MODEL)),
             ],
             options={
@@ -53,6 +54,10 @@ class Migration(migrations.Migration):
             model_name='batch',
             name='datasets',
             field=models.ManyToManyField(blank=True, related_name='batches', through='batches.BatchMember', to='datasets.dataset'),
+        ),
+        migrations.AddIndex(
+            model_name='batch',
+            index=models.Index(condition=models.Q(('end_check_at__isnull', False)), fields=['end_check_at'], name='batch_end_check'),
         ),
         migrations.AddIndex(
             model_name='batchmember',

@@ -18,7 +18,7 @@ def parse_patterns(text: str) -> list[str]:
     patterns = re.split(r"[\s,]+", text.strip())
     for pattern in patterns:
         if not re.fullmatch(rf"\*|{DATASET_ID_PATTERN}\*?", pattern):
-            raise ValidationError(f"{pattern!r} is neither a dataset ID nor the start of one followed by *.")
+            raise ValidationError(f"{pattern!r} is neither an ID nor the start of one followed by *.")
     return ["*"] if "*" in patterns else sorted(set(patterns))
 
 

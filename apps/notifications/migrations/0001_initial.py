@@ -10,6 +10,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        ('batches', '0001_initial'),
         ('datasets', '0001_initial'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
@@ -19,15 +20,16 @@ class Migration(migrations.Migration):
             name='Event',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('run', models.PositiveIntegerField(help_text='The number of the run.')),
+                ('run', models.PositiveIntegerField(help_text="The number of the dataset's run.", null=True)),
                 ('kind', models.CharField(choices=[('ready', 'Ready'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('lost', 'No contact'), ('back', 'Contact again'), ('failures', 'Too many failed items')], max_length=9)),
-                ('version', models.PositiveBigIntegerField(help_text='The version of the dataset after the change.')),
+                ('version', models.PositiveBigIntegerField(help_text='The version of the dataset or batch after the change.')),
                 ('epoch', models.CharField(max_length=16)),
                 ('at', models.DateTimeField()),
                 ('failed_percent', models.PositiveSmallIntegerField(default=0)),
-                ('progress', models.JSONField(help_text='The `DatasetProgress` object at that time.')),
+                ('progress', models.JSONField(help_text='The `DatasetProgress` or `BatchProgress` object at that time.')),
                 ('handled_at', models.DateTimeField(help_text='When its deliveries were made; empty: not yet.', null=True)),
-                ('dataset', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='datasets.dataset')),
+                ('batch', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='batches.batch')),
+                ('dataset', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='datasets.dataset')),
             ],
             options={
                 'verbose_name': 'event to be told',
@@ -43,7 +45,8 @@ class Migration(migrations.Migration):
                 ('channel', models.CharField(choices=[('page', 'On open pages of this site, and by the browser'), ('email', 'Email'), ('chat', 'Chat (Slack, Teams, Discord, Telegram, ntfy, …)'), ('webhook', 'Webhook')], default='page', max_length=7)),
                 ('address', models.CharField(blank=True, max_length=2000)),
                 ('secret', models.CharField(blank=True, editable=False, help_text='Signs the requests of a webhook.', max_length=200)),
-                ('datasets', models.CharField(default='*', help_text='IDs or patterns, separated by commas.', max_length=1000)),
+                ('datasets', models.CharField(blank=True, default='*', help_text='IDs or patterns, separated by commas.', max_length=1000)),
+                ('batches', models.CharField(blank=True, default='*', help_text='IDs or patterns of batches, whose ends are told.', max_length=1000)),
                 ('events', models.JSONField(default=list, help_text='The kinds of events.')),
                 ('failures_over', models.PositiveSmallIntegerField(default=0, help_text='Of the kind failures: once more than so many percent of the items of a run have failed.')),
                 ('is_active', models.BooleanField(default=True)),
@@ -82,6 +85,14 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='event',
             constraint=models.UniqueConstraint(fields=('dataset', 'epoch', 'version', 'kind'), name='event_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='event',
+            constraint=models.UniqueConstraint(fields=('batch', 'epoch', 'version', 'kind'), name='event_of_batch_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='event',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('batch__isnull', True), ('dataset__isnull', False), ('run__isnull', False)), models.Q(('batch__isnull', False), ('dataset__isnull', True), ('run__isnull', True)), _connector='OR'), name='event_of_run_or_batch'),
         ),
         migrations.AddConstraint(
             model_name='subscription',

@@ -37,7 +37,9 @@ def index(request: HttpRequest) -> HttpResponse:
         else:
             secret = subscribe(Subscription(user=user, **form.cleaned_data))
             form = SubscriptionForm()
-    deliveries = Delivery.objects.filter(subscription__user=user).select_related("subscription", "event__dataset")
+    deliveries = Delivery.objects.filter(subscription__user=user).select_related(
+        "subscription", "event__dataset", "event__batch"
+    )
     context = {
         "form": form,
         "subscriptions": list(subscriptions),
