@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from django.contrib.auth.models import User
 from django.db import connection
 from pytest_django import Settings
 
+from apps.api.bodies import ReportBody
 from apps.datasets.models import Dataset
 from apps.datasets.services import issue_token
 from apps.progress import selectors
 from apps.progress.models import Run
+from apps.progress.reports import Report
 from apps.progress.snapshot import DatasetProgress
 
 from .conftest import Pipeline
@@ -26,6 +29,19 @@ def counts() -> tuple[int, ...]:
     """How many rows there are, and how often anything has changed."""
     versions = Dataset.objects.values_list("head__version", flat=True)
     return Dataset.objects.count(), Run.objects.count(), sum(version or 0 for version in versions)
+
+
+def test_every_field_of_a_report_is_passed_on() -> None:
+    """One that fails here is a new field of `Report` or its body, which is to be in both, and in this example."""
+    said = {
+        "state": "error", "stage": "encode", "label": "Encoding", "unit": "files", "current": 1, "total": 2,
+        "message": "Last file", "error": "No space", "worker": "node-3", "failed": 3, "skipped": 4,
+        "failures": [{"item": "a.png", "reason": "truncated"}], "run": 5, "leave": True, "done": True,
+    }  # fmt: skip
+    report = ReportBody.model_validate(said).report()
+    passed_on = {field.name: getattr(report, field.name) for field in fields(Report)}
+    assert passed_on == {**said, "failures": [("a.png", "truncated")]}
+    assert said.keys() == ReportBody.model_fields.keys()
 
 
 # --- One -------------------------------------------------------------------------------------------------------------
