@@ -12,12 +12,13 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from apps.progress.estimates import SecondsRange
 from apps.progress.groups import Group
 from apps.progress.percentage import UNFINISHED_MOST
 from apps.progress.snapshot import Eta, Moment
 from apps.progress.transitions import FINISHED, WORKING, State
 
-from .time_left import Range, time_left, usual_duration
+from .time_left import time_left, usual_duration
 
 # The order of the segments of a batch's bar: what is done, what is worked on, what has failed, what is to come.
 _ORDER: Final = (State.READY, State.EMBEDDING, State.INDEXING, State.ERROR, State.PENDING)
@@ -40,7 +41,7 @@ class MemberFacts:
     started_at: datetime | None
     finished_at: datetime | None
     updated_at: datetime
-    left: Range | None = None  # of a run that is worked on; None where it is not known
+    left: SecondsRange | None = None  # of a run that is worked on; None where it is not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
+from apps.progress.estimates import SecondsRange
 from apps.progress.groups import Group, with_places
 from apps.progress.selectors import facts_of
 from apps.progress.snapshot import time_left_of
@@ -21,7 +22,6 @@ from apps.progress.transitions import FINISHED, State
 from .access import members_of
 from .models import Batch, BatchMember
 from .progress import BatchFacts, BatchProgress, BatchSegment, MemberFacts, batch_progress, segments_of
-from .time_left import Range
 
 # The time left of a run takes long to estimate, so within these seconds it is taken from the last estimate.
 ESTIMATE_SECONDS: Final = 5.0
@@ -36,7 +36,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 
 # By epoch and run: when the time left was estimated, in seconds of the monotonic clock, and what it was.
-_estimates: dict[tuple[str, int], tuple[float, Range | None]] = {}
+_estimates: dict[tuple[str, int], tuple[float, SecondsRange | None]] = {}
 
 
 def batch_facts(caller: Caller, batch: Batch, now: datetime) -> BatchFacts:
@@ -123,7 +123,7 @@ def _member(row: Any) -> MemberFacts:
     )
 
 
-def _time_left(running: list[MemberFacts], now: datetime) -> dict[int, Range | None]:
+def _time_left(running: list[MemberFacts], now: datetime) -> dict[int, SecondsRange | None]:
     """Return the time left of datasets that are worked on, by row id, no older than `ESTIMATE_SECONDS`."""
     moment = time.monotonic()
     known = {one.dataset_pk: _estimates.get((one.epoch, one.run_pk)) for one in running}
@@ -133,7 +133,7 @@ def _time_left(running: list[MemberFacts], now: datetime) -> dict[int, Range | N
         _estimates.clear()
     for pk, facts in facts_of(old).items():
         eta = time_left_of(facts, now)
-        left[pk] = Range(eta.low, eta.high) if eta is not None else None
+        left[pk] = SecondsRange(eta.low, eta.high) if eta is not None else None
         if facts.run is not None:
             _estimates[facts.epoch, facts.run.id] = moment, left[pk]
     return left

@@ -9,30 +9,25 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from statistics import quantiles
-from typing import Final, NamedTuple
+from typing import Final
+
+from apps.progress.estimates import SecondsRange
 
 # How far a single duration is taken to differ from that of the next dataset, as a factor.
 SINGLE_SPREAD: Final = 1.5
 
 
-class Range(NamedTuple):
-    """A range of seconds."""
-
-    low: float
-    high: float
-
-
-def usual_duration(durations: Sequence[float]) -> Range | None:
+def usual_duration(durations: Sequence[float]) -> SecondsRange | None:
     """Return what half of the datasets took, in seconds; None where nobody knows yet."""
     if not durations:
         return None
     if len(durations) == 1:
-        return Range(durations[0] / SINGLE_SPREAD, durations[0] * SINGLE_SPREAD)
+        return SecondsRange(durations[0] / SINGLE_SPREAD, durations[0] * SINGLE_SPREAD)
     first, _, third = quantiles(durations, n=4, method="inclusive")
-    return Range(first, third)
+    return SecondsRange(first, third)
 
 
-def time_left(running: Sequence[Range | None], waiting: int, usual: Range | None) -> Range | None:
+def time_left(running: Sequence[SecondsRange | None], waiting: int, usual: SecondsRange | None) -> SecondsRange | None:
     """Return the seconds until the last dataset is done; None where there is not enough to say.
 
     ``running``: what is left of each that is worked on, None where that is not known. ``waiting``: how many come after
@@ -44,8 +39,8 @@ def time_left(running: Sequence[Range | None], waiting: int, usual: Range | None
     ends = [left for left in known if left is not None]
     if len(ends) < len(known):
         return None
-    each = usual or Range(0.0, 0.0)
-    return Range(
+    each = usual or SecondsRange(0.0, 0.0)
+    return SecondsRange(
         _last_end([left.low for left in ends], waiting, each.low),
         _last_end([left.high for left in ends], waiting, each.high),
     )

@@ -11,11 +11,12 @@ makes is a part of the spread.
 
 *With history*, the last ready runs say what the whole stage takes: the median of their seconds, by item where the
 number of items differs. Their profile says which share of those seconds has gone at each share of the items. That gives
-two more guesses: what the profile leaves of those seconds, G₀; and the same corrected by the pace of this run against
-the profile, G₂ (`pace` again, with expected seconds in place of items). G₁ and G₂ are mixed by how much the paces of
-the bins scatter with and without the profile: the odds are 2·(s₂/s₁)^(−k/2), s the variances of k bins. The mixture and
-G₀ are taken for independent, and pooled by their precision, 1/spread². The variance of G₀ takes in 2·s₂/k; where both
-are further apart than their spreads allow, it is multiplied by as much, because today is not as it was.
+two more guesses: what the profile leaves of those seconds, corrected by the pace of this run against the profile, G₂
+(`pace` again, with expected seconds in place of items); and the same without the correction, G₃. G₁ and G₂ are mixed by
+how much the paces of the bins scatter with and without the profile: the odds are 2·(s₂/s₁)^(−k/2), s the variances of k
+bins. The mixture and G₃ are taken for independent, and pooled by their precision, 1/spread². The variance of G₃ takes
+in 2·s₂/k. The further G₃ is from the mixture, measured in their spreads, the larger its variance is made, because today
+is not as it was.
 
 *Stages that wait* take what they took, times the ratio by which this run is slower than the earlier ones to the power
 of `SAME_SPEED`. Without history they take the seconds so far by weight, all of them more or all of them less, and so
@@ -74,8 +75,8 @@ _remembered: dict[int, Guess | None] = {}
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
-    """A range of seconds that holds the time left about eight times out of ten."""
+class SecondsRange:
+    """A range of seconds, as of a time left. `snapshot.Eta` is the same as JSON."""
 
     low: float
     high: float
@@ -99,10 +100,11 @@ class Work:
     totals: Sequence[Reading] = ()
 
 
-def time_left(stages: Sequence[Work], learned: Sequence[LearnedStage] = ()) -> Left | None:
-    """Return the seconds until the run ends, without pauses; None while there is not enough to say.
+def time_left(stages: Sequence[Work], learned: Sequence[LearnedStage] = ()) -> SecondsRange | None:
+    """Return the seconds until the run ends, without pauses: a range that holds them about eight times out of ten.
 
-    ``stages``: all that the run has or is known to get, in order. ``learned``: of earlier runs.
+    None while there is not enough to say. ``stages``: all that the run has or is known to get, in order. ``learned``:
+    of earlier runs.
     """
     active = next((stage for stage in stages if stage.state == StageState.ACTIVE), None)
     if active is None or not active.readings:
@@ -120,13 +122,13 @@ def time_left(stages: Sequence[Work], learned: Sequence[LearnedStage] = ()) -> L
     return _range([guess, *_guess_waiting(waiting, [*done, own], known)])
 
 
-def _range(guesses: Sequence[Guess]) -> Left:
+def _range(guesses: Sequence[Guess]) -> SecondsRange:
     seconds = sum(guess.seconds for guess in guesses)
     if seconds <= 0:
-        return Left(0.0, 0.0)
+        return SecondsRange(0.0, 0.0)
     spread = math.sqrt(sum((guess.seconds * guess.spread) ** 2 for guess in guesses)) / seconds
     factor = math.exp(WIDTH * min(spread, MOST))
-    return Left(seconds / factor, seconds * factor)
+    return SecondsRange(seconds / factor, seconds * factor)
 
 
 # --- The stage under way ----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from apps.batches.progress import BatchFacts, BatchProgress, MemberFacts, batch_progress
-from apps.batches.time_left import Range
+from apps.progress.estimates import SecondsRange
 from apps.progress.groups import Group
 from apps.progress.transitions import State
 
@@ -19,9 +19,9 @@ NEW = MemberFacts(1, "new", "e", 0, 0, Group.NEW, State.PENDING, None, 0, 0, Non
 QUEUED = replace(NEW, dataset_pk=2, group=Group.QUEUED, run_pk=1, version=1, percent=0.0)
 INDEXING = replace(
     QUEUED, dataset_pk=3, group=Group.RUNNING, state=State.INDEXING, percent=20.0, started_at=T0, version=7, failed=2,
-    left=Range(40, 60),
+    left=SecondsRange(40, 60),
 )  # fmt: skip
-EMBEDDING = replace(INDEXING, dataset_pk=4, state=State.EMBEDDING, percent=60.0, left=Range(10, 20))
+EMBEDDING = replace(INDEXING, dataset_pk=4, state=State.EMBEDDING, percent=60.0, left=SecondsRange(10, 20))
 PAUSED = replace(EMBEDDING, dataset_pk=5, group=Group.PAUSED)
 LOST = replace(EMBEDDING, dataset_pk=6, group=Group.ATTENTION)
 READY = replace(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from apps.batches.time_left import Range, time_left, usual_duration
+from apps.batches.time_left import time_left, usual_duration
+from apps.progress.estimates import SecondsRange
 
 
-def exactly(seconds: float) -> Range:
-    return Range(seconds, seconds)
+def exactly(seconds: float) -> SecondsRange:
+    return SecondsRange(seconds, seconds)
 
 
 @pytest.mark.parametrize(
@@ -26,15 +27,17 @@ def exactly(seconds: float) -> Range:
     ],
     ids=str,
 )
-def test_side_by_side(running: list[Range | None], waiting: int, usual: Range | None, expected: float | None) -> None:
+def test_side_by_side(
+    running: list[SecondsRange | None], waiting: int, usual: SecondsRange | None, expected: float | None
+) -> None:
     assert time_left(running, waiting, usual) == (None if expected is None else exactly(expected))
 
 
 def test_range_of_the_usual_duration() -> None:
     assert usual_duration([]) is None
-    assert usual_duration([60.0]) == Range(40.0, 90.0)
-    assert usual_duration([10.0, 20.0, 30.0, 40.0, 50.0]) == Range(20.0, 40.0)
+    assert usual_duration([60.0]) == SecondsRange(40.0, 90.0)
+    assert usual_duration([10.0, 20.0, 30.0, 40.0, 50.0]) == SecondsRange(20.0, 40.0)
 
 
 def test_low_and_high_ends_are_kept_apart() -> None:
-    assert time_left([Range(10, 20)], 2, Range(5, 10)) == Range(20, 40)
+    assert time_left([SecondsRange(10, 20)], 2, SecondsRange(5, 10)) == SecondsRange(20, 40)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.progress.estimates import Left, Work, time_left
+from apps.progress.estimates import SecondsRange, Work, time_left
 from apps.progress.history import LearnedStage
 from apps.progress.readings import Reading
 from apps.progress.transitions import StageState
@@ -76,13 +76,13 @@ def steady(per_second: float, length: int, **values: object) -> Work:
     return replace(Work("b", ACTIVE, 1.0, 1000, float(length), 0, readings), **values)  # type: ignore[arg-type]  # any of its fields
 
 
-def left_of(*stages: Work, learned: Sequence[LearnedStage] = ()) -> Left:
+def left_of(*stages: Work, learned: Sequence[LearnedStage] = ()) -> SecondsRange:
     left = time_left(stages, learned)
     assert left is not None
     return left
 
 
-def middle(left: Left) -> float:
+def middle(left: SecondsRange) -> float:
     """What is most likely, as whoever has the range alone can work it out."""
     return math.sqrt(left.low * left.high)
 
@@ -131,7 +131,7 @@ def test_a_long_wait_makes_the_time_left_longer_and_less_certain() -> None:
 
 
 def test_a_stage_whose_items_are_all_done_leaves_nothing() -> None:
-    assert left_of(steady(10, 50, total=500)) == Left(0, 0)
+    assert left_of(steady(10, 50, total=500)) == SecondsRange(0, 0)
 
 
 def test_a_total_that_grows_is_expected_to_grow_on_and_one_that_has_stopped_is_not() -> None:
