@@ -120,7 +120,7 @@ class UpdateBody(ReportBody):
     dataset_id: Id
 
 
-class BatchBody(_Body):
+class UpdatesBody(_Body):
     """Updates, in the order in which they are taken. Each is looked at by itself."""
 
     updates: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=MAX_UPDATES)]

@@ -22,7 +22,7 @@ from apps.progress.reports import Accepted, Report, accept_reports
 
 from .answers import Reported, Result, Results
 from .auth import WRITE, caller_of
-from .bodies import BatchBody, SingleReportBody, UpdateBody
+from .bodies import SingleReportBody, UpdateBody, UpdatesBody
 from .errors import CODES, WRITE_REFUSALS, Refusal, field_errors, joined, status_of
 from .fields import DatasetId
 from .responses import json_response
@@ -66,7 +66,7 @@ def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[Sing
     operation_id="report_many",
     summary="Report on many datasets at once",
 )
-def report_many(request: HttpRequest, body: Body[BatchBody]) -> HttpResponseBase:
+def report_many(request: HttpRequest, body: Body[UpdatesBody]) -> HttpResponseBase:
     """Up to 1,000 updates, each a report with its `dataset_id`, taken in order and in one transaction.
 
     Each has a result of its own; one that is refused changes nothing and sinks none of the others.

@@ -1,7 +1,7 @@
 """What this process knows of the datasets that are polled: their facts, and who may see them.
 
 A plain data structure. It reads no database and knows no event loop. What it says is as fresh as what sockets show: a
-change that is announced ends the knowledge of it at once, a check of the versions finds every other, and the right to
+change that is announced makes it forget the facts at once, a check of the versions finds every other, and the right to
 see is asked for anew every few seconds.
 """
 
@@ -18,7 +18,7 @@ from apps.progress.facts import Facts
 MAX_STATE_AGE_SECONDS: Final = 0.5
 # A right that was not confirmed for so long is not used. The hub asks anew every two seconds.
 MAX_RIGHT_AGE_SECONDS: Final = 3.0
-# Then a caller is looked up by a view again, which also notes that a token was used and that a session lives.
+# After so long a view looks the caller up again, which also notes that a token was used and that a session lives.
 MAX_RIGHT_SECONDS: Final = 60.0
 # What nobody has asked for since then is forgotten.
 UNUSED_SECONDS: Final = 10.0

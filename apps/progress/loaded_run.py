@@ -52,9 +52,9 @@ class LoadedRun:
 
     `changed_rows` and the lists of new rows say what has to be written. ``shares`` and ``listed_failures`` hold what
     was loaded for the reports at hand: the shares of their workers by stage and worker, and as (stage, item) those of
-    their failures that are listed already. ``members`` holds, by worker, those who share the run and are reported of;
-    all where one joins or leaves. ``new_unlisted`` counts failures beyond those listed, by (stage, reason).
-    ``has_new_plan``: whether a stage has turned up that the plan does not have.
+    their failures that are listed already. ``members`` holds, by worker, the members that the reports name and whoever
+    began the run, or all of them where one joins or leaves. ``new_unlisted`` counts failures beyond those listed, by
+    (stage, reason). ``has_new_plan``: whether a stage has turned up that the plan does not have.
     """
 
     def __init__(self, head: Head, run: Run, stages: Iterable[Stage], now: datetime) -> None:

@@ -19,7 +19,7 @@ from .models import Run, RunMember
 from .run_state import RunState
 
 MAX_RUN_MEMBERS: Final = 1_000
-# That a member is heard is written this often.
+# `heard_at` is written at most this often.
 HEARD_SPACING: Final = timedelta(seconds=5)
 FIRST: Final = ""  # the name of whoever began the run without joining it
 
@@ -41,7 +41,7 @@ def join(state: RunState, worker: str) -> None:
 
 
 def hear(state: RunState, worker: str | None) -> None:
-    """Note that a member was heard. Whoever is none speaks for the one that began the run without joining it."""
+    """Note that a member was heard. A report from no member counts as one from whoever began the run."""
     member = state.members.get(worker or FIRST) or state.members.get(FIRST)
     if member is not None and state.now - member.heard_at >= HEARD_SPACING:
         member.heard_at = state.now

@@ -104,7 +104,7 @@ class Run(models.Model):
     )
     sign_gap = models.FloatField(default=0.0, db_default=0.0, help_text="The usual seconds between signs of life.")
     asked_at = models.DateTimeField(
-        null=True, blank=True, help_text="When the reporter was asked to go on; empty once it was heard."
+        null=True, blank=True, help_text="When it was last taken out of a pause; empty once its reporter was heard."
     )
     queued_at = models.DateTimeField(null=True, blank=True, help_text="Since when it waits for a free worker.")
     lost_at = models.DateTimeField(null=True, blank=True, help_text="When it was announced as lost; empty: it is not.")

@@ -2,9 +2,9 @@
 
 A run has a percentage where its plan is known: its reporter gave the stages beforehand, or they are learned from the
 dataset's last ready run whose first stages have the same names. The percentage is the sum over the stages of ``weight *
-current / total`` as a share of the sum of the weights. A stage that is over counts in full, and one whose total is not
-known for nothing. A stage that turns up beside the plan takes its share from what is left: the percentage stands at
-that moment, and goes on to 100 over the stages that are left.
+current / total`` as a share of the sum of the weights. A stage that is done or skipped counts in full, and one whose
+total is not known for nothing. A stage that turns up beside the plan takes its share from what is left: the percentage
+stands at that moment, and goes on to 100 over the stages that are left.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _part(stage: StageRow, weight: float, expected: int = 0) -> Part:
 def share_done(parts: Sequence[Part]) -> float:
     """Return the percentage of the parts that is done by weight, 0..100. Without parts: 0.
 
-    A part that is over counts in full, one whose total is not known for nothing.
+    A part that is done or skipped counts in full, one whose total is not known for nothing.
     """
     weight = sum(part.weight for part in parts)
     if not weight:
@@ -140,7 +140,7 @@ class Anchor:
 
 
 def overall_percent(parts: Sequence[Part], floor: float, anchor: Anchor = Anchor()) -> float:
-    """Return the percentage of an unfinished run: from ``anchor`` on in proportion to what was left then.
+    """Return the percentage of an unfinished run: what was left at ``anchor`` is filled in proportion.
 
     Never below ``floor``, which is the last one, and never above `UNFINISHED_MOST`.
     """

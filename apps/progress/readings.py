@@ -13,11 +13,12 @@ from typing import Final
 Reading = tuple[float, int]
 
 KEPT: Final = 64
-# A reading follows the last one after this share of the time so far, and after this share of the time that the whole
-# stage would take at its mean rate, which need not be more than the larger one of half a second and 2 % of the time.
+# A reading is kept if `LEAST_SECONDS` and this share of the time so far have passed since the last,
 SHARE: Final = 0.008
-WHOLE_SHARE: Final = 0.002
 LEAST_SECONDS: Final = 0.05
+# and this share of the time that the whole stage would take at its mean rate.
+WHOLE_SHARE: Final = 0.002
+# For the latter, the larger of these seconds and this share of the time so far is always enough.
 ENOUGH_SECONDS: Final = 0.5
 ENOUGH_SHARE: Final = 0.02
 # How many changes of a total are kept.
@@ -42,8 +43,9 @@ def is_due(readings: Sequence[Reading], seconds: float, share: float) -> bool:
 def with_reading(readings: Sequence[Reading], seconds: float, done: int) -> list[Reading]:
     """Return the readings with a new one appended. Of more than `KEPT`, the one that is missed least is dropped.
 
-    That is the one with its neighbours nearest, in proportion to its age and an eighth of the whole time: the readings
-    cover the whole stage, recent work nine times as densely as its beginning. The first and the last stay.
+    That is the one with the smallest gap between its neighbours, divided by its age plus an eighth of the whole time.
+    So the readings cover the whole stage, recent work nine times as densely as its beginning. The first and the last
+    stay.
     """
     kept = [*readings, (round(seconds, 3), done)]
     if len(kept) > KEPT:

@@ -107,19 +107,19 @@ class RunState(LoadedRun):
         if progressed:
             self.run.progressed_at = self.now
 
-    def request(self, control: Run.Control, note: str) -> None:
+    def request(self, control: Run.Control, by: str) -> None:
         """Ask the reporter to run, pause or cancel; it learns of it with the answer to its next report.
 
-        ``note`` says who asks.
+        ``by``: who asks.
         """
         if (stage := self.active_stage()) is not None:
             stage_clock.advance(self.run, stage, self.now)
         if self.run.control == Run.Control.PAUSE:
             # A paused run is not stalled: restart its time without progress.
             self.run.progressed_at = self.run.asked_at = self.now
-        self._record("", self.run.control, control, note)
+        self._record("", self.run.control, control, by)
         self.run.control = control
-        self.run.control_by = clean_text(note, NAME_LENGTH)
+        self.run.control_by = clean_text(by, NAME_LENGTH)
         self.run.control_at, self.run.control_seen_at = self.now, None
 
     def finish(self) -> None:
@@ -333,7 +333,7 @@ class RunState(LoadedRun):
                 raise LimitReached(f"A stage may have {MAX_WORKERS} workers.")
             share = self.shares[stage.name, worker] = WorkerShare(stage=stage, worker=worker)
             stage.workers += 1
-        before, was_done = workers.place_of(share), workers.is_done(share)
+        before, was_done = workers.sign_step_of(share), workers.is_done(share)
         more_current = max((current or 0) - share.current, 0)
         more_total = max((total or 0) - share.total, 0)
         more_failed = max((failed or 0) - share.failed, 0)
@@ -359,7 +359,7 @@ class RunState(LoadedRun):
             share = self.shares.get((stage.name, worker))
             if share is None or stage.state != StageState.ACTIVE:
                 continue
-            before, was_done = workers.place_of(share), workers.is_done(share)
+            before, was_done = workers.sign_step_of(share), workers.is_done(share)
             workers.note_sign(share, self.now)
             share.left_at = self.now if leaves else share.left_at
             workers.count(stage, share, before, was_done=was_done)

@@ -13,7 +13,7 @@ from . import readings
 from .health import lost_after, slow_after, usual_rate
 from .models import Run, Stage
 
-# Growth that is skipped to this share is not work.
+# Where at least this share of the growth is skipped items, none of it counts as work.
 SKIPPED_SHARE: Final = 0.9
 # The weight of the newest gap between two higher counts in the usual one.
 NEWEST: Final = 0.2
@@ -53,7 +53,8 @@ def leave_out_silence(run: Run, stage: Stage, now: datetime) -> float:
 def note_sign(run: Run, now: datetime) -> None:
     """Take the time since the last sign of life into the usual one, before the new sign is noted.
 
-    Not where the run was lost. Where it has waited, its time without progress begins now.
+    A lost run keeps its usual gap. One that was queued or asked to go on waits no longer, and its time without progress
+    begins now.
     """
     gap = (now - run.heartbeat_at).total_seconds() if run.heartbeat_at is not None else 0.0
     if run.asked_at or run.queued_at:

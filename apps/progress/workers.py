@@ -19,13 +19,13 @@ from .models import Run, Stage, WorkerShare
 from .transitions import StageState
 
 STEP: Final = 5
-# How many steps are kept apart. Of more, the two oldest become one: that of the later.
+# How many steps are kept apart. Beyond that, the two oldest are merged, under the later one's time.
 MOST_STEPS: Final = 24
 # Over about how many seconds the rate of a worker is.
 RATE_SECONDS: Final = 30.0
 
 # The step of a worker's last sign of life; None of one that is done, or was not counted yet.
-Place = int | None
+SignStep = int | None
 
 
 class WorkerState(StrEnum):
@@ -39,7 +39,7 @@ def is_done(share: WorkerShare) -> bool:
     return share.left_at is not None or 0 < share.total <= share.current
 
 
-def place_of(share: WorkerShare) -> Place:
+def sign_step_of(share: WorkerShare) -> SignStep:
     return None if share.heard_at is None or is_done(share) else step_of(share.heard_at)
 
 
@@ -58,19 +58,19 @@ def note_sign(share: WorkerShare, now: datetime, grown: int = 0) -> None:
         share.heard_at, share.left_at = now, None
 
 
-def count(stage: Stage, share: WorkerShare, before: Place, *, was_done: bool) -> None:
-    """Count a worker of a stage where it is now. ``before``, ``was_done``: where it was counted until now."""
-    after, done = place_of(share), is_done(share)
+def count(stage: Stage, share: WorkerShare, before: SignStep, *, was_done: bool) -> None:
+    """Count a worker of a stage by its last sign. ``before``, ``was_done``: how it was counted until now."""
+    after, done = sign_step_of(share), is_done(share)
     stage.workers_done += done - was_done
     if before != after:
         stage.signs = moved(stage.signs, before, after)
 
 
-def moved(signs: Iterable[Sequence[int]], before: Place, after: Place) -> list[list[int]]:
+def moved(signs: Iterable[Sequence[int]], before: SignStep, after: SignStep) -> list[list[int]]:
     """Return the counts of workers by step, in order, with one moved from one step to another."""
     counts = {step: number for step, number in signs}  # noqa: C416 -- the pairs are lists once they were stored
     if before is not None:
-        # Steps that became one have the time of the later.
+        # Steps that were merged have the later one's time.
         step = min((each for each in counts if each >= before), default=None)
         if step is not None:
             counts[step] -= 1
@@ -84,13 +84,16 @@ def moved(signs: Iterable[Sequence[int]], before: Place, after: Place) -> list[l
 
 
 def silent_seconds(run: Run, stage: Stage) -> float:
-    """Return after how many seconds without a sign a worker of the stage is silent: its share of the run's rhythm."""
+    """Return after how many seconds without a sign a worker of the stage is silent.
+
+    Its usual gap is taken to be the run's usual gap times the number of workers that are counted.
+    """
     return silent_after(run.sign_gap * sum(number for _, number in stage.signs))
 
 
-def is_silent(place: int, seconds: float, now: datetime) -> bool:
+def is_silent(step: int, seconds: float, now: datetime) -> bool:
     """Whether no worker of a step can have been heard within ``seconds``."""
-    heard_by = datetime.fromtimestamp(place + STEP, UTC)
+    heard_by = datetime.fromtimestamp(step + STEP, UTC)
     return (now - heard_by).total_seconds() >= seconds and not listening.is_unheard(heard_by, seconds, now)
 
 
@@ -116,13 +119,13 @@ class Worker:
 
 def worker_of(run: Run, share: WorkerShare, now: datetime, *, works: bool) -> Worker:
     """Return how a worker is. ``works``: whether its run is working, and neither paused nor waiting."""
-    stage, place = share.stage, place_of(share)
-    if stage.state != StageState.ACTIVE or place is None or share.heard_at is None:
+    stage, step = share.stage, sign_step_of(share)
+    if stage.state != StageState.ACTIVE or step is None or share.heard_at is None:
         return Worker(share, WorkerState.DONE, None)
     if not works:
         return Worker(share, WorkerState.ACTIVE, None)
     workers = sum(number for _, number in stage.signs)
-    state = WorkerState.SILENT if is_silent(place, silent_seconds(run, stage), now) else WorkerState.ACTIVE
+    state = WorkerState.SILENT if is_silent(step, silent_seconds(run, stage), now) else WorkerState.ACTIVE
     health = assess(
         since_sign=(now - share.heard_at).total_seconds(),
         since_progress=(now - (share.progressed_at or share.heard_at)).total_seconds(),

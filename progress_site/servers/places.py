@@ -24,9 +24,15 @@ LOG_IN_PAGE: Final = "page to log in"
 ORIGINAL: Final = "original"
 THUMBNAIL: Final = "thumbnail"
 LIST: Final = "list"
-# A search reads all vectors of a dataset, a password is slow to check on purpose and its form is fetched before, a list
-# has many rows, and a slow reader takes long for a file.
-FEW: Final = {SIMILAR: 2, LOG_IN: 2, LOG_IN_PAGE: 1, ORIGINAL: 4, THUMBNAIL: 4, LIST: 2}
+# The kinds that have few places, and why.
+FEW: Final = {
+    SIMILAR: 2,  # a search reads all vectors of a dataset
+    LOG_IN: 2,  # a password is slow to check on purpose
+    LOG_IN_PAGE: 1,  # the form of a log-in, which is fetched before it
+    ORIGINAL: 4,  # a slow reader takes long for a file
+    THUMBNAIL: 4,  # as for an original
+    LIST: 2,  # a list has many rows
+}
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
@@ -53,12 +59,12 @@ def places() -> dict[str, int]:
     return {READ: reads, WRITE: max(1, reads // 2), **FEW}
 
 
-class Place:
+class PlacesOfKind:
     """The places of one kind. To have one is to have taken it and not yet released it."""
 
     def __init__(self, count: int) -> None:
         self._free = asyncio.Semaphore(count)
-        self._failure: asyncio.Future[None] | None = None  # that those who wait now would be told of
+        self._failure: asyncio.Future[None] | None = None  # done once the database fails; whoever waits then is refused
 
     @property
     def is_free(self) -> bool:
@@ -107,17 +113,17 @@ class Places:
     """The places of one process. All methods belong to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._kinds = {kind: Place(count) for kind, count in places().items()}
+        self._kinds = {kind: PlacesOfKind(count) for kind, count in places().items()}
 
-    async def take(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> Place | None:
-        """Take the place of a request, to be released later. None where it waited in vain or its client has gone.
+    async def take(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> PlacesOfKind | None:
+        """Take a place for a request, and return the places of its kind, one of which is to be released later.
 
-        ``receive`` returns once the client has gone. A search waits for no other: its page asks again, and more
-        searches would only make all of them slower.
+        None where it waited in vain or its client has gone. ``receive`` returns once the client has gone. A search
+        waits for no other: its page asks again, and more searches would only make all of them slower.
         """
         kind = kind_of(scope)
-        place = self._kinds[kind]
-        if place.is_free:
-            await place.take()
-            return place
-        return place if kind != SIMILAR and await place.wait(receive) else None
+        of_kind = self._kinds[kind]
+        if of_kind.is_free:
+            await of_kind.take()
+            return of_kind
+        return of_kind if kind != SIMILAR and await of_kind.wait(receive) else None

@@ -2,8 +2,8 @@
 
 The views of `apps.pages.views.partials` and `apps.api.progress` make every answer. Here an answer is kept beside the
 facts that it shows, and repeated to whoever asks for the same, while the hub knows that the facts still hold and that
-the caller may see them (`apps.live.known`). Whoever asks for something that nobody has asked for yet waits for the one
-who is asking, if that one came later.
+the caller may see them (`apps.live.known`). While a view answers, others who ask for the same wait. They take its
+answer if it is known to hold, or was asked for after they came.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _ADDRESS: Final = re.compile(
 _BEARER: Final = re.compile(rb"[Bb]earer [!-~]+")
 _ETAG: Final = re.compile(rb'"[^",]*"')
 # Headers on which an answer may depend, besides who asks.
-_MANNER: Final = (b"host", b"x-forwarded-proto", b"accept-encoding", b"sec-fetch-site", b"hx-request")
+_VARIES_WITH: Final = (b"host", b"x-forwarded-proto", b"accept-encoding", b"sec-fetch-site", b"hx-request")
 # A request with one of these is for a view.
 _SPECIAL: Final = frozenset(
     {b"origin", b"range", b"if-match", b"if-modified-since", b"if-unmodified-since", b"transfer-encoding"}
@@ -65,13 +65,13 @@ class Poll:
     kind: str  # "header", "bar" or "json"
     identity: str  # `access.identities.identity_of`
     address: str  # of an anonymous client of the API, whose reads are counted
-    manner: tuple[Any, ...]
+    varies_with: tuple[Any, ...]  # the scheme, whether there are cookies, and the headers of `_VARIES_WITH`
     query: QueryDict | None
     etag: str
 
     @property
     def key(self) -> tuple[Any, ...]:
-        return self.dataset_id, self.kind, self.manner
+        return self.dataset_id, self.kind, self.varies_with
 
     def variant(self, facts: Facts, now: datetime) -> str:
         """Return which of the possible answers this one gets, where ``facts`` hold."""
@@ -86,8 +86,10 @@ class Poll:
         version = self.query.get("v", "")
         return version.isdecimal() and int(version) > facts.version
 
-    def is_allowed(self) -> bool:
-        """Count the poll as its view would. Where that refuses it, nothing is counted, and the view has to answer."""
+    def spend(self) -> bool:
+        """Count the poll as its view would, and return True. False where that refuses it: then nothing is counted, and
+        the view has to answer.
+        """
         return self.kind != "json" or spend_request(self.identity.removeprefix(TOKEN), self.address) == 0.0
 
 
@@ -137,11 +139,11 @@ class Answers:
         now = timezone.now()
         variant = poll.variant(facts, now)
         answer = self._by_variant.get((*poll.key, variant))
-        if answer is None or not answer.holds(facts, now, variant) or not poll.is_allowed():
+        if answer is None or not answer.holds(facts, now, variant) or not poll.spend():
             return None
         return answer.messages
 
-    def of_later(self, poll: Poll, came_at: float) -> list[Message] | None:
+    def answer_asked_after(self, poll: Poll, came_at: float) -> list[Message] | None:
         """Return the answer to somebody who asked after ``came_at``, where it is this poll's as well; else None."""
         latest = self._latest.get(poll.key)
         if latest is None:
@@ -150,7 +152,7 @@ class Answers:
         if answer is None or answer.facts.key != latest.facts.key or answer.asked_at < came_at:
             return None
         may_see = current_hub().known.may_see(poll.identity, poll.dataset_id)
-        return answer.messages if may_see and poll.is_allowed() else None
+        return answer.messages if may_see and poll.spend() else None
 
 
 _answers: WeakKeyDictionary[asyncio.AbstractEventLoop, Answers] = WeakKeyDictionary()
@@ -190,7 +192,8 @@ class SharedPolls:
         turn = self._turns.setdefault(poll.key, asyncio.Lock())
         async with turn:
             answers = current_answers()
-            return answers.repeat(poll) or answers.of_later(poll, came_at) or await self._ask(poll, scope, receive)
+            messages = answers.repeat(poll) or answers.answer_asked_after(poll, came_at)
+            return messages or await self._ask(poll, scope, receive)
 
     async def _ask(self, poll: Poll, scope: Any, receive: Any) -> list[Message]:
         """Return the view's answer, and keep it where others may be given the same."""
@@ -227,21 +230,20 @@ def read_poll(scope: Any) -> Poll | None:
     if headers.get(b"content-length", b"0") != b"0" or len(scope["query_string"]) > LONGEST_QUERY:
         return None
     cookie = headers.get(b"cookie", b"").decode("latin-1")
-    manner = (scope.get("scheme"), bool(cookie), *(headers.get(name) for name in _MANNER))
+    varies_with = (scope.get("scheme"), bool(cookie), *(headers.get(name) for name in _VARIES_WITH))
     if found[3] is not None:
         authorization, etag = headers.get(b"authorization", b""), headers.get(b"if-none-match", b"")
         # A session's caller may be anyone, whose reads are counted. Only the view knows.
         if cookie or (authorization and not _BEARER.fullmatch(authorization)) or (etag and not _ETAG.fullmatch(etag)):
             return None
         identity = identity_of(authorization.decode("latin-1"), "")
-        return Poll(
-            found[3], "json", identity, "" if identity else address_of(scope), manner, None, etag.decode("latin-1")
-        )
+        address = "" if identity else address_of(scope)
+        return Poll(found[3], "json", identity, address, varies_with, None, etag.decode("latin-1"))
     query = _parsed(scope["query_string"])
     if query is None:
         return None
     identity = identity_of("", str(parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME, "")))
-    return Poll(found[1], found[2], identity, "", manner, query, "")
+    return Poll(found[1], found[2], identity, "", varies_with, query, "")
 
 
 @lru_cache(maxsize=1_024)

@@ -20,7 +20,7 @@ from progress_site.unavailable import unavailable
 
 from .handler import Message
 from .health import is_health
-from .places import Place, Places
+from .places import Places, PlacesOfKind
 
 # Idle threads that are kept.
 KEPT_THREADS: Final = 8
@@ -41,22 +41,22 @@ class RequestThreads:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]  # all of it: `Door` has received it
         # `/health/` is asked by one request at a time, and must not wait behind those that keep the process busy.
-        place = None if is_health(scope) else await self._places.take(scope, receive)
-        messages = _refusal(scope) if place is None and not is_health(scope) else await self._run(scope, body, place)
+        places = None if is_health(scope) else await self._places.take(scope, receive)
+        messages = _refusal(scope) if places is None and not is_health(scope) else await self._run(scope, body, places)
         for message in messages:
             await send(message)
 
-    def _run(self, scope: Any, body: bytes, place: Place | None) -> asyncio.Future[list[Message]]:
+    def _run(self, scope: Any, body: bytes, places: PlacesOfKind | None) -> asyncio.Future[list[Message]]:
         """Begin to answer a request. The place is given back when the view has returned, also after a cancellation."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Message]] = loop.create_future()
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
 
         def finish(work: Future[list[Message]]) -> None:
-            if place is not None:
+            if places is not None:
                 if work.exception() is None and work.result()[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-                    place.refuse_waiting()
-                place.release()
+                    places.refuse_waiting()
+                places.release()
             self._keep_or_end(thread)
             if answer.cancelled():
                 return
@@ -72,8 +72,8 @@ class RequestThreads:
         try:
             thread.submit(self._answer, scope, body).add_done_callback(tell_loop)
         except RuntimeError:  # the system could not start the thread
-            if place is not None:
-                place.release()
+            if places is not None:
+                places.release()
             raise
         return answer
 

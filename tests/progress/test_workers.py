@@ -29,9 +29,9 @@ def counts(dataset: Dataset) -> tuple[int, int, int]:
 def silence(dataset: Dataset, worker: str, seconds: float) -> None:
     """Let the last sign of a worker be that long ago, in its own row and in its stage's counts."""
     for share in WorkerShare.objects.filter(stage__run__dataset=dataset, worker=worker).select_related("stage"):
-        before = workers.place_of(share)
+        before = workers.sign_step_of(share)
         share.heard_at = timezone.now() - timedelta(seconds=seconds)
-        share.stage.signs = workers.moved(share.stage.signs, before, workers.place_of(share))
+        share.stage.signs = workers.moved(share.stage.signs, before, workers.sign_step_of(share))
         share.stage.save(update_fields=["signs"])
         share.save(update_fields=["heard_at"])
 
@@ -44,14 +44,14 @@ moves = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 400)), max_size=15
 @given(moves)
 def test_the_counts_hold_every_worker_once_in_few_steps(heard: list[tuple[int, int]]) -> None:
     signs: list[list[int]] = []
-    places: dict[int, int] = {}
+    steps: dict[int, int] = {}
     now = 0
     for worker, later in heard:
         now += later
         step = now // workers.STEP * workers.STEP
-        signs = workers.moved(signs, places.get(worker), step)
-        places[worker] = step
-        assert sum(number for _, number in signs) == len(places)
+        signs = workers.moved(signs, steps.get(worker), step)
+        steps[worker] = step
+        assert sum(number for _, number in signs) == len(steps)
         assert len(signs) <= workers.MOST_STEPS
         assert all(earlier[0] < after[0] for earlier, after in pairwise(signs))
         assert all(number > 0 for _, number in signs)

@@ -89,7 +89,7 @@ class Lease:
 
 @contextmanager
 def hold(run_pk: int) -> Iterator[Lease | None]:
-    """Hold the job of a run, and renew the lease in a thread. Yields ``None`` if another worker holds it.
+    """Hold the job of a run, and renew the lease in a thread. Yields ``None`` if it cannot be taken (`acquire`).
 
     The thread keeps the lease alive while a chunk takes minutes. A worker that was suspended for longer than its lease
     gets `LeaseLost` at its next commit.

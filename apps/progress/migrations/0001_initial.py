@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
                 ('heartbeat_at', models.DateTimeField(blank=True, help_text='The last time the reporter made contact.', null=True)),
                 ('progressed_at', models.DateTimeField(blank=True, help_text='When a count last grew, or the work went on after a wait.', null=True)),
                 ('sign_gap', models.FloatField(db_default=0.0, default=0.0, help_text='The usual seconds between signs of life.')),
-                ('asked_at', models.DateTimeField(blank=True, help_text='When the reporter was asked to go on; empty once it was heard.', null=True)),
+                ('asked_at', models.DateTimeField(blank=True, help_text='When it was last taken out of a pause; empty once its reporter was heard.', null=True)),
                 ('queued_at', models.DateTimeField(blank=True, help_text='Since when it waits for a free worker.', null=True)),
                 ('lost_at', models.DateTimeField(blank=True, help_text='When it was announced as lost; empty: it is not.', null=True)),
                 ('learned', models.JSONField(blank=True, db_default=[], default=list)),

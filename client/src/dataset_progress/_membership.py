@@ -31,8 +31,9 @@ class Membership:
     """The part of one process in a run.
 
     ``name``: the name under which it joins. A process that was given its run joins in the name of the one that gave it,
-    which leaves. ``shares``: whether it joins whoever reports the dataset; else it joins only if they have another key
-    than its own, because nobody may end a run that others report. ``leaves``: whether it has to leave the run.
+    which leaves. ``shares``: whether it joins whoever reports the dataset; else it begins or finds its own run by key,
+    and joins only where the server says that a run with another key is open, because nobody may end a run that others
+    report. ``leaves``: whether it has to leave the run.
     """
 
     def __init__(self, settings: RunSettings, worker: str, *, shares: bool, giver: Giver | None) -> None:
