@@ -156,7 +156,7 @@ def test_how_far_a_total_grows_is_not_known() -> None:
 def test_stages_of_which_only_the_weight_is_known_are_all_longer_or_all_shorter() -> None:
     begun = steady(10, 50)
     one, two = (left_of(begun, *(Work(name, WAITING, 6.0 / len(names)) for name in names)) for names in ("c", "cd"))
-    assert (one.low, one.high) == (pytest.approx(two.low), pytest.approx(two.high))
+    assert [one.low, one.high] == pytest.approx([two.low, two.high])
 
 
 def test_stages_that_wait_take_their_weight() -> None:

@@ -44,8 +44,9 @@ def test_a_batch_may_end_a_run_and_begin_the_next(dataset: Dataset) -> None:
 def test_of_the_stages_that_one_batch_begins_the_last_is_shown_at_the_end(dataset: Dataset) -> None:
     said = [Report(stage=name, current=current) for name, current in (("load", 3), ("check", 4), ("write", 5))]
     accept_reports([(dataset.pk, report) for report in [*said, Report(state=State.READY)]])
-    assert shown(dataset).stage is not None
-    assert (shown(dataset).stage.name, shown(dataset).current) == ("write", 5)
+    stage = shown(dataset).stage
+    assert stage is not None
+    assert (stage.name, stage.current) == ("write", 5)
 
 
 def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries: Any) -> None:
