@@ -58,8 +58,8 @@ def test_whoever_wants_quiet_has_it(address: str) -> None:
 
 
 def test_bars_stay_whole_below_the_address(address: str) -> None:
-    code = 'from dataset_progress.tqdm import tqdm\nfor _ in tqdm(range(3), dataset="cats", desc="bar"): pass'
-    shown = at_terminal(code, COLUMNS="200")
+    code = 'from dataset_progress.tqdm import tqdm\nfor _ in tqdm(range(3), dataset="cats", desc="bar", ncols=80): pass'
+    shown = at_terminal(code)
     lines = [line.rstrip("\r").rpartition("\r")[2].strip() for line in shown.split("\n")]
     assert f"→ {address}/datasets/cats/" in lines
     assert lines[-2].startswith("bar: 100%")

@@ -143,7 +143,10 @@ def test_row_says_what_matters(as_user: As, owner: User, everything: None) -> No
 def test_names_and_actions_are_for_those_who_steer(as_user: As, stranger: User, owner: User, everything: None) -> None:
     html = as_user(stranger).get("/").text
     assert "olga" not in html
-    assert 'name="action"' not in html
+    rows, _, hidden = html.partition('<form id="chosen"')  # which is shown once a row is chosen
+    assert hidden
+    assert 'name="action"' not in rows
+    assert 'class="choose"' not in rows
     mine = as_user(owner).get("/").text
     assert 'value="resume"' in row(mine, "paused")
     assert 'name="action"' not in row(mine, "running")  # somebody else's

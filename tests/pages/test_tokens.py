@@ -89,7 +89,7 @@ def test_the_admin_shows_the_secret_of_a_new_token_once(admin_client: Client) ->
 def test_a_dataset_that_never_ran_says_how_to_report(client: Client, db: None) -> None:
     Dataset.objects.create(dataset_id="cats", visibility="public")
     page = client.get("/datasets/cats/").content.decode()
-    assert "Report from your code" in page
+    assert "Report from code" in page
     assert "http://testserver/api/datasets/cats/progress" in page
     assert "dataset=&quot;cats&quot;" in page
     assert page.count('<details id="snippet-') == 4
@@ -97,5 +97,5 @@ def test_a_dataset_that_never_ran_says_how_to_report(client: Client, db: None) -
 
 def test_a_dataset_can_be_made_without_a_folder(admin_client: Client) -> None:
     response = admin_client.post("/new/", {"dataset_id": "mine", "name": "", "visibility": "private"}, follow=True)
-    assert "Report from your code" in response.content.decode()
+    assert "Report from code" in response.content.decode()
     assert Dataset.objects.get().visibility == "private"

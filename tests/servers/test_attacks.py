@@ -67,7 +67,10 @@ def most_memory(server: Server) -> int:
 
 
 def files_without_name(server: Server) -> list[str]:
-    links = [str(link.readlink()) for link in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+    links = []
+    for link in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed in the meantime
+            links.append(str(link.readlink()))
     return [link for link in links if link.endswith("(deleted)")]
 
 

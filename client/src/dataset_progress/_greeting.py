@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 __all__ = ["page_of", "say_where"]
 
@@ -16,7 +16,7 @@ _said: set[str] = set()
 def page_of(url: str, dataset_id: str = "") -> str:
     """Return the address of a dataset's page, or of the list, without a password that ``url`` may hold."""
     parts = urlsplit(url)
-    where = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl().rstrip("/")
+    where = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")).rstrip("/")
     return f"{where}/datasets/{dataset_id}/" if dataset_id else f"{where}/"
 
 

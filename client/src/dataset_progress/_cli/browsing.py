@@ -37,7 +37,7 @@ def _pages(api: Api, query: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 def open_page(options: argparse.Namespace) -> int:
     """Open the page of a dataset, or the list, and print its address."""
-    address = page_of(Server.find(options.url).url, options.dataset)
+    address = page_of(Server.find(options.url).url, options.dataset or "")
     print(printable(address))
     if not webbrowser.open(address):
         print_error("no browser can be opened here")

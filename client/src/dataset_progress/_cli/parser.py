@@ -61,7 +61,7 @@ def new_parser() -> argparse.ArgumentParser:
 
     opened = add("open", browsing.open_page, "open the page of a dataset in a browser", "dataset-progress open cats")
     opened.add_argument(
-        "dataset", nargs="?", default="", metavar="ID", type=_dataset_id, help="the dataset's id; default: the list"
+        "dataset", nargs="?", metavar="ID", type=_dataset_id, help="the dataset's id; default: the list"
     )
 
     report = add(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from inspect import isawaitable, iscoroutine
+from time import time
 from typing import Any
 
 from dataset_progress import _outer
@@ -212,7 +213,7 @@ class BarFollower:
     def _draw(self, bar: Any, on_end: Callable[[BaseException | None], object]) -> Iterator[Any]:
         """Yield the items, and let the bar draw itself as often as it wants to."""
         counter, control, done = self.counter, self.control, bar.n
-        clock, drawn, drawn_at = bar._time, bar.last_print_n, bar.last_print_t
+        clock, drawn, drawn_at = getattr(bar, "_time", time), bar.last_print_n, bar.last_print_t
         pause, start = bar.mininterval, bar.start_t + bar.delay
         try:
             with self._iterating(on_end):
