@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+import termios
 from contextlib import suppress
 
 from dataset_progress._greeting import page_of
@@ -25,6 +26,7 @@ for stage in ("first", "second"):
 def at_terminal(code: str, *arguments: str, **env: str) -> str:
     """Run a program whose standard error is a terminal. Return what that shows."""
     main, screen = pty.openpty()
+    termios.tcsetwinsize(screen, (24, 80))
     passed = {name: value for name, value in os.environ.items() if name.startswith("DATASET_PROGRESS_")}
     with subprocess.Popen(
         [sys.executable, *([*arguments] or ["-c", code])], stderr=screen, stdout=subprocess.PIPE,
@@ -58,7 +60,7 @@ def test_whoever_wants_quiet_has_it(address: str) -> None:
 
 
 def test_bars_stay_whole_below_the_address(address: str) -> None:
-    code = 'from dataset_progress.tqdm import tqdm\nfor _ in tqdm(range(3), dataset="cats", desc="bar", ncols=80): pass'
+    code = 'from dataset_progress.tqdm import tqdm\nfor _ in tqdm(range(3), dataset="cats", desc="bar"): pass'
     shown = at_terminal(code)
     lines = [line.rstrip("\r").rpartition("\r")[2].strip() for line in shown.split("\n")]
     assert f"→ {address}/datasets/cats/" in lines

@@ -21,7 +21,7 @@ def addresses(resolver: URLResolver, start: str = "/") -> Iterator[str]:
     for pattern in resolver.url_patterns:
         route = str(pattern.pattern)
         for converter, value in (
-            ("<dataset_id:dataset_id>", "open-1"),
+            ("<dataset_id:", "open-1"),
             ("<int:", "1"),
             ("<str:", "1"),
             ("<path:", "1"),
