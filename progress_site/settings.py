@@ -278,7 +278,8 @@ LOGGING: dict[str, Any] = {
             "style": "{",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"outages": {"()": "apps.core.outages.OutageInOneLine"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["outages"]}},
     "loggers": {
         "flit_core": {"level": "WARNING"},
         # They write addresses, which may hold passwords.

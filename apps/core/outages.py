@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from typing import Final
 
 from django.db import Error, InterfaceError, OperationalError
+
+from .text import one_line
 
 # What a client is asked to wait before it tries again, in seconds.
 RETRY_AFTER_SECONDS: Final = 3
@@ -46,3 +49,14 @@ def lacks_tables(error: BaseException) -> bool:
 def _sqlstate(error: BaseException) -> str | None:
     """Return PostgreSQL's code of an error."""
     return getattr(error.__cause__, "sqlstate", None) if isinstance(error, Error) else None
+
+
+class OutageInOneLine(logging.Filter):
+    """Says in one line why a record is about an outage: its traceback leads to no fault of the program."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None and is_outage(error):
+            record.msg, record.args = f"{record.getMessage()}: {one_line(error)}", ()
+            record.exc_info = record.exc_text = None
+        return True
