@@ -141,6 +141,7 @@ def test_page_is_up_to_date_after_a_sleep(visit: Callable[..., Page], server: Se
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # minutes of work, and more where others work beside it
 def test_hour_of_pushes_costs_no_memory(visit: Callable[..., Page], run: Run, tmp_path: Path) -> None:
     """One push a second, by a server that makes them in a minute: it flushes a hundred times a second."""
     fast = (
