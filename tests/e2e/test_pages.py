@@ -165,7 +165,7 @@ def test_pages_work_without_javascript(open_page: Callable[..., Page], everythin
     page.locator("#samples li a").first.click()
     expect(page).to_have_url(re.compile("/samples/"))
     page.goto("/datasets/indexing/")
-    expect(page.locator("main .dataset-progress").first).to_contain_text("45% (45/100)")
+    expect(page.locator("main .dataset-progress").first).to_contain_text("54% (54/100)")
     assert 'http-equiv="refresh"' in page.content()
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Resume")).to_be_visible()

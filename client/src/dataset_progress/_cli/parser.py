@@ -101,7 +101,7 @@ def new_parser() -> argparse.ArgumentParser:
 
 
 def _add_batch(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION")
+    actions = parser.add_subparsers(required=True, dest="action", metavar="ACTION", help="what to do with it")
     for name, summary in batches.SUMMARIES.items():
         action = actions.add_parser(name, help=summary)
         action.add_argument("batch", metavar="BATCH", type=_dataset_id, help="the batch's id")
