@@ -21,7 +21,7 @@ SUITES = [
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)  # a whole suite
+@pytest.mark.timeout(3600)  # a whole suite, and others beside it
 def test_the_suites_of_the_domain_pass_on_postgresql(postgresql: services.PostgreSQL, tmp_path: Path) -> None:
     result = tmp_path / "result.xml"
     # Its own DATA_DIR is made by `tests.environment`, as for every session.
