@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -103,11 +102,11 @@ def _limit_postgresql(connection: Any, **kwargs: object) -> None:
     wait = raw.wait  # all that is asked goes through it
 
     def wait_in_time(*args: Any, **options: Any) -> Any:
-        began = time.monotonic()
         try:
             return wait(*args, **{"timeout": ANSWER_SECONDS, **options})
-        except psycopg.OperationalError as error:
-            if error.sqlstate is None and time.monotonic() - began >= ANSWER_SECONDS:
+        except psycopg.Error:
+            # A connection whose answer was not waited for can be asked nothing more.
+            if raw.info.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
                 raw.close()
                 # An error of Django's own: after one of psycopg's, a check of the connection would connect anew.
                 raise OperationalError("The database does not answer.") from None

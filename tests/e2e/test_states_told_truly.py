@@ -15,6 +15,7 @@ from playwright.sync_api import Page, expect
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
 from apps.progress.models import Run, Stage
+from apps.progress.reports import Report, accept_reports
 from tests.processes import Server
 
 from .conftest import TOTAL, is_live
@@ -173,7 +174,7 @@ def test_tab_tells_how_far_the_dataset_is_and_its_end_is_seen(run: Run, pages: t
 
 
 def test_clock_of_a_paused_stage_stands(visit: Callable[..., Page], server: Server, run: Run) -> None:
-    progress.start_stage(run.pk, "check", total=TOTAL)  # the page has a clock for each of several stages
+    accept_reports([(run.dataset_id, Report(stage="check", total=TOTAL))])
     progress.report(run.pk, current=TOTAL // 2)
     Stage.objects.filter(run=run, name="check").update(started_at=timezone.now() - timedelta(seconds=90))
     progress.request_pause(run.pk, "admin")
@@ -195,6 +196,6 @@ def test_failed_items_have_the_unit_of_the_stage_that_failed(
     progress.record_failures(run.pk, "index", [("a.html", "no text"), ("b.html", "no text")])
     page = visit(f"{server.url}/datasets/cats/")
     expect(page.locator(PANEL)).to_contain_text("2 documents failed")
-    progress.start_stage(run.pk, "pack", total=TOTAL)  # whose unit is another: nobody knows which of them failed
+    accept_reports([(run.dataset_id, Report(stage="pack", total=TOTAL))])
     expect(page.locator(PANEL)).to_contain_text("2 items failed")
     expect(page.locator("body")).not_to_contain_text("could not be read")

@@ -52,6 +52,7 @@ def test_a_run_is_paused_resumed_and_ended_where_it_does_not_obey(
     progress.report(run.pk, current=TOTAL // 2 + 1)
     see(page, TOTAL // 2 + 1)
 
+    page.get_by_role("link", name="Cancel run…").click()
     page.get_by_role("button", name="Cancel run").click()
     expect(panel).to_contain_text("Cancelling…")
     end = page.locator("#control-end")

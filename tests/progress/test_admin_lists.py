@@ -127,9 +127,12 @@ def test_a_list_of_100_000_runs_counts_and_reads_a_bounded_part_of_them(admin_cl
     run = services.finish(working("d0").pk)
     columns = [str(field.column) for field in Run._meta.concrete_fields if field.column not in ("id", "number")]
     into, out_of = ", ".join(["number", *columns]), ", ".join(["number + %s", *columns])
-    with connection.cursor() as cursor:  # each statement doubles them
-        for power in range(17):
-            cursor.execute(f"INSERT INTO progress_run ({into}) SELECT {out_of} FROM progress_run", [2**power])
+    with connection.cursor() as cursor:  # each of the first statements doubles them
+        for offset in (*(2**power for power in range(13)), *(2**13 * times for times in range(1, 13))):
+            cursor.execute(
+                f"INSERT INTO progress_run ({into}) SELECT {out_of} FROM progress_run WHERE number <= %s",
+                [offset, 2**13],
+            )
     assert Run.objects.filter(dataset=run.dataset_id).count() >= 100_000
     admin_client.get(RUNS)
     narrowed: list[dict[str, str]] = [{}, {"state__exact": "ready"}, {"owner": "nobody"}, {"q": "d0"}, {"p": "3"}]
