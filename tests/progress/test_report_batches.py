@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import itertools
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -53,13 +54,17 @@ def test_of_the_stages_that_one_batch_begins_the_last_is_shown_at_the_end(datase
 
 
 @pytest.fixture
-def still_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stop the clock: every `store.LISTED_SECONDS` a report writes one statement more, for lists."""
-    now = datetime(2026, 11, 1, 12, tzinfo=UTC)
-    monkeypatch.setattr(timezone, "now", lambda: now)
+def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A millisecond passes between two looks at the clock, and a new `store.LISTED_SECONDS` has just begun.
+
+    In every such interval the first report of a dataset writes one statement more, for lists.
+    """
+    began = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    milliseconds = itertools.count()
+    monkeypatch.setattr(timezone, "now", lambda: began + timedelta(milliseconds=next(milliseconds)))
 
 
-@pytest.mark.usefixtures("still_clock")
+@pytest.mark.usefixtures("slow_clock")
 def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries: Any) -> None:
     datasets = [Dataset.objects.create(dataset_id=f"d{number}") for number in range(50)]
     accept_reports([(dataset.pk, Report(current=1, total=9, worker="a")) for dataset in datasets])
@@ -68,7 +73,7 @@ def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries:
     assert {shown(dataset).current for dataset in datasets} == {2}
 
 
-@pytest.mark.usefixtures("still_clock")
+@pytest.mark.usefixtures("slow_clock")
 def test_queries_do_not_grow_with_the_workers(dataset: Dataset, django_assert_num_queries: Any) -> None:
     def batch(current: int) -> list[tuple[int, Report]]:
         return [(dataset.pk, Report(current=current, total=9, worker=f"w{number}")) for number in range(100)]
