@@ -12,9 +12,9 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from standardwebhooks import Webhook
 
+from .allowed_addresses import AddressRefused, limited
 from .messages import Message
 from .models import Subscription
-from .outgoing import AddressRefused, limited
 
 # The services of Apprise that only speak HTTP, through urllib3, and run nothing on this machine.
 CHAT_SCHEMES: Final = frozenset(

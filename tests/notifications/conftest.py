@@ -16,7 +16,7 @@ from aiosmtpd.handlers import Message
 from django.contrib.auth.models import User
 
 from apps.datasets.models import Dataset
-from apps.notifications import outgoing, services
+from apps.notifications import allowed_addresses, services
 from apps.notifications.batch_ends import end_batches
 from apps.notifications.models import Subscription
 from apps.progress.events import EventKind
@@ -108,7 +108,7 @@ def mail(settings: Any) -> Iterator[list[EmailMessage]]:
 @pytest.fixture(autouse=True)
 def _guarded() -> None:
     """Connect as workers do."""
-    outgoing.guard()
+    allowed_addresses.guard()
 
 
 @pytest.fixture

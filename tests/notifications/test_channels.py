@@ -13,7 +13,7 @@ from django.utils import timezone
 from standardwebhooks import Webhook
 
 from apps.datasets.models import Dataset
-from apps.notifications import channels, outgoing, services
+from apps.notifications import allowed_addresses, channels, services
 from apps.notifications.models import Delivery, Subscription
 from apps.progress.models import Run
 from tests.progress.helpers import say
@@ -100,7 +100,7 @@ def test_what_does_not_answer_well_is_tried_again(
 def test_one_that_answers_byte_by_byte_is_cut_off(
     endpoint: Endpoint, loopback: None, subscribe: Subscribe, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(channels, "limited", lambda: outgoing.limited(0.5))
+    monkeypatch.setattr(channels, "limited", lambda: allowed_addresses.limited(0.5))
     subscription = subscribe("webhook", address=endpoint.url)
     fail(dataset)
     endpoint.mode = "drip"

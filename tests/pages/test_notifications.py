@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from apps.batches.models import Batch, BatchMember
 from apps.datasets.models import Dataset
-from apps.notifications import outgoing, services
+from apps.notifications import allowed_addresses, services
 from apps.notifications.batch_ends import end_batches
 from apps.notifications.models import Delivery, Subscription
 from apps.notifications.services import DIGEST_AFTER, SINGLE_MESSAGES
@@ -93,7 +93,7 @@ def test_a_test_says_what_came_of_it(as_user: AsUser, owner: User) -> None:
     client.post(reverse("notifications"), {**HOOK, "address": "http://127.0.0.1:9/"})
     subscription = Subscription.objects.get()
     assert "A test is on its way" in client.post(reverse("notification-test", args=[subscription.pk]), follow=True).text
-    outgoing.guard()
+    allowed_addresses.guard()
     deliver()
     assert "Test · Undelivered" in " ".join(client.get(reverse("notifications")).text.split())
     client.post(reverse("notification-delete", args=[subscription.pk]))

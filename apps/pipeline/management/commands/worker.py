@@ -20,7 +20,7 @@ from django.db.backends.signals import connection_created
 from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
-from apps.notifications.sender import send_often
+from apps.notifications.sender_thread import send_often
 from apps.pipeline.queue import admit_held, sweep
 from apps.pipeline.retries import take_retries
 from apps.pipeline.schedules import begin_scheduled_runs

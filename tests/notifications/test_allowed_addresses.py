@@ -11,7 +11,7 @@ import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.notifications import channels, outgoing
+from apps.notifications import allowed_addresses, channels
 from apps.notifications.messages import Message
 from apps.notifications.models import Subscription
 
@@ -26,28 +26,28 @@ INWARD = [
 
 @pytest.mark.parametrize("address", INWARD)
 def test_what_is_not_public_is_refused(address: str) -> None:
-    with pytest.raises(outgoing.AddressRefused):
-        outgoing.check(ipaddress.ip_address(address), "host")
+    with pytest.raises(allowed_addresses.AddressRefused):
+        allowed_addresses.check(ipaddress.ip_address(address), "host")
 
 
 @pytest.mark.parametrize("address", ["1.1.1.1", "8.8.8.8", "2606:4700:4700::1111", "::ffff:8.8.8.8"])
 def test_what_is_public_is_allowed(address: str) -> None:
-    outgoing.check(ipaddress.ip_address(address), "host")
+    allowed_addresses.check(ipaddress.ip_address(address), "host")
 
 
 def test_only_the_networks_that_are_named_are_allowed(settings: Any) -> None:
     settings.WEBHOOK_PRIVATE_NETWORKS = ["10.1.0.0/16", "fd00:1::/32"]
     for address in ("10.1.2.3", "fd00:1::5", "::ffff:10.1.2.3"):
-        outgoing.check(ipaddress.ip_address(address), "host")
+        allowed_addresses.check(ipaddress.ip_address(address), "host")
     for address in ("10.2.0.1", "fd00:2::5", "127.0.0.1"):
-        with pytest.raises(outgoing.AddressRefused):
-            outgoing.check(ipaddress.ip_address(address), "host")
+        with pytest.raises(allowed_addresses.AddressRefused):
+            allowed_addresses.check(ipaddress.ip_address(address), "host")
 
 
 @given(st.ip_addresses(network="10.0.0.0/8") | st.ip_addresses(network="fc00::/7"))
 def test_no_private_address_passes(address: Any) -> None:
-    with pytest.raises(outgoing.AddressRefused):
-        outgoing.check(address, "host")
+    with pytest.raises(allowed_addresses.AddressRefused):
+        allowed_addresses.check(address, "host")
 
 
 def webhook(address: str) -> str:
@@ -84,11 +84,14 @@ def test_a_name_is_looked_up_once(endpoint: Endpoint, settings: Any, monkeypatch
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in next(answers)]
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
-    with outgoing.limited(), urllib3.PoolManager(retries=False) as pool:
+    with allowed_addresses.limited(), urllib3.PoolManager(retries=False) as pool:
         assert pool.request("POST", f"http://rebinding.example:{port}/", body=b"{}").status == 200
     assert asked == ["rebinding.example"]
-    with outgoing.limited(), pytest.raises(outgoing.AddressRefused):  # what comes next would be refused
-        outgoing.create_connection(("rebinding.example", port))
+    with (
+        allowed_addresses.limited(),
+        pytest.raises(allowed_addresses.AddressRefused),
+    ):  # what comes next would be refused
+        allowed_addresses.create_connection(("rebinding.example", port))
 
 
 def test_what_others_connect_to_is_their_matter(endpoint: Endpoint, settings: Any) -> None:
@@ -100,8 +103,8 @@ def test_what_others_connect_to_is_their_matter(endpoint: Endpoint, settings: An
 def test_one_bad_address_among_good_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in ("8.8.8.8", "127.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
-    with pytest.raises(outgoing.AddressRefused):
-        outgoing.checked_addresses("mixed.example", 80)
+    with pytest.raises(allowed_addresses.AddressRefused):
+        allowed_addresses.checked_addresses("mixed.example", 80)
 
 
 def test_a_redirect_inward_is_not_followed_by_a_chat_service(endpoint: Endpoint, settings: Any) -> None:

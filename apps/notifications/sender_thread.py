@@ -11,7 +11,7 @@ from django.db import Error, connection
 
 from apps.core.text import one_line
 
-from . import outgoing, services
+from . import allowed_addresses, services
 from .batch_ends import end_batches
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ AT_ONCE: Final = 8
 
 def send_often(stopping: threading.Event) -> None:
     """Handle events and send what is due, until ``stopping`` is set."""
-    outgoing.guard()
+    allowed_addresses.guard()
     sending: dict[int, Future[None]] = {}
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="notifications") as threads:
         while not stopping.wait(LOOK_SECONDS):
