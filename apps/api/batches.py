@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.http import quote_etag
-from ninja import Body, Query, Status
+from ninja import Body, Status
 
 from apps.batches import services
 from apps.batches.access import get_changeable_batch, get_visible_batch, may_change, members_of, visible_batches
@@ -26,6 +25,7 @@ from .control import action_of, steered
 from .datasets import with_progress
 from .errors import WRITE_REFUSALS
 from .fields import BatchId, Limit
+from .paging import After, page_after
 from .progress import OPENAPI
 from .responses import conditional_response
 from .routing import router
@@ -61,21 +61,15 @@ def create_batch(request: HttpRequest, body: Body[NewBatchBody]) -> Status[Batch
 )
 def list_batches(
     request: HttpRequest,
-    after: Annotated[str, Query(max_length=128, description="Those that follow this id.")] = "",
+    after: After = "",
     limit: Limit = 50,
 ) -> Batches:
     """Your own, and those with a dataset that you may see, in the order of their ids."""
     spend_rows(request, limit)
     caller = caller_of(request)
-    batches = visible_batches(caller).order_by("batch_id")
-    if after := after.replace("\0", ""):
-        batches = batches.filter(batch_id__gt=after)
-    page = list(batches[: limit + 1])
-    counts = count_members(caller, page[:limit])
-    return Batches(
-        batches=[BatchRow.of(batch, counts.get(batch.pk, 0)) for batch in page[:limit]],
-        next=page[limit - 1].batch_id if page[limit:] else None,
-    )
+    batches, following = page_after(visible_batches(caller), "batch_id", after, limit)
+    counts = count_members(caller, batches)
+    return Batches(batches=[BatchRow.of(batch, counts.get(batch.pk, 0)) for batch in batches], next=following)
 
 
 @router.get(
@@ -143,17 +137,15 @@ def delete_batch(request: HttpRequest, batch_id: BatchId) -> Status[None]:
 def list_batch_datasets(
     request: HttpRequest,
     batch_id: BatchId,
-    after: Annotated[str, Query(max_length=128, description="Those that follow this id.")] = "",
+    after: After = "",
     limit: Limit = 50,
 ) -> Datasets:
     """Those that you may see, with their progress, in the order of their ids."""
     spend_rows(request, limit)
     caller = caller_of(request)
-    datasets = members_of(caller, get_visible_batch(caller, batch_id)).order_by("dataset_id")
-    if after := after.replace("\0", ""):
-        datasets = datasets.filter(dataset_id__gt=after)
-    page = list(datasets[: limit + 1])
-    return Datasets(datasets=with_progress(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
+    members = members_of(caller, get_visible_batch(caller, batch_id))
+    datasets, following = page_after(members, "dataset_id", after, limit)
+    return Datasets(datasets=with_progress(datasets), next=following)
 
 
 def etag_of(facts: BatchFacts) -> str:

@@ -18,6 +18,7 @@ from apps.progress.transitions import State
 from .answers import DatasetDetail, DatasetOut, Datasets, Error, Forgotten, InvalidError
 from .auth import READ_SECURITY, WRITE, caller_of, spend_rows
 from .fields import DatasetId, Limit
+from .paging import After, page_after
 from .routing import router
 
 TAGS = ["Datasets"]
@@ -35,21 +36,18 @@ def list_datasets(
     request: HttpRequest,
     search: Annotated[str, Query(max_length=200, description="Part of an id or a name.")] = "",
     state: Annotated[State | None, Query(description="Those in this state alone.")] = None,
-    after: Annotated[str, Query(max_length=128, description="Those that follow this id.")] = "",
+    after: After = "",
     limit: Limit = 50,
 ) -> Datasets:
     """Those that you may see, in the order of their ids; `next` is the `after` that asks for what follows."""
     spend_rows(request, limit)
-    datasets = caller_of(request).visible().order_by("dataset_id")
-    # PostgreSQL refuses NUL, which is in no id and no name.
-    if search := search.replace("\0", ""):
+    datasets = caller_of(request).visible()
+    if search := search.replace("\0", ""):  # which is in no id and no name, and which PostgreSQL refuses
         datasets = datasets.filter(Q(dataset_id__icontains=search) | Q(name__icontains=search))
     if state is not None:
         datasets = in_state(datasets, state)
-    if after := after.replace("\0", ""):
-        datasets = datasets.filter(dataset_id__gt=after)
-    page = list(datasets[: limit + 1])
-    return Datasets(datasets=with_progress(page[:limit]), next=page[limit - 1].dataset_id if page[limit:] else None)
+    page, following = page_after(datasets, "dataset_id", after, limit)
+    return Datasets(datasets=with_progress(page), next=following)
 
 
 @router.get(
