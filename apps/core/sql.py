@@ -25,6 +25,8 @@ ROWS_PER_DELETE: Final = 500
 LARGE_ROWS_PER_DELETE: Final = 20
 # The ids that one statement names. SQLite takes 32,766 parameters, PostgreSQL twice as many.
 IDS_AT_ONCE: Final = 10_000
+# The statements that are one message to PostgreSQL.
+STATEMENTS_AT_ONCE: Final = 100
 
 # What the databases take as it is. Every key that is referred to is a number.
 _PLAIN = (
@@ -154,23 +156,31 @@ def write_rows(writes: Iterable[Update | Put]) -> bool:
     with ``bulk_update()``, which makes a CASE of all rows for each field, 4.0 and 7.5 times.
     """
     connection = connections[DEFAULT_DB_ALIAS]
-    writes = [write for write in writes if write.rows]
-    statements = [write.statement(connection) for write in writes]
-    single = all(len(parameters) == 1 for _, parameters in statements)
+    statements = [write.statement(connection) for write in writes if write.rows]
+    return execute_rows(statements) == sum(len(rows) for _, rows in statements)
+
+
+def execute_rows(statements: Iterable[tuple[str, Sequence[tuple[Any, ...]]]]) -> int:
+    """Run each statement once for each row of its parameters, in order. Returns how many rows they wrote.
+
+    On PostgreSQL many are one message. Not by ``executemany()`` of psycopg: its pipeline ends with a message that stops
+    the server's ``idle_in_transaction_session_timeout`` until the next statement. A worker that stands still before that
+    would keep its locks.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
     written = 0
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql" and single and statements:
-            cursor.execute(
-                "; ".join(sql for sql, _ in statements), [value for _, (row,) in statements for value in row]
-            )
-            written = cursor.rowcount
+        if connection.vendor != "postgresql":
+            for sql, rows in statements:
+                cursor.executemany(sql, rows)
+                written += cursor.rowcount
+            return written
+        for some in batched(((sql, row) for sql, rows in statements for row in rows), STATEMENTS_AT_ONCE):
+            cursor.execute("; ".join(sql for sql, _ in some), [value for _, row in some for value in row])
+            written += cursor.rowcount
             while cursor.nextset():
                 written += cursor.rowcount
-        else:
-            for sql, parameters in statements:
-                cursor.executemany(sql, parameters)
-                written += cursor.rowcount
-    return written == sum(len(write.rows) for write in writes)
+    return written
 
 
 @cache

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from apps.core.sql import delete_some
+from apps.core.sql import delete_some, execute_rows
 
 from .models import Dataset, EmbeddingBlock, Membership, NearDuplicate, Sample, Token
 from .tokens import set_secret
@@ -91,11 +91,8 @@ def note_listed(places: Iterable[ListedAs]) -> None:
     ]
     if rows:
         table = Dataset._meta.db_table
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"UPDATE {table} SET changed_at = %s, state_order = %s WHERE id = %s AND deleted_at IS NULL",  # noqa: S608 -- a model's
-                rows,
-            )
+        sql = f"UPDATE {table} SET changed_at = %s, state_order = %s WHERE id = %s AND deleted_at IS NULL"  # noqa: S608 -- a model's
+        execute_rows([(sql, rows)])
 
 
 @contextmanager

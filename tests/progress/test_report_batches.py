@@ -68,7 +68,7 @@ def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_queries_do_not_grow_with_the_batch(db: None, django_assert_num_queries: Any) -> None:
     datasets = [Dataset.objects.create(dataset_id=f"d{number}") for number in range(50)]
     accept_reports([(dataset.pk, Report(current=1, total=9, worker="a")) for dataset in datasets])
-    with django_assert_num_queries(8):  # 4 reads, 4 updates
+    with django_assert_num_queries(8, exact=False):  # 4 reads, 4 updates, of which PostgreSQL gets several at once
         accept_reports([(dataset.pk, Report(current=2, worker="a")) for dataset in datasets])
     assert {shown(dataset).current for dataset in datasets} == {2}
 
@@ -79,7 +79,7 @@ def test_queries_do_not_grow_with_the_workers(dataset: Dataset, django_assert_nu
         return [(dataset.pk, Report(current=current, total=9, worker=f"w{number}")) for number in range(100)]
 
     accept_reports([(dataset.pk, Report(state=State.INDEXING))])
-    with django_assert_num_queries(8):  # 4 reads, 3 updates, and an insert of shares
+    with django_assert_num_queries(8, exact=False):  # 4 reads, 3 updates, and an insert of shares
         accept_reports(batch(1))
     assert (shown(dataset).current, shown(dataset).total) == (100, 900)
 
