@@ -164,8 +164,8 @@ def execute_rows(statements: Iterable[tuple[str, Sequence[tuple[Any, ...]]]]) ->
     """Run each statement once for each row of its parameters, in order. Returns how many rows they wrote.
 
     On PostgreSQL many are one message. Not by ``executemany()`` of psycopg: its pipeline ends with a message that stops
-    the server's ``idle_in_transaction_session_timeout`` until the next statement. A worker that stands still before that
-    would keep its locks.
+    the server's ``idle_in_transaction_session_timeout`` until the next statement, and a worker that stands still before
+    that would keep its locks.
     """
     connection = connections[DEFAULT_DB_ALIAS]
     written = 0
