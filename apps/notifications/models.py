@@ -170,6 +170,9 @@ class Delivery(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
     reason = models.CharField(max_length=500, blank=True, help_text="Why the last attempt failed.")
+    digest = models.PositiveBigIntegerField(
+        null=True, editable=False, help_text="The first delivery of the digest that it is told in; empty: by itself."
+    )
 
     objects: ClassVar[DeliveryQuerySet] = DeliveryQuerySet.as_manager()  # type: ignore[assignment]  # the stubs type it as a plain manager
 

@@ -21,7 +21,7 @@ from apps.progress.events import EventKind
 
 from . import channels
 from .messages import Message, digest_of, message_of, test_message
-from .models import Delivery, Event, Subscription
+from .models import Delivery, DeliveryQuerySet, Event, Subscription
 
 EVENTS_AT_ONCE: Final = 200
 # Longer than a message may take.
@@ -130,25 +130,40 @@ def _lease_end() -> Expression:
 
 
 def _next(subscription: Subscription) -> list[Delivery]:
-    """Return the delivery to be sent next, or those of a digest; none where all have to wait."""
+    """Return the delivery to be sent next, or those of a digest; none where all have to wait. Tests wait for nothing.
+
+    What a digest tells is written before it is first sent, so it is the same, with the same key, however often it is.
+    """
     waiting = subscription.deliveries.waiting().select_related("event__dataset", "event__batch").order_by("pk")
-    first = waiting.first()
+    first = waiting.filter(event=None).first() or waiting.first()
     now = timezone.now()
-    if first is None or first.next_at > now:
+    if first is None:
         return []
-    first.subscription = subscription
-    if first.attempts or first.event is None:
-        return [first]
-    if len(_recent(subscription, now)) < SINGLE_MESSAGES:
-        return [first]
-    ready_at = first.created_at + DIGEST_AFTER
-    if now < ready_at:
-        waiting.filter(next_at__lt=ready_at).update(next_at=ready_at)
+    if first.digest is None:
+        if first.next_at > now:
+            return []
+        if first.attempts or first.event is None or len(_recent(subscription, now)) < SINGLE_MESSAGES:
+            return [_of(subscription, first)]
+        first.digest, first.next_at = first.pk, first.created_at + DIGEST_AFTER
+        _gather(waiting, first)
+    elif not first.attempts and first.next_at > now:
+        _gather(waiting, first)
+    if first.next_at > now:
         return []
-    found = list(waiting.filter(event__isnull=False)[:MOST_IN_DIGEST])
-    for delivery in found:
-        delivery.subscription = subscription
-    return found
+    return [_of(subscription, delivery) for delivery in waiting.filter(digest=first.digest)]
+
+
+def _gather(waiting: DeliveryQuerySet, first: Delivery) -> None:
+    """Have what waits be told in the digest that begins with ``first``."""
+    room = MOST_IN_DIGEST - waiting.filter(digest=first.digest).count()
+    pks = list(waiting.filter(event__isnull=False, digest=None).values_list("pk", flat=True)[:room])
+    if pks:
+        waiting.filter(pk__in=pks).order_by().update(digest=first.digest, next_at=first.next_at)
+
+
+def _of(subscription: Subscription, delivery: Delivery) -> Delivery:
+    delivery.subscription = subscription
+    return delivery
 
 
 def _recent(subscription: Subscription, now: datetime) -> list[str]:
@@ -178,9 +193,7 @@ def _send(deliveries: list[Delivery], token: str) -> bool:
             rows.update(state=Delivery.State.UNDELIVERED, reason=reason, attempts=first.attempts + 1)
             return True
         pause = min(FIRST_RETRY * 2 ** min(first.attempts, 20), LONGEST_RETRY)
-        rows.filter(pk=first.pk).update(
-            attempts=first.attempts + 1, reason=reason, next_at=now + timedelta(seconds=pause)
-        )
+        rows.update(attempts=first.attempts + 1, reason=reason, next_at=now + timedelta(seconds=pause))
         return False
 
 
@@ -188,9 +201,10 @@ def _message(deliveries: list[Delivery]) -> Message:
     first = deliveries[0]
     if first.event is None:
         return test_message(f"test-{first.pk}", first.created_at.isoformat())
-    if len(deliveries) > 1:
+    if first.digest is not None:
         events = [delivery.event for delivery in deliveries if delivery.event]
-        return digest_of(events, f"digest-{first.subscription_id}-{first.pk}-{deliveries[-1].pk}")
+        key = f"digest-{first.subscription_id}-{first.digest}"
+        return digest_of(events, key) if len(events) > 1 else message_of(first.event, key)
     return message_of(first.event, f"{first.event.key}-{first.subscription_id}")
 
 

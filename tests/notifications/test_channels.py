@@ -150,21 +150,6 @@ def test_a_story_is_told_in_order_although_its_beginning_waits(
     assert told == ["dataset.failed", "dataset.ready"]
 
 
-def test_a_storm_is_one_digest(endpoint: Endpoint, loopback: None, subscribe: Subscribe, dataset: Dataset) -> None:
-    subscription = subscribe("webhook", address=endpoint.url)
-    for _ in range(60):
-        fail(dataset)
-    assert deliver(subscription) == services.SINGLE_MESSAGES
-    assert deliver(subscription) == 0
-    early = timezone.now() - services.DIGEST_AFTER
-    Delivery.objects.waiting().update(next_at=early, created_at=early)
-    assert deliver(subscription) == 60 - services.SINGLE_MESSAGES
-    digest = json.loads(endpoint.received[-1].body)
-    assert (digest["type"], digest["data"]["counts"]) == ("digest", {"failed": 55})
-    assert len(endpoint.received) == services.SINGLE_MESSAGES + 1
-    assert not Delivery.objects.exclude(state="sent").exists()
-
-
 def test_no_secret_is_logged(
     endpoint: Endpoint, loopback: None, subscribe: Subscribe, dataset: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:

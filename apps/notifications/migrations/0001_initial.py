@@ -70,6 +70,7 @@ class Migration(migrations.Migration):
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('sent_at', models.DateTimeField(null=True)),
                 ('reason', models.CharField(blank=True, help_text='Why the last attempt failed.', max_length=500)),
+                ('digest', models.PositiveBigIntegerField(editable=False, help_text='The first delivery of the digest that it is told in; empty: by itself.', null=True)),
                 ('event', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='notifications.event')),
                 ('subscription', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='notifications.subscription')),
             ],
