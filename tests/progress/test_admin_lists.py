@@ -11,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from apps.batches.models import Batch
 from apps.core.paginator import MOST_COUNTED
 from apps.datasets.models import Dataset
 from apps.progress import services
@@ -81,6 +82,19 @@ def test_they_are_filtered_by_owner_and_keep_the_other_filters(admin_client: Cli
 
 
 @pytest.mark.parametrize("address", [DATASETS, RUNS])
+def test_they_are_filtered_by_batch_each_row_once(admin_client: Client, address: str) -> None:
+    cats, dogs = working("cats").dataset, working("dogs").dataset
+    for name in ("nightly", "weekly"):
+        Batch.objects.create(batch_id=name).datasets.add(cats)
+    Batch.objects.get(batch_id="weekly").datasets.add(dogs)
+    rows = admin_client.get(address, {"batch": "weekly"}).context["cl"].result_list
+    assert sorted(getattr(row, "dataset", row).dataset_id for row in rows) == ["cats", "dogs"]
+    assert found(admin_client, address, batch="nightly", owner="nobody") == set()
+    assert found(admin_client, address, batch="nightly") == {"cats"}
+    assert found(admin_client, address, batch="week") == set()
+
+
+@pytest.mark.parametrize("address", [DATASETS, RUNS])
 def test_each_row_leads_to_its_page(admin_client: Client, client: Client, address: str) -> None:
     run = working("cats")
     page = admin_client.get(address).text
@@ -125,6 +139,7 @@ def test_a_run_shows_its_stages_workers_events_and_failures_of_each_a_bounded_nu
 
 def test_a_list_of_100_000_runs_counts_and_reads_a_bounded_part_of_them(admin_client: Client) -> None:
     run = services.finish(working("d0").pk)
+    Batch.objects.create(batch_id="nightly").datasets.add(run.dataset)
     columns = [str(field.column) for field in Run._meta.concrete_fields if field.column not in ("id", "number")]
     into, out_of = ", ".join(["number", *columns]), ", ".join(["number + %s", *columns])
     with connection.cursor() as cursor:  # each of the first statements doubles them
@@ -136,6 +151,7 @@ def test_a_list_of_100_000_runs_counts_and_reads_a_bounded_part_of_them(admin_cl
     assert Run.objects.filter(dataset=run.dataset_id).count() >= 100_000
     admin_client.get(RUNS)
     narrowed: list[dict[str, str]] = [{}, {"state__exact": "ready"}, {"owner": "nobody"}, {"q": "d0"}, {"p": "3"}]
+    narrowed += [{"batch": "nightly"}, {"batch": "none"}]
     for params in narrowed:
         with CaptureQueriesContext(connection) as captured:
             response = admin_client.get(RUNS, params)

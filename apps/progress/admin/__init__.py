@@ -33,7 +33,15 @@ from apps.progress.models import (
 from apps.progress.selectors import facts_of_run
 from apps.progress.snapshot import DatasetProgress, snapshot
 
-from .filters import DatasetHealthFilter, HealthFilter, OwnerFilter, RunOwnerFilter, StateFilter
+from .filters import (
+    BatchFilter,
+    DatasetHealthFilter,
+    HealthFilter,
+    OwnerFilter,
+    RunBatchFilter,
+    RunOwnerFilter,
+    StateFilter,
+)
 from .inlines import MOST, EventInline, FailureInline, StageInline
 from .steering import Steering
 
@@ -84,7 +92,7 @@ class DatasetAdmin(Steering, WithBar, PlainDatasetAdmin):
     list_display: tuple[str, ...] = (
         "dataset_id", "page", "name", "bar", "health", "visibility", "owner", "created_at",
     )  # fmt: skip
-    list_filter = (StateFilter, DatasetHealthFilter, OwnerFilter, "visibility", "created_at")
+    list_filter = (StateFilter, DatasetHealthFilter, OwnerFilter, BatchFilter, "visibility", "created_at")
     fields: ClassVar[tuple[str, ...]] = ("dataset_id", "name", "bar", "visibility", "owner", "created_at")
 
     def get_fields(self, request: HttpRequest, obj: Dataset | None = None) -> list[Any]:
@@ -110,7 +118,7 @@ class RunAdmin(Steering, WithBar, ReadOnlyAdmin):
 
     dataset_lookup = "dataset"
     list_display = ("__str__", "page", "bar", "health", "control", "failed", "skipped", "created_at", "finished_at")
-    list_filter = ("state", HealthFilter, "control", "cancelled", RunOwnerFilter, "created_at")
+    list_filter = ("state", HealthFilter, "control", "cancelled", RunOwnerFilter, RunBatchFilter, "created_at")
     list_select_related = ("dataset",)
     inlines = (StageInline, EventInline, FailureInline)
     fields = (

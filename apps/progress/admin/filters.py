@@ -55,13 +55,11 @@ class DatasetHealthFilter(HealthFilter):
         return int(run.dataset_id)
 
 
-class OwnerFilter(admin.SimpleListFilter):
-    """The owner, by the name of the account, which is typed: a site may have thousands of them."""
+class TypedFilter(admin.SimpleListFilter):
+    """A name that is typed, since a site may have thousands of them. What it finds is found by an index."""
 
-    title = "owner"
-    parameter_name = "owner"
     template = "admin/progress/text_filter.html"
-    lookup: ClassVar[str] = "owner__username"
+    lookup: ClassVar[str]
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [("", "")]  # else it is not shown
@@ -78,6 +76,27 @@ class OwnerFilter(admin.SimpleListFilter):
         yield {"name": self.parameter_name, "value": self.value() or "", "kept": kept.items(), "selected": False}
 
 
+class OwnerFilter(TypedFilter):
+    """The owner, by the name of the account."""
+
+    title = "owner"
+    parameter_name = "owner"
+    lookup = "owner__username"
+
+
 class RunOwnerFilter(OwnerFilter):
     title = "owner of the dataset"
     lookup = "dataset__owner__username"
+
+
+class BatchFilter(TypedFilter):
+    """A batch that the dataset is in, by its id."""
+
+    title = "batch"
+    parameter_name = "batch"
+    lookup = "batch_memberships__batch__batch_id"
+
+
+class RunBatchFilter(BatchFilter):
+    title = "batch of the dataset"
+    lookup = "dataset__batch_memberships__batch__batch_id"
