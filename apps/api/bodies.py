@@ -35,6 +35,7 @@ from .fields import (
 )
 
 MAX_UPDATES: Final = 1000
+MAX_BATCHES: Final = 20
 MAX_FAILURES: Final = 1000
 MAX_DATASET_MEMBERS: Final = 1000
 
@@ -114,8 +115,8 @@ class SingleReportBody(ReportBody):
     batch: Id | None = Field(None, description="A batch that the dataset is to be in; created if there is none.")
 
 
-class UpdateBody(ReportBody):
-    """A report, with the dataset that it is of."""
+class UpdateBody(SingleReportBody):
+    """The same, with the dataset that it is of."""
 
     dataset_id: Id
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from ninja import Body
 from pydantic import ValidationError
 
-from apps.batches.services import join_batch
+from apps.batches.services import join_batch, join_batches
 from apps.datasets.access.errors import AccessDenied, UnknownDataset
 from apps.datasets.access.lookup import create_or_find, find_writable
 from apps.datasets.access.rules import Caller
@@ -22,7 +22,7 @@ from apps.progress.reports import Accepted, Report, accept_reports
 
 from .answers import Reported, Result, Results
 from .auth import WRITE, caller_of
-from .bodies import SingleReportBody, UpdateBody, UpdatesBody
+from .bodies import MAX_BATCHES, SingleReportBody, UpdateBody, UpdatesBody
 from .errors import CODES, WRITE_REFUSALS, Refusal, field_errors, joined, status_of
 from .fields import DatasetId
 from .responses import json_response
@@ -67,15 +67,40 @@ def report_progress(request: HttpRequest, dataset_id: DatasetId, body: Body[Sing
     summary="Report on many datasets at once",
 )
 def report_many(request: HttpRequest, body: Body[UpdatesBody]) -> HttpResponseBase:
-    """Up to 1,000 updates, each a report with its `dataset_id`, taken in order and in one transaction.
+    """Up to 1,000 updates, each a report with its `dataset_id` (and `batch`), taken in order and in one transaction.
 
-    Each has a result of its own; one that is refused changes nothing and sinks none of the others.
+    Each has a result of its own; one that is refused changes nothing and sinks none of the others. They may name up to
+    20 batches.
     """
-    updates = [_parsed(update) for update in body.updates]
-    reports = [(update.dataset_id, update.report()) for update in updates if isinstance(update, UpdateBody)]
-    answers = iter(take_reports(caller_of(request), reports))
+    updates = _within_limit([_parsed(update) for update in body.updates])
+    answers = iter(_take_updates(caller_of(request), [one for one in updates if isinstance(one, UpdateBody)]))
     results = [update if isinstance(update, Result) else _result(next(answers)) for update in updates]
     return json_response(Results(results=results).model_dump_json(exclude_none=True))
+
+
+def _take_updates(caller: Caller, updates: Sequence[UpdateBody]) -> list[Accepted | Refusal]:
+    """Take updates, and put their datasets into the batches that they name.
+
+    Returns for each what became of it, or why it was refused. What a batch refuses is taken back with all that was
+    taken, and the others are taken anew.
+    """
+    if all(update.batch is None for update in updates):
+        return take_reports(caller, [(update.dataset_id, update.report()) for update in updates])
+    refused: dict[str, AccessDenied] = {}
+    while True:
+        with transaction.atomic():
+            left = [update for update in updates if update.batch not in refused]
+            answers = take_reports(caller, [(update.dataset_id, update.report()) for update in left])
+            joining: dict[str, set[str]] = {}
+            for update, answer in zip(left, answers, strict=True):
+                if update.batch is not None and isinstance(answer, Accepted):
+                    joining.setdefault(update.batch, set()).add(update.dataset_id)
+            refusals = join_batches(caller, joining)
+            if not refusals:
+                following = iter(answers)
+                return [refused[one.batch] if one.batch in refused else next(following) for one in updates]
+            refused |= refusals
+            transaction.set_rollback(True)
 
 
 def take_reports(caller: Caller, reports: Sequence[tuple[str, Report]]) -> list[Accepted | Refusal]:
@@ -116,6 +141,15 @@ def _parsed(update: dict[str, object]) -> UpdateBody | Result:
         refused = invalid.errors(include_url=False, include_context=False, include_input=False)
         errors = field_errors((one["loc"], one["msg"]) for one in refused)
         return Result(status=422, code=CODES[422], detail=joined(errors), errors=errors)
+
+
+def _within_limit(updates: Sequence[UpdateBody | Result]) -> list[UpdateBody | Result]:
+    """Refuse the updates that name yet another batch than the first `MAX_BATCHES`."""
+    named = dict.fromkeys(one.batch for one in updates if isinstance(one, UpdateBody) and one.batch is not None)
+    others = set(list(named)[MAX_BATCHES:])
+    errors = field_errors([(["batch"], f"one request may name {MAX_BATCHES} batches")])
+    refused = Result(status=422, code=CODES[422], detail=joined(errors), errors=errors)
+    return [refused if isinstance(one, UpdateBody) and one.batch in others else one for one in updates]
 
 
 def _result(answer: Accepted | Refusal) -> Result:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -12,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from apps.datasets.access.errors import NotAllowed
+from apps.datasets.access.errors import AccessDenied, NotAllowed
 from apps.datasets.access.lookup import find_steerable
 from apps.datasets.access.rules import Caller
 from apps.datasets.dataset_ids import is_dataset_id
@@ -160,6 +161,22 @@ def join_batch(caller: Caller, batch_id: str, dataset_ids: Collection[str]) -> N
     if not may_change(caller, batch):
         raise NotAllowed(f"You may not add to the batch {batch_id}: another owns it.")
     add_datasets(caller, batch, sorted(absent))
+
+
+def join_batches(caller: Caller, members: Mapping[str, Collection[str]]) -> dict[str, AccessDenied]:
+    """Have the datasets of each batch be in it, as `join_batch`. Returns why batches refused.
+
+    Raises `ValidationError`.
+    """
+    rows = dict(Batch.objects.filter(batch_id__in=members).values_list("batch_id", "pk"))
+    refused: dict[str, AccessDenied] = {}
+    # As every worker locks them: by row, and those that are new last.
+    for batch_id in sorted(members, key=lambda one: (rows.get(one, math.inf), one)):
+        try:
+            join_batch(caller, batch_id, members[batch_id])
+        except AccessDenied as refusal:
+            refused[batch_id] = refusal
+    return refused
 
 
 @transaction.atomic

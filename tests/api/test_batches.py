@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from apps.api.bodies import MAX_BATCHES
 from apps.batches.models import Batch
 from apps.datasets.models import Dataset
 from apps.progress.models import Run
@@ -137,3 +138,43 @@ def test_a_reporter_names_the_batch_of_its_dataset(pipeline: Pipeline, token_of:
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     assert not Dataset.objects.filter(dataset_id="birds").exists()  # nothing was changed
     assert ada.report("birds", current=1, batch="no id").status_code == 422
+
+
+def test_each_of_many_updates_names_a_batch(pipeline: Pipeline) -> None:
+    updates = [
+        {"dataset_id": "cats", "current": 1, "batch": "nightly"}, {"dataset_id": "dogs", "current": 1},
+        {"dataset_id": "birds", "current": 1, "batch": "weekly"},
+        {"dataset_id": "cats", "current": 2, "batch": "weekly"},
+        {"dataset_id": "mice", "batch": "empty"},
+    ]  # fmt: skip
+    for _ in range(2):
+        results = pipeline.post("progress", {"updates": updates}).json()["results"]
+        assert [one["status"] for one in results] == [200, 200, 200, 200, 404]
+    members = {batch.batch_id: {one.dataset_id for one in batch.datasets.all()} for batch in Batch.objects.all()}
+    assert members == {"nightly": {"cats"}, "weekly": {"birds", "cats"}}
+
+
+def test_updates_that_a_batch_refuses_change_nothing_and_sink_no_others(
+    pipeline: Pipeline, token_of: Callable[..., str]
+) -> None:
+    assert pipeline.post("batches", {"batch_id": "theirs"}).status_code == 201
+    updates = [
+        {"dataset_id": "cats", "current": 1, "batch": "theirs"}, {"dataset_id": "dogs", "current": 7, "batch": "mine"},
+        {"dataset_id": "dogs", "current": 9, "batch": "theirs"}, {"dataset_id": "dogs", "batch": "no id"},
+    ]  # fmt: skip
+    ada = Pipeline(token_of("ada"))
+    results = ada.post("progress", {"updates": updates}).json()["results"]
+    assert [(one["status"], one.get("code")) for one in results] == [
+        (403, "forbidden"), (200, None), (403, "forbidden"), (422, "invalid"),
+    ]  # fmt: skip
+    assert list(Dataset.objects.values_list("dataset_id", flat=True)) == ["dogs"]
+    assert ada.get("datasets/dogs/progress").json()["current"] == 7
+    assert not Batch.objects.get(batch_id="theirs").datasets.exists()
+
+
+def test_one_request_names_a_bounded_number_of_batches(pipeline: Pipeline) -> None:
+    updates = [{"dataset_id": f"d{number}", "current": 1, "batch": f"b{number}"} for number in range(MAX_BATCHES + 2)]
+    results = pipeline.post("progress", {"updates": updates}).json()["results"]
+    assert [one["status"] for one in results] == [200] * MAX_BATCHES + [422] * 2
+    assert results[-1]["errors"][0]["path"] == "batch"
+    assert (Batch.objects.count(), Dataset.objects.count()) == (MAX_BATCHES, MAX_BATCHES)
