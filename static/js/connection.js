@@ -133,7 +133,7 @@ export class Connection {
       reconnecting: "○ Reconnecting",
       polling: `○ Asking every ${Number(this.root.dataset.pollMs) / 1000} s`,
       offline: `× Offline since ${heard}`,
-      gone: "× This dataset is no longer available",
+      gone: `× This ${byId("batch-live") ? "batch" : "dataset"} is no longer available`,
     }[status];
     if (!place || place.textContent === text) return;
     place.textContent = text;

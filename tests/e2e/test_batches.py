@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from playwright.sync_api import Page, expect
 
 from apps.batches.models import Batch, BatchMember
+from apps.batches.services import delete_batch
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
 from apps.progress.models import Run
@@ -51,3 +52,19 @@ def test_chosen_datasets_are_followed_and_steered_as_one(
     page.get_by_role("button", name="Pause all").click()
     expect(page.locator("#messages")).to_contain_text("2 datasets: pausing.")
     assert set(Run.objects.exclude(pk=cats.pk).values_list("control", flat=True)) == {"pause"}
+
+
+def test_an_open_page_says_that_its_batch_was_deleted(
+    visit: Callable[..., Page], server: Server, transactional_db: None
+) -> None:
+    batch = Batch.objects.create(batch_id="nightly")
+    batch.datasets.add(begin("cats").dataset)
+    page = visit(f"{server.url}/batches/nightly/")
+    is_live(page)
+    delete_batch(batch)
+    expect(page.locator("#connection")).to_have_text("× This batch is no longer available")
+    expect(page.locator("#row-cats")).to_be_visible()
+    again = Batch.objects.create(batch_id="nightly")  # as a dataset that is back, it is shown again
+    again.datasets.add(begin("dogs").dataset)
+    expect(page.locator("#row-dogs")).to_be_visible(timeout=60_000)
+    is_live(page)
