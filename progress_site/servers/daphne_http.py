@@ -11,7 +11,6 @@ import time
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
-from urllib.parse import unquote
 
 from daphne import http_protocol
 from twisted.internet import tcp
@@ -20,7 +19,7 @@ from twisted.web import http
 
 from apps.live.limits import are_handshakes_full
 
-from . import door
+from . import daphne_polls, door
 
 # How long the first requests of new connections are read at a time, before those that are open have their turn.
 NEW_SECONDS: Final = 0.002
@@ -58,6 +57,15 @@ class Transport(tcp.Server):
         is_new = isinstance(self.protocol, Channel) and self.protocol.is_new
         return None if is_new and _turn.is_over() else super().doRead()
 
+    def write_at_once(self, data: bytes) -> None:
+        """Write to the socket where nothing is buffered, without a turn of the event loop; else to the buffer."""
+        if self.connected and not self.disconnecting and not self.dataBuffer and not self._tempDataBuffer:
+            written = self.writeSomeData(data)
+            if not isinstance(written, Exception):
+                data = data[written:]
+        if data:
+            self.write(data)
+
 
 class Channel(http.HTTPChannel):
     """A connection: refuses a request as soon as it exceeds a limit, and lets a client finish sending."""
@@ -71,11 +79,25 @@ class Channel(http.HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         if not self.is_refused:
-            basic.LineReceiver.dataReceived(self, data)  # it does not start the time limit anew, as Twisted would
+            if not self._answer_from_memory(data):
+                basic.LineReceiver.dataReceived(self, data)  # it does not start the time limit anew, as Twisted would
             return
         self._discarded += len(data)
         if self._discarded > door.LINGER_BYTES:
             self.transport.abortConnection()
+
+    def _answer_from_memory(self, data: bytes) -> bool:
+        """Answer a poll whose answer is known, where no other request is being read or answered. Returns whether."""
+        is_between_requests = self.line_mode and not self.requests and not self._buffer and self.persistent
+        if not is_between_requests or not isinstance(self.transport, Transport):
+            return False
+        answer = daphne_polls.answer_to(data, self.factory.server, self.transport.getPeer().host)
+        if answer is None:
+            return False
+        self.is_new = False
+        self.resetTimeout()
+        self.transport.write_at_once(answer)
+        return True
 
     def lineReceived(self, line: bytes) -> bool:
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
@@ -191,48 +213,11 @@ class Request(http_protocol.WebRequest):  # type: ignore[misc]  # daphne has no 
         if are_handshakes_full() and b"websocket" in self.requestHeaders.getRawHeaders(b"upgrade", []):
             self.channel.refuse(503)  # before anything is made for a socket
             return
-        if (answer := self._from_memory()) is not None:
-            self._answer_at_once(*answer)
-            return
         super().process()
         if self.transport is None:  # it became a WebSocket
             self._forget_body()
 
     # The answer.
-
-    def _from_memory(self) -> list[dict[str, Any]] | None:
-        """Return the answer to a poll, where it is known: without a task and an application, at a third of the cost."""
-        is_plain = self.method == b"GET" and self.clientproto == b"HTTP/1.1" and b"/progress" in self.path
-        if not is_plain or self.server.proxy_forwarded_address_header or self.server.root_path:
-            return None
-        headers = [(name.lower(), value) for name, values in self.requestHeaders.getAllRawHeaders() for value in values]
-        if any(name == b"daphne-root-path" or b"_" in name for name, _ in headers) or not self.path.isascii():
-            return None
-        from . import polls  # here, because the server sets up Django when it loads the application
-
-        poll = polls.read_poll(
-            {
-                "method": "GET", "path": unquote(self.path.decode()), "query_string": self.uri.partition(b"?")[2],
-                "scheme": "https" if self.isSecure() else "http", "headers": headers,
-                "client": (str(getattr(self.client, "host", "")), 0),
-            }
-        )  # fmt: skip
-        return None if poll is None else polls.current_answers().repeat(poll)
-
-    def _answer_at_once(self, start: dict[str, Any], *parts: dict[str, Any]) -> None:
-        """Send a whole answer, which has its length in its headers."""
-        status = start["status"]
-        head = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()), b"Date: " + http.datetimeToString()]
-        head += [name + b": " + value for name, value in start["headers"]]
-        if self.server.server_name:
-            head.append(b"Server: " + self.server.server_name.encode())
-        if not self.channel.persistent:
-            head.append(b"Connection: close")
-        self.channel.writeSequence([b"\r\n".join([*head, b"", b""]), *(part["body"] for part in parts)])
-        self.startedWriting = self.finished = 1
-        self.server.connections.pop(self, None)
-        self._forget_body()
-        self._cleanup()
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and not self.finished and self.channel is not None:
