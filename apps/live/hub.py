@@ -1,8 +1,9 @@
 """From a change to every watcher of this process: the loop that reads what changed and hands out the messages.
 
-The database is the truth; a notification is only a doorbell. At most ten times a second the hub reads all changed
-datasets in one query, encodes each form of each once, and hands the same message to every watcher. A regular check of
-the versions finds changes that nobody announced, so a watcher is at most one check behind the database.
+The database is the truth; a notification is only a doorbell. At most ten times a second, and less often for a crowd,
+the hub reads all changed datasets in one query, encodes each form of each once, and hands the same message to every
+watcher. A regular check of the versions finds changes that nobody announced, so a watcher is at most one check behind
+the database.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ from .watcher import SLOT_KEEPALIVE, SLOT_NEW_DATASET, Watcher
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.1
+# A crowd is served less often, so that sending takes less than half of the time, and never less often than this.
+LONGEST_FLUSH_SECONDS: Final = 0.5
 CHECK_SECONDS: Final = 0.25
 # While the doorbell is connected, the check only finds what it lost.
 HEALING_CHECK_SECONDS: Final = 1.5
@@ -170,6 +173,7 @@ class Hub:
     async def _turn(self) -> None:
         """Check the versions if it is time, flush if anything is pending, and wait for the next occasion."""
         began = time.monotonic()
+        sending_seconds = 0.0
         try:
             is_check_due = began >= self._next_check_at
             if is_check_due:
@@ -179,7 +183,7 @@ class Hub:
                 self._next_check_at = began + interval
                 await self._check_versions()
             if self.subscriptions.pending:
-                await self._flush()
+                sending_seconds = await self._flush()
             if is_check_due:
                 self._last_check_at = time.monotonic()
         except Exception as error:
@@ -192,7 +196,7 @@ class Hub:
             await asyncio.sleep(RETRY_SECONDS)
             return
         # Wait until the next flush is allowed, then for the first change or the next check.
-        await asyncio.sleep(max(0.0, began + FLUSH_SECONDS - time.monotonic()))
+        await asyncio.sleep(max(0.0, began + flush_interval(sending_seconds) - time.monotonic()))
         if not self.subscriptions.pending:
             self._wake.clear()
             with suppress(TimeoutError):
@@ -218,8 +222,11 @@ class Hub:
         for watcher in self.subscriptions.take_outdated_lists(newest):
             watcher.send_latest(SLOT_NEW_DATASET, message)
 
-    async def _flush(self) -> None:
-        """Send every pending dataset to its watchers, in the state in which one query finds it."""
+    async def _flush(self) -> float:
+        """Send every pending dataset to its watchers, in the state in which one query finds it.
+
+        Returns for how long it was sending, in seconds.
+        """
         requests = self.subscriptions.take_pending()
         calls, self._after_flush = self._after_flush, []
         asked_at = time.monotonic()
@@ -231,12 +238,12 @@ class Hub:
                 self.subscriptions.pending.update(requests)
                 if await read_in(self._reader, renew_epochs, gone_back):
                     logger.warning("the database has gone back to an earlier state: datasets have a new epoch")
-                return
+                return 0.0
         except Exception:
             self.subscriptions.pending.update(requests)
             self._after_flush += calls
             raise
-        served = 0
+        served, began = 0, time.monotonic()
         for dataset_pk in requests:
             if dataset_pk not in self.subscriptions.datasets:
                 continue
@@ -253,6 +260,7 @@ class Hub:
                 logger.error("dataset %s cannot be shown; every check tries again", dataset_pk)
         for call in calls:
             call()
+        return time.monotonic() - began
 
     async def _send(self, dataset_pk: int, rendered: Rendered, served: int) -> int:
         """Hand out the messages of a dataset. ``served`` counts the watchers of a flush; return the new count."""
@@ -303,6 +311,11 @@ class Hub:
                 watcher.send_latest(SLOT_KEEPALIVE, message)
                 if served % WATCHERS_PER_SLICE == WATCHERS_PER_SLICE - 1:
                     await asyncio.sleep(0)
+
+
+def flush_interval(sending_seconds: float) -> float:
+    """Return how long after a flush began the next may begin, in seconds, where it was sending for so long."""
+    return min(max(FLUSH_SECONDS, 2.5 * sending_seconds), LONGEST_FLUSH_SECONDS)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
