@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -70,7 +72,7 @@ class Control:
 
     def wait_while_paused(self) -> None:
         """Block while the run is paused. Raises `Cancelled`."""
-        while self.is_requested and self.must_wait():
+        while self.is_requested and self.must_wait() and not _is_program_to_end():
             time.sleep(POLL_SECONDS)
 
     def hold(self) -> None:
@@ -82,7 +84,7 @@ class Control:
             if self.is_cancelled and is_in_callback():
                 self.is_unstoppable = True
                 return
-            if not self.must_wait() or is_in_event_loop():
+            if not self.must_wait() or is_in_event_loop() or _is_program_to_end():
                 return
             time.sleep(POLL_SECONDS)
 
@@ -109,3 +111,19 @@ class Control:
     def is_ignored(self, seconds: float) -> bool:
         """Return whether the job should have stopped ``seconds`` ago, or earlier, or nothing stops it."""
         return self.is_cancelled and (self.is_unstoppable or self._clock() - self._cancelled_at >= seconds)
+
+
+def _is_program_to_end() -> bool:
+    """Return whether the main thread may be waiting for this one in order to end.
+
+    It is interrupted (Ctrl-C), and waits for the threads of a pool; or it was that of a notebook that is shut down.
+    """
+    main = threading.main_thread()
+    if "ipykernel" in sys.modules and not main.is_alive():
+        return True
+    handled = sys._current_exceptions().get(main.ident or 0)
+    if sys.version_info < (3, 12):
+        handled = handled[1]
+    while handled is not None and not isinstance(handled, KeyboardInterrupt):
+        handled = handled.__context__
+    return handled is not None

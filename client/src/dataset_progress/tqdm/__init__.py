@@ -42,6 +42,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
 
     reports_itself = True
     _control = NOTHING_ASKED
+    _needs_care = False
 
     def __init__(
         self,
@@ -74,6 +75,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         if run is not None:
             self._follower = BarFollower(run, self, stage)
             self._control = self._follower.control
+            self._needs_care = self._follower.needs_care
 
     @property
     def run(self) -> Run | None:
@@ -87,7 +89,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
 
     def update(self, n: float | None = 1) -> bool | None:
         # Often called for each item, so what is rare is told apart at one look, and `super` is not looked up.
-        if self._control.is_requested or self.disable:
+        if self._control.is_requested or self._needs_care:
             return self._update_with_care(n)
         was_drawn: bool | None = _update(self, n)
         return was_drawn

@@ -120,7 +120,10 @@ def _held(item: Any, control: Control) -> Any:
 
 
 class BarFollower:
-    """Reports one bar as a stage of ``run``, until it is stopped. ``is_iterating``: whether its own loop has begun."""
+    """Reports one bar as a stage of ``run``, until it is stopped. ``is_iterating``: whether its own loop has begun.
+
+    ``needs_care``: whether the bar is to be updated by `update` even if nothing is asked of the job.
+    """
 
     def __init__(self, run: Run, bar: Any, stage: str) -> None:
         self.run = run
@@ -129,6 +132,8 @@ class BarFollower:
         self._stage = stage
         self.is_iterating = False
         self._executor = executor_of_map()
+        # A hidden bar does not count by itself, and one of a map would count the items that were never begun.
+        self.needs_care = bool(bar.disable) or self._executor is not None
         self._has_shut_down = False
         self.start(bar)
 
@@ -182,7 +187,7 @@ class BarFollower:
 
     def _is_item_cancelled(self) -> bool:
         """Return whether this is called because an item was cancelled, and not because it is done."""
-        if not self.control.is_cancelled:
+        if self._executor is None and not self.control.is_cancelled:
             return False
         future = future_of_callback()
         return future is not None and future.cancelled()

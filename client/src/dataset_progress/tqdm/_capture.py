@@ -67,7 +67,7 @@ def _wrap() -> Callable[[], None]:
     def update(bar: Any, n: float | None = 1) -> bool | None:
         follower: BarFollower | None = getattr(bar, FOLLOWER, None)
         # Often called for each item, so all that is rare is told apart by one look.
-        if follower is None or not (follower.control.is_requested or bar.disable):
+        if follower is None or not (follower.control.is_requested or follower.needs_care):
             return original_update(bar, n)  # type: ignore[no-any-return]  # tqdm has no types
         return follower.update(bar, partial(original_update, bar), n)
 
