@@ -291,8 +291,10 @@ class RunState(LoadedRun):
         self.grow_percent()
 
     def grow_percent(self) -> None:
-        """Raise the overall percentage to what the stages make. It never falls. None where the plan is not known."""
+        """Raise the overall percentage to what the stages make, unless the run is over. None: the plan is not known."""
         run = self.run
+        if run.state in FINISHED:
+            return
         parts = percentage.parts_of(self.stages, run.plan)
         anchor = percentage.Anchor(run.plan_percent, run.plan_share)
         run.percent = None if parts is None else percentage.overall_percent(parts, run.percent or 0.0, anchor)

@@ -38,6 +38,12 @@ def test_the_first_run_without_a_plan_has_no_percentage_until_it_is_ready(datase
     assert shown(dataset).percent == 100
 
 
+def test_a_run_that_one_report_begins_and_ends_is_all_done(dataset: Dataset) -> None:
+    for _ in ("nothing learned", "a plan learned"):
+        say(dataset, state=State.READY, stage="index", current=100, total=100)
+        assert shown(dataset).percent == 100
+
+
 def test_the_next_run_has_learned_the_stages_and_how_long_they_took(dataset: Dataset) -> None:
     ran(dataset, index=30, embed=90)
     say(dataset, stage="index", current=50, total=100)
