@@ -167,9 +167,10 @@ def _working(progress: DatasetProgress, silence: str) -> list[str]:
 
 
 def _silent(progress: DatasetProgress) -> str:
-    """Return how many of the workers are silent; empty where none is, or all are: then the run is."""
+    """Return how many of the workers are silent; empty where none is, or all are and the run is not live either."""
     silent, active = progress.workers.silent, progress.workers.active
-    return f"{silent} of {plural(silent + active, 'workers')} silent" if silent and active else ""
+    is_shown = silent and (active or progress.health == "live")
+    return f"{silent} of {plural(silent + active, 'workers')} silent" if is_shown else ""
 
 
 def in_a_row(progress: DatasetProgress, silence: str) -> str:

@@ -109,7 +109,10 @@ class DatasetProgress(_Frozen):
     stage: CurrentStage | None
     stages: tuple[StageProgress, ...]
     rate: float | None = Field(description="Items per second. Null while paused, lost or waiting.")
-    eta_seconds: Eta | None = Field(description="Null while there is not enough to say.")
+    eta_seconds: Eta | None = Field(
+        description="Of the run; where `percent` is null, of its stage under way, as nobody knows what follows. "
+        "Null while there is not enough to say."
+    )
     health: Health | None = Field(description="Null unless the run is working, and while it is paused or waits.")
     paused: bool
     cancelled: bool
@@ -196,8 +199,7 @@ def time_left_of(facts: Facts, now: datetime) -> Eta | None:
 
 def _stages(run: Run, stages: tuple[Stage, ...]) -> tuple[StageProgress, ...]:
     """Return the stages of a run, and behind them those that it is expected to have."""
-    parts = percentage.parts_of(stages, run.plan)
-    weights = repeat(0.0) if parts is None else (part.weight for part in parts)
+    weights = _weights(run, stages)
     begun = (
         StageProgress(
             name=stage.name, label=stage.label, counts_as=stage.counts_as, current=stage.current, total=stage.total,
@@ -239,16 +241,24 @@ def _expected(run: Run, stages: tuple[Stage, ...], weights: Iterator[float]) -> 
 
 
 def _eta(run: Run, stages: tuple[Stage, ...], now: datetime) -> Eta | None:
+    """Return the time left of a run; of its stage under way where nobody knows which stages will follow."""
+    weights = _weights(run, stages)
     works = [
         Work(
-            stage.name, StageState(stage.state), stage.weight, stage.total,
+            stage.name, StageState(stage.state), weight, stage.total,
             seconds_at(run, stage, now) if stage.state == StageState.ACTIVE else stage.worked_seconds,
             stage.not_read, stage.readings, stage.totals,
         )
-        for stage in stages
+        for stage, weight in zip(stages, weights, strict=False)
     ]  # fmt: skip
     if not any(stage.is_planned for stage in stages):
         coming = percentage.waiting_of(stages, run.plan)
-        works += [Work(each["name"], StageState.WAITING, each["weight"]) for each in coming]
+        works += [Work(each["name"], StageState.WAITING, weight) for each, weight in zip(coming, weights, strict=False)]
     left = estimates.time_left(works, learned_stages(run.learned))
     return Eta(low=round(left.low, 2), high=round(left.high, 2)) if left else None
+
+
+def _weights(run: Run, stages: tuple[Stage, ...]) -> Iterator[float]:
+    """Yield the weights of the stages of a run, and of those that it is expected to have. 0: the plan is not known."""
+    parts = percentage.parts_of(stages, run.plan)
+    return repeat(0.0) if parts is None else (part.weight for part in parts)

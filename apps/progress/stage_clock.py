@@ -34,7 +34,9 @@ def advance(run: Run, stage: Stage, now: datetime) -> None:
 
 
 def leave_out_silence(run: Run, stage: Stage, now: datetime) -> float:
-    """Leave the time since the last sign of life out of the clock, if the run was lost. Returns how long it was.
+    """Leave the time since the last sign of life out of the clock, if the run was lost or waited for a worker.
+
+    Waiting begins when the run is asked to go on. Returns how long it was.
 
     Call it before the new sign of life is noted.
     """
@@ -43,7 +45,8 @@ def leave_out_silence(run: Run, stage: Stage, now: datetime) -> float:
         return 0.0
     heard = max(run.heartbeat_at, since)
     silent = (now - heard).total_seconds()
-    if silent <= lost_after(run.sign_gap):
+    is_waiting = run.asked_at is not None or run.queued_at is not None
+    if silent <= 0 or (silent <= lost_after(run.sign_gap) and not is_waiting):
         return 0.0
     advance(run, stage, heard)
     stage.worked_until = now

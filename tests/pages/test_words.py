@@ -56,6 +56,17 @@ EACH_STATE = [
         "Generating embeddings, about 4 minutes left, 1 of 12 workers silent",
     ),
     (
+        progress(state="embedding", stage=EMBED, health="live", workers=Workers(active=0, silent=3, done=1)),
+        "Generating embeddings, 45 of 100 samples, 3 of 3 workers silent",
+    ),
+    (
+        progress(
+            state="embedding", stage=EMBED, health="slow", silent_since=NOW,
+            workers=Workers(active=0, silent=3, done=1),
+        ),
+        "Generating embeddings, slow, nothing heard for 3 minutes",
+    ),
+    (
         progress(state="embedding", stage=EMBED, health="slow", silent_since=NOW),
         "Generating embeddings, slow, nothing heard for 3 minutes",
     ),

@@ -128,6 +128,14 @@ def test_the_first_run_has_none_yet(dataset: Dataset) -> None:
     assert shown(dataset).eta_seconds is None
 
 
+@pytest.mark.parametrize("total", [0, 100])
+def test_without_a_plan_a_stage_is_not_taken_to_last_as_long_as_the_one_before_it(dataset: Dataset, total: int) -> None:
+    say(dataset, stage="download", current=20, total=20)
+    Stage.objects.filter(run__dataset=dataset).update(worked_seconds=60)
+    say(dataset, stage="encode", current=1, total=total)
+    assert shown(dataset).eta_seconds is None
+
+
 def test_a_heartbeat_after_a_long_silence_leaves_it_out_of_the_work(dataset: Dataset) -> None:
     say(dataset, state="indexing", stage="read", current=0, total=20)
     run = Run.objects.get(dataset=dataset)

@@ -41,10 +41,11 @@ def at(seconds: float) -> datetime:
 
 INDEX: dict[str, Any] = {
     "name": "index", "counts_as": "indexing", "unit": "images", "state": "active", "current": 40, "total": 100,
-    "planned": 100, "started_at": T0, "readings": [(0.0, 0), (2.0, 20), (4.0, 40)],
+    "planned": 100, "started_at": T0, "readings": [(0.0, 0), (2.0, 20), (4.0, 40)], "is_planned": True,
 }  # fmt: skip
 EMBED: dict[str, Any] = {
     "name": "embed", "label": "CLIP", "counts_as": "embedding", "unit": "images", "weight": 3.0, "state": "waiting",
+    "is_planned": True,
 }  # fmt: skip
 RUN: dict[str, Any] = {
     "number": 2, "state": "indexing", "message": "Indexing samples... 40/100", "percent": 10.0, "failed": 1,

@@ -105,6 +105,27 @@ def test_a_silent_pause_is_left_out_once() -> None:
 
 
 @pytest.mark.parametrize("first", ["a sign of life", "a count"])
+def test_the_wait_for_a_worker_is_no_work_however_short_it_is(first: str) -> None:
+    job = begun()
+    job.say(10, current=10)
+    job.request(10, Run.Control.PAUSE)
+    job.request(50, Run.Control.RUN)
+    if first == "a sign of life":
+        job.hear(80)
+    job.say(81, current=11)
+    assert job.worked(81) == pytest.approx(11, abs=0.1)
+
+
+def test_a_run_that_was_queued_again_is_not_worked_on_until_a_worker_has_it() -> None:
+    job = begun()
+    job.say(10, current=10)
+    job.state.run.queued_at = T0 + timedelta(seconds=25)
+    job.hear(70)
+    job.say(75, current=15)
+    assert job.worked(75) == pytest.approx(15)
+
+
+@pytest.mark.parametrize("first", ["a sign of life", "a count"])
 def test_the_time_without_a_worker_is_no_work(first: str) -> None:
     job = begun()
     for count in range(1, 11):

@@ -91,12 +91,15 @@ def time_left(progress: Progress) -> str:
 
 
 def silent(progress: Progress) -> str:
-    """Return how many of the workers are silent: ``1 of 12 workers silent``; "" where none is, or all are."""
+    """Return how many of the workers are silent: ``1 of 12 workers silent``.
+
+    "" where none is, or all are and the run is not live either.
+    """
     workers = progress.details.get("workers")
     if not isinstance(workers, dict) or progress.state not in _STATES:
         return ""
     number_silent, active = int(number(workers.get("silent")) or 0), int(number(workers.get("active")) or 0)
-    is_shown = number_silent and active
+    is_shown = number_silent and (active or progress.details.get("health") == "live")
     return f"{number_silent} of {amount(number_silent + active, 'workers')} silent" if is_shown else ""
 
 
