@@ -18,12 +18,12 @@ from .bmp import read_header, read_pixels
 from .deep import small_of_values
 from .jpeg import decode_jpeg, read_plain
 from .jxl import jxl_size
-from .kinds import HEAD_BYTES, format_of, what_it_is
+from .kinds import format_of_content, what_it_is
 from .png import GREY, GREY_ALPHA, RGB, RGBA, Png, read_png
 from .refusals import NotTaken, TooLarge
 from .scaling import thumbnail_size
 from .thumbnails import Remarks, small_rgb
-from .tiff import keeps_values, read_tiff, tiff_size
+from .tiff import is_raw, keeps_values, read_tiff, tiff_size
 
 # Without these, `Image.open` imports every plugin there is when it meets one of their files.
 _PRELOADED: Final = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
@@ -33,6 +33,10 @@ _PRELOADED: Final = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 _PILLOW: Final = {"JPEG": ("JPEG", "MPO")}
 # The modules that give Pillow another format, loaded with the first file of it.
 _PLUGINS: Final = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
+
+# What stands behind the header of a TIFF that is a CR2.
+_CANON: Final = b"CR\x02"
+_RAW: Final = "a camera's raw file: not supported here"
 
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,7 +70,7 @@ def decode(data: bytes, name: str, max_pixels: int, *, render: bool) -> Decoded:
     `Truncated`, and what Pillow raises, also for images, and frames in them, of more than ``max_pixels``, if that is
     Pillow's limit.
     """
-    format_ = format_of(data[:HEAD_BYTES], name)
+    format_ = format_of_content(data, name)
     if not format_:
         raise NotTaken(what_it_is(data) or "not an image")
     if format_ in _PLUGINS and not _has_plugin(format_):
@@ -186,12 +190,16 @@ def _decode_keyed_png(png: Png, *, render: bool) -> Decoded:
 
 
 def _decode_tiff(data: bytes, max_pixels: int, *, render: bool) -> Decoded:
+    if data[8:11] == _CANON:
+        raise NotTaken(_RAW)
     try:
         with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
+            if is_raw(image):
+                raise NotTaken(_RAW)
             is_kept = keeps_values(image)
         if is_kept:
             return _decode(data, "TIFF", render=render)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError):
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, MemoryError, NotTaken):
         raise
     except Exception as error:
         refusal: Exception | None = error

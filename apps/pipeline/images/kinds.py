@@ -1,4 +1,4 @@
-"""What kind of file some content is, by its first bytes. The name of a file decides only for TGA, which has no mark.
+"""What kind of file some content is, by its first bytes. Only TGA has no mark there: its name or its end decides.
 
 Nothing of Django is imported: pool processes run this.
 """
@@ -43,6 +43,8 @@ _AVIF_BRANDS: Final = frozenset({b"avif", b"avis"})
 
 # Palette, colour and grey, each plain or run-length encoded.
 _TARGA_TYPES: Final = frozenset({1, 2, 3, 9, 10, 11})
+# What files of version 2 of the format end with.
+_TARGA_END: Final = b"TRUEVISION-XFILE.\x00"
 
 # Images that are not taken, and what else is found under the names of images.
 _OTHERS: Final = (
@@ -50,7 +52,6 @@ _OTHERS: Final = (
     (b"\x76\x2f\x31\x01", "OpenEXR: not supported here"),
     (b"#?RADIANCE", "Radiance HDR: not supported here"),
     (b"DDS ", "a DDS texture: not supported here"),
-    (b"\x00\x00\x02\x00", "a cursor (CUR): not supported here"),
     (b"gimp xcf", "a GIMP file (XCF): not supported here"),
     (b"II\xbc", "JPEG XR: not supported here"),
     (b"qoif", "QOI: not supported here"),
@@ -105,6 +106,12 @@ def format_of(head: bytes, name: str = "") -> str:
     return "TGA" if named_format(name) == "TGA" and _is_targa(head) else ""
 
 
+def format_of_content(data: bytes, name: str = "") -> str:
+    """Return the format of ``data``, the whole content of a file of that name; empty if it is no image."""
+    head = data[:HEAD_BYTES]
+    return format_of(head, name) or ("TGA" if data.endswith(_TARGA_END) and _is_targa(head) else "")
+
+
 def what_it_is(data: bytes) -> str:
     """Return what content is that is no image, as a reason for people; empty if that is not known."""
     head = data[:HEAD_BYTES]
@@ -113,6 +120,8 @@ def what_it_is(data: bytes) -> str:
             return words
     if data.count(0) == len(data):
         return "nothing but zeros: it was probably not downloaded in full"
+    if head.startswith(b"\x00\x00\x02\x00") and _is_icon(head, is_cursor=True):
+        return "a cursor (CUR): not supported here"
     if head[4:8] == b"ftyp":
         return "a video, not an image"
     if head.startswith(b"RIFF"):
@@ -166,12 +175,12 @@ def _is_netpbm(head: bytes) -> bool:
     return bool(words) and words[0].isdigit()
 
 
-def _is_icon(head: bytes) -> bool:
-    """Whether a directory of icons follows, whose first entry is possible."""
+def _is_icon(head: bytes, *, is_cursor: bool = False) -> bool:
+    """Whether a directory of icons follows, whose first entry is possible. A cursor has a place instead of depths."""
     if len(head) < 22:
         return False
     count, _, _, _, reserved, planes, bits, size, offset = struct.unpack_from("<HBBBBHHII", head, 4)
-    in_range = 1 <= count <= 256 and planes <= 1 and bits <= 32
+    in_range = 1 <= count <= 256 and (is_cursor or (planes <= 1 and bits <= 32))
     return bool(in_range and reserved == 0 and size > 0 and offset >= 6 + 16 * count)
 
 

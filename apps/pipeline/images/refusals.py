@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from apps.core.beneath import NotRegularFile, OutsideFolder
 
-from .kinds import HEAD_BYTES, format_of
+from .kinds import format_of_content
 from .scanning import LEAVES
 
 _MEMORY: Final = "too large for the memory there is"
@@ -74,7 +74,7 @@ def decoding_failure(error: Exception, data: bytes, name: str, max_pixels: int) 
     if isinstance(error, MemoryError):
         return _MEMORY
     text = str(error)
-    format_ = format_of(data[:HEAD_BYTES], name)
+    format_ = format_of_content(data, name)
     if "truncated" in text.lower() or "premature end" in text.lower() or _ends_early(data, format_):
         return str(Truncated())
     if isinstance(error, UnidentifiedImageError):

@@ -27,6 +27,7 @@ LEAVES: Final = (
 MOST_LINKED_DIRECTORIES: Final = 10_000
 _TOO_MANY_LINKS = f"a link to a directory is not followed: {MOST_LINKED_DIRECTORIES:,} others were"
 _DANGLES = "a link that leads nowhere"
+_CIRCLES = "a link that leads back to itself, or through too many others"
 _BAD_NAME = "the name is not valid UTF-8: rename it"
 
 
@@ -186,6 +187,13 @@ class _Scan:
                 except FileNotFoundError:
                     if is_named:
                         return Unreadable(_repaired(relative), _DANGLES)
+                    self._tally.add_other(name)
+                    return None
+                except OSError as error:
+                    if error.errno != errno.ELOOP:
+                        raise
+                    if is_named:
+                        return Unreadable(_repaired(relative), _CIRCLES)
                     self._tally.add_other(name)
                     return None
                 if stat.S_ISDIR(status.st_mode):

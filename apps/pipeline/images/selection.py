@@ -26,6 +26,7 @@ HIDDEN: Final = "hidden"
 NO_ENDING: Final = "no ending"
 LINKS_TO_FOLDERS: Final = "links to folders"
 SPECIAL: Final = "pipes and devices"
+_ONE: Final = {LINKS_TO_FOLDERS: "link to a folder", SPECIAL: "pipe or device"}
 # How many different endings are counted each by itself, and how long one may be.
 MOST_ENDINGS: Final = 100
 LONGEST_ENDING: Final = 16
@@ -121,8 +122,9 @@ def describe(files: Mapping[str, Any]) -> str:
 
 def _listed(counts: Counter[str]) -> str:
     """Return counts with their words, the largest first; beyond `MOST_SHOWN` their sum."""
-    listed = [f"{count:,} {word}" for word, count in counts.most_common(MOST_SHOWN)]
-    rest = counts.total() - sum(count for _, count in counts.most_common(MOST_SHOWN))
+    shown = counts.most_common(MOST_SHOWN)
+    listed = [f"{count:,} {_ONE.get(word, word) if count == 1 else word}" for word, count in shown]
+    rest = counts.total() - sum(count for _, count in shown)
     return ", ".join(listed) + (f" and {rest:,} more" if rest else "")
 
 

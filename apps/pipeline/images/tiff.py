@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 # TIFF 6.0, sections 8, 18 and 19; the numbers of the tags.
+_KIND_OF_PAGE: Final = 254
 _BITS: Final = 258
 _PHOTOMETRIC: Final = 262
 _ORIENTATION: Final = 274
 _SAMPLES: Final = 277
+_SUBPAGES: Final = 330
 _SAMPLE_FORMAT: Final = 339
 _PROFILE: Final = 34675
+_DNG_VERSION: Final = 50706
 _RGB: Final = 2
 _CMYK: Final = 5
 _LAB: Final = 8
@@ -42,6 +45,18 @@ class Values(NamedTuple):
     has_alpha: bool
     is_colour: bool
     profile: bytes | None
+
+
+def is_raw(image: Image.Image) -> bool:
+    """Whether a TIFF, which Pillow has opened, is a camera's raw file: DNG, NEF, ARW or the like.
+
+    Its first page is a small preview, and says that it is one, or that the file is a DNG.
+    """
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    tags = image.tag_v2
+    is_preview = tags.get(_KIND_OF_PAGE, 0) & 1 and _SUBPAGES in tags
+    return bool(is_preview or _DNG_VERSION in tags)
 
 
 def keeps_values(image: Image.Image) -> bool:

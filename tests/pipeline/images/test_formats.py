@@ -47,6 +47,22 @@ def test_a_tga_is_known_by_its_name(tmp_path: Path) -> None:
     assert bad == Rejected("b.tga", "text, not an image")
 
 
+def test_a_tga_is_known_by_its_end_whatever_its_name(tmp_path: Path) -> None:
+    content = encoded(scene(), "TGA")
+    assert content.startswith(b"\0\0\2\0")  # as a cursor does
+    assert indexed(tmp_path, content).format == "TGA"
+    cursor = struct.pack("<HHHBBBBHHII", 0, 2, 1, 32, 32, 0, 0, 4, 7, 40, 22) + bytes(40)
+    assert rejected(tmp_path, cursor) == "a cursor (CUR): not supported here"
+    assert rejected(tmp_path, content[:-1] + b"x") == "not an image"
+
+
+@pytest.mark.parametrize("tags", [{254: 1, 330: 8}, {50706: b"\1\4\0\0"}])
+def test_the_preview_in_a_raw_file_is_not_taken_for_the_picture(tmp_path: Path, tags: dict[int, Any]) -> None:
+    raw = encoded(scene(), "TIFF", tiffinfo=tags)
+    assert rejected(tmp_path, raw) == "a camera's raw file: not supported here"
+    assert rejected(tmp_path, b"II*\0\x10\0\0\0CR\2\0" + raw[12:]) == "a camera's raw file: not supported here"
+
+
 LFS = "a Git LFS pointer: the file itself was not downloaded"
 
 

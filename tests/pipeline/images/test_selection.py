@@ -116,6 +116,14 @@ def test_what_was_counted_is_one_line() -> None:
     )
 
 
+def test_one_of_a_kind_is_not_told_as_many() -> None:
+    tally = Tally()
+    tally.others.update({"links to folders": 1, "pipes and devices": 1})
+    assert describe(tally.as_json()) == "2 other files: 1 link to a folder, 1 pipe or device."
+    tally.others.update(tally.others)
+    assert describe(tally.as_json()) == "4 other files: 2 links to folders, 2 pipes and devices."
+
+
 @pytest.fixture
 def hub(tmp_path: Path) -> Path:
     """The cache of a model hub: names that are links to contents beside them."""
@@ -172,6 +180,16 @@ def test_links_to_directories_outside_are_followed_once(tmp_path: Path) -> None:
     assert tally.others == {"links to folders": 1}  # the way back to the folder itself
     with Folder(str(root), Reach((str(tmp_path / "shared"),))) as folder, folder.open_file("cats/dogs/3.jpg") as file:
         assert file.read() == JPEG
+
+
+def test_a_link_that_leads_in_a_circle_is_said_to(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg")
+    (tmp_path / "self.jpg").symlink_to("self.jpg")
+    (tmp_path / "self.txt").symlink_to("self.txt")
+    found, reported, tally = looked(tmp_path)
+    assert found == ["a.jpg"]
+    assert reported == {"self.jpg": "a link that leads back to itself, or through too many others"}
+    assert tally.others == {".txt": 1}
 
 
 def test_a_link_that_is_swapped_in_is_not_followed_from_there(hub: Path, tmp_path: Path) -> None:
