@@ -6,6 +6,9 @@ image, a little changed.
 
 from __future__ import annotations
 
+import progress_site  # noqa: F401  # before NumPy: its BLAS has one thread in the product, and many of them are slower
+
+# isort: split
 import json
 import os
 import resource
@@ -20,7 +23,8 @@ from numpy.typing import NDArray
 from .pipeline import _site
 
 VECTORS = int(os.environ.get("VECTORS", "500000"))
-AT_ONCE: Final = 1000
+AT_ONCE: Final = 1024
+BLOCK: Final = 64  # vectors, as in a chunk of a run
 SIDE: Final = 32
 
 
@@ -54,18 +58,20 @@ def _dataset() -> int:
         similar = count // 100
         pixels = np.concatenate([_changed(random, pixels[:similar]), _images(random)[: count - similar]])
         rows = _embedded(pixels)
-        ids = range(start + 1, start + count + 1)
-        block = EmbeddingBlock.objects.create(
-            dataset=dataset, embedder=ColourLayout.name, dimensions=rows.shape[1],
-            sample_ids=np.asarray(ids, "<i8").tobytes(), vectors=rows.astype("<f4").tobytes(),
-        )  # fmt: skip
-        Sample.objects.bulk_create(
-            Sample(
-                pk=pk, dataset=dataset, path=f"{pk}", size=1, mtime_ns=1, sha256=f"{pk:064}", format="JPEG", width=1,
-                height=1, thumbnail_width=1, thumbnail_height=1, seen_in_run=1, embedding_block=block,
-            )
-            for pk in ids
-        )  # fmt: skip
+        for first in range(0, count, BLOCK):
+            ids = range(start + first + 1, start + min(first + BLOCK, count) + 1)
+            block = EmbeddingBlock.objects.create(
+                dataset=dataset, embedder=ColourLayout.name, dimensions=rows.shape[1],
+                sample_ids=np.asarray(ids, "<i8").tobytes(),
+                vectors=rows[first : first + BLOCK].astype("<f4").tobytes(),
+            )  # fmt: skip
+            Sample.objects.bulk_create(
+                Sample(
+                    pk=pk, dataset=dataset, path=f"{pk}", size=1, mtime_ns=1, sha256=f"{pk:064}", format="JPEG",
+                    width=1, height=1, thumbnail_width=1, thumbnail_height=1, seen_in_run=1, embedding_block=block,
+                )
+                for pk in ids
+            )  # fmt: skip
     return int(dataset.pk)
 
 
