@@ -52,8 +52,8 @@ class Reading:
     messages: dict[Form, Message]
 
     @property
-    def look(self) -> tuple[object, ...]:
-        """What two messages that show the same have in common."""
+    def display_key(self) -> tuple[object, ...]:
+        """Equal keys mean that the messages show the same."""
         return self.facts.epoch, self.facts.version, self.facts.vitals
 
 
@@ -129,8 +129,10 @@ class BatchFeed:
         """Read everything that is watched, and send what is new."""
         served = {key: set(watched.new_watchers) for key, watched in self._watched.items()}
         forms = {key: frozenset(watcher.form for watcher in watched.watchers) for key, watched in self._watched.items()}
-        looks = {key: watched.sent.look for key, watched in self._watched.items() if watched.sent and not served[key]}
-        readings = await read_in(self._reader, read_batches, forms, looks)
+        known = {
+            key: watched.sent.display_key for key, watched in self._watched.items() if watched.sent and not served[key]
+        }
+        readings = await read_in(self._reader, read_batches, forms, known)
         for key in forms:
             watched = self._watched.get(key)
             if watched is None:
@@ -149,7 +151,7 @@ def _send(watched: _Watched, reading: Reading, served: set[Watcher]) -> None:
     before, watched.sent = watched.sent, reading
     watched.members = frozenset(one.dataset_pk for one in reading.facts.members)
     watched.new_watchers -= served
-    is_new = before is None or before.look != reading.look
+    is_new = before is None or before.display_key != reading.display_key
     others = before is not None and before.facts.epoch != reading.facts.epoch
     for watcher in watched.watchers:
         if (watcher in served or is_new) and watcher.form in reading.messages:
@@ -158,10 +160,10 @@ def _send(watched: _Watched, reading: Reading, served: set[Watcher]) -> None:
             watcher.send_latest(SLOT_NEW_DATASET, rendering.text_message(rendering.NEW_DATASET))
 
 
-def read_batches(wanted: dict[Key, frozenset[Form]], looks: dict[Key, tuple[object, ...]]) -> dict[Key, Reading]:
+def read_batches(wanted: dict[Key, frozenset[Form]], known: dict[Key, tuple[object, ...]]) -> dict[Key, Reading]:
     """Read batches as their watchers see them now, each once for all who see the same.
 
-    ``wanted``: the forms that are asked for. ``looks``: what is known already, for which no message is made. A batch
+    ``wanted``: the forms that are asked for. ``known``: what is shown already, for which no message is made. A batch
     that does not exist, or of which an identity may see nothing, is left out.
     """
     now = timezone.now()
@@ -181,7 +183,7 @@ def read_batches(wanted: dict[Key, frozenset[Form]], looks: dict[Key, tuple[obje
         if facts is None:
             continue
         reading = Reading(facts, {})
-        if reading.look != looks.get(key):
+        if reading.display_key != known.get(key):
             for form in forms:
                 if (*view, form) not in messages:
                     messages[*view, form] = rendering.text_message(encode(batch_progress(facts), form))

@@ -58,13 +58,13 @@ class RenderedState:
     silent_workers: int = 0
 
     @property
-    def look(self) -> tuple[object, ...]:
-        """What two messages that show the same have in common."""
+    def display_key(self) -> tuple[object, ...]:
+        """Equal keys mean that the messages show the same."""
         return self.facts.key, self.health, self.silent_workers
 
     def looks_like(self, other: RenderedState | None) -> bool:
         """Whether a message of the ``other`` state would show the same."""
-        return other is not None and self.look == other.look
+        return other is not None and self.display_key == other.display_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ _ENDS: Final = (EventKind.READY, EventKind.FAILED, EventKind.CANCELLED)
 
 
 def handle_events() -> int:
-    """Make the deliveries of events that have none yet, and have ends of batches looked for. Returns how many events.
+    """Create the deliveries of new events, and note whose batches may have ended. Returns how many events there were.
 
     Any number of workers may do it at once: an event is handled in the transaction that makes its deliveries.
     """
@@ -77,11 +77,11 @@ def _wanted(subscription: Subscription, events: list[Event]) -> list[Event]:
         among = Dataset.objects.filter(pk__in={event.dataset_id for event in matching})
         visible = set(Caller(subscription.user).visible(among).values_list("pk", flat=True))
         matching = [event for event in matching if event.dataset_id in visible]
-    return [event for event in matching if event.kind != EventKind.FAILURES or _is_crossed(subscription, event)]
+    return [event for event in matching if event.kind != EventKind.FAILURES or _crosses_threshold(subscription, event)]
 
 
-def _is_crossed(subscription: Subscription, event: Event) -> bool:
-    """Whether this is the first event of a run with more failed items than the subscriber bears."""
+def _crosses_threshold(subscription: Subscription, event: Event) -> bool:
+    """Whether this is the first event of its run above the subscriber's share of failed items."""
     if event.failed_percent <= subscription.failures_over:
         return False
     earlier = Event.objects.filter(
@@ -130,9 +130,10 @@ def _lease_end() -> Expression:
 
 
 def _next(subscription: Subscription) -> list[Delivery]:
-    """Return the delivery to be sent next, or those of a digest; none where all have to wait. Tests wait for nothing.
+    """Return the delivery to be sent next, or those of a digest; none where all have to wait.
 
-    What a digest tells is written before it is first sent, so it is the same, with the same key, however often it is.
+    A message of the test button never waits. The contents of a digest are stored before it is first sent, so every
+    further attempt sends the same message with the same key.
     """
     waiting = subscription.deliveries.waiting().select_related("event__dataset", "event__batch").order_by("pk")
     first = waiting.filter(event=None).first() or waiting.first()
@@ -143,25 +144,25 @@ def _next(subscription: Subscription) -> list[Delivery]:
         if first.next_at > now:
             return []
         if first.attempts or first.event is None or len(_recent(subscription, now)) < SINGLE_MESSAGES:
-            return [_of(subscription, first)]
+            return [_with_subscription(subscription, first)]
         first.digest, first.next_at = first.pk, first.created_at + DIGEST_AFTER
         _gather(waiting, first)
     elif not first.attempts and first.next_at > now:
         _gather(waiting, first)
     if first.next_at > now:
         return []
-    return [_of(subscription, delivery) for delivery in waiting.filter(digest=first.digest)]
+    return [_with_subscription(subscription, delivery) for delivery in waiting.filter(digest=first.digest)]
 
 
 def _gather(waiting: DeliveryQuerySet, first: Delivery) -> None:
-    """Have what waits be told in the digest that begins with ``first``."""
+    """Add the deliveries that wait to the digest that begins with ``first``."""
     room = MOST_IN_DIGEST - waiting.filter(digest=first.digest).count()
     pks = list(waiting.filter(event__isnull=False, digest=None).values_list("pk", flat=True)[:room])
     if pks:
         waiting.filter(pk__in=pks).order_by().update(digest=first.digest, next_at=first.next_at)
 
 
-def _of(subscription: Subscription, delivery: Delivery) -> Delivery:
+def _with_subscription(subscription: Subscription, delivery: Delivery) -> Delivery:
     delivery.subscription = subscription
     return delivery
 

@@ -33,10 +33,10 @@ SORTS: Final = {
     "group": "Group", "updated": "Last change", "name": "Name", "state": "State", "created": "Date created",
 }  # fmt: skip
 DEFAULT_SORT: Final = "group"
-# A search looks for a part of a name or an ID in the datasets that changed last, and shows so many of those it finds.
-# Groups are counted, and put in order, where there are no more.
+# A search looks for a part of a name or an ID in so many datasets, those that changed last. Where there are more,
+# groups are neither counted nor put in order.
 SEARCHED: Final = 10_000
-MOST_FOUND: Final = 1_000
+MOST_FOUND: Final = 1_000  # and shows so many of those that it finds
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class Listing:
 
 
 def _found(datasets: QuerySet[Dataset], text: str) -> list[int]:
-    """Return the row ids of what a search finds: a part of a text among the latest datasets, and a whole among all."""
+    """Return row ids: partial matches among the `SEARCHED` latest datasets, and exact matches among all."""
     latest = datasets.order_by(*_ORDERS["updated"])
     searched = datasets.filter(pk__in=latest.values("pk")[:SEARCHED])
     parts = searched.filter(Q(dataset_id__icontains=text) | Q(name__icontains=text))

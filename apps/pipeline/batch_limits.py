@@ -1,8 +1,8 @@
-"""The limits of batches: of how many datasets of a batch the jobs may go on at the same time.
+"""The limits of batches: how many datasets of a batch may be processed at once.
 
-A job whose batch has a limit is held when it is queued. It gets a task once fewer jobs of its batch go on than the
-limit says. Whoever decides locks the rows of the batches first, so two workers never give away the same place. Who
-takes the lease of a job counts the leases once more.
+A job whose batch has a limit is held when it is queued. It gets a task once fewer jobs of its batch are under way than
+the limit says. Whoever decides locks the rows of the batches first, so two workers never give away the same place. A
+worker that takes the lease of a job checks the limit again (`has_place`).
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def is_limited(job: Job) -> bool:
 
 
 def has_place(run_pk: int) -> bool:
-    """Return whether no batch of a job has more leases in force than its limit, that of the job itself among them.
+    """Return whether every batch of a job is within its limit, with the job's own lease counted.
 
     Call it in the transaction that takes the lease. It locks the batches until that ends.
     """
     limits = _lock(_memberships().filter(dataset__runs=run_pk).values_list("batch", flat=True))
-    leased = _count(limits, _LEASED) if limits else {}
+    leased = _count_jobs(limits, _LEASED) if limits else {}
     return all(leased.get(batch_pk, 0) <= limit for batch_pk, limit in limits.items())
 
 
@@ -58,7 +58,7 @@ def next_jobs() -> list[Job]:
     limits = _lock(held.values_list("batch", flat=True))
     # Those whose batch has lost its limit, or that left it.
     free_jobs = list(waiting.exclude(run__dataset__in=limited.values("dataset")).order_by("pk")[:MOST_AT_ONCE])
-    going = _count(limits, _GOING) if limits else {}
+    going = _count_jobs(limits, _GOING) if limits else {}
     free = Counter({pk: limit - going.get(pk, 0) for pk, limit in limits.items() if limit > going.get(pk, 0)})
     if not free:
         return free_jobs
@@ -89,8 +89,10 @@ def _lock(batch_pks: QuerySet[Any, Any]) -> dict[int, int]:
     return dict(batches.values_list("pk", "limit"))
 
 
-def _count(limits: dict[int, int], which: Q) -> dict[int, int]:
-    """Return how many jobs of each batch there are of which ``which`` is true, by the batch's row id."""
-    jobs = Job.objects.filter(which, run__dataset__batch_memberships__in=_memberships().filter(batch__in=list(limits)))
+def _count_jobs(limits: dict[int, int], condition: Q) -> dict[int, int]:
+    """Count the jobs of each batch that match ``condition``, by the batch's row id."""
+    jobs = Job.objects.filter(
+        condition, run__dataset__batch_memberships__in=_memberships().filter(batch__in=list(limits))
+    )
     rows = jobs.order_by().values_list("run__dataset__batch_memberships__batch").annotate(count=Count("pk"))
     return dict(rows)

@@ -57,7 +57,7 @@ def is_paused(run: Run) -> bool:
 
 
 def is_waiting(run: Run, now: datetime) -> bool:
-    """Whether nobody works on an unfinished run, and nobody has to yet. A paused run does not wait.
+    """Whether an unfinished run waits for its worker or reporter, which is not overdue yet. A paused run does not wait.
 
     It is queued for a worker that is free, or its reporter was asked to go on a moment ago and has not answered, or the
     server was away and the reporter has had no time yet to be heard again.
@@ -123,9 +123,9 @@ def is_overdue(run: Run, now: datetime) -> bool:
 
 
 def silent_since(run: Run, health: Health | None, now: datetime) -> datetime | None:
-    """Return when what a run of this health lacks was there last: a sign of life, else progress.
+    """Return when the last sign of life came, of a run that is silent, or the last progress, of one that is stalled.
 
-    None where it lacks neither. A pause, a message or a change of plan is neither, though it changes ``updated_at``.
+    None of any other run. A pause, a message or a change of plan is neither, though it changes ``updated_at``.
     """
     match health:
         case Health.LOST:
@@ -138,10 +138,10 @@ def silent_since(run: Run, health: Health | None, now: datetime) -> datetime | N
 
 
 def heard_at(run: Run) -> datetime:
-    """Return when the last sign of life came, or was first to be expected."""
+    """Return when the last sign of life came; before the first one, when the run changed last."""
     return run.heartbeat_at or run.updated_at
 
 
 def progressed_at(run: Run) -> datetime:
-    """Return when a count last grew, or could first be expected to."""
+    """Return when a count last grew; before it did, the last sign of life."""
     return run.progressed_at or heard_at(run)

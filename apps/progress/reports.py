@@ -32,7 +32,7 @@ MAX_COUNT: Final = 10**15
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a reporter says of a dataset. What is None stays as it is; counts are absolute, 0..`MAX_COUNT`.
+    """One report on a dataset. Fields that are None change nothing; counts are absolute, 0..`MAX_COUNT`.
 
     ``label``, ``unit``: how the stage and its counts are shown. ``worker``: the counts are this worker's share.
     ``run``: the number of the run that is meant. ``leave``: the worker leaves the run that it has joined; an error says
@@ -82,7 +82,7 @@ class Report:
 
     @property
     def is_about_work(self) -> bool:
-        """Whether it says that something is under way, so that there must be a run."""
+        """Whether it implies that work is under way, so that a run is needed."""
         return self.is_about_a_stage or self.state in WORKING | {State.PENDING}
 
     @property
@@ -172,7 +172,7 @@ class _ReportBatch:
         try:
             apply_report(state, report)
         except ProgressError:
-            head.retry, head.retry_by, head.retry_at = asked  # the run that would have done it does not begin
+            head.retry, head.retry_by, head.retry_at = asked  # the run that would have done what was asked is refused
             raise
         if last is not None:
             # What the batch has said of the last run is written before there is another.

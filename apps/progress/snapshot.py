@@ -1,6 +1,6 @@
 """The `DatasetProgress` object that the API, the sockets and the pages show, and the function that makes it.
 
-A new field takes a line in `DatasetProgress` and one in `snapshot`, and a column in `models.Run` where it is stored.
+A new field takes a line in `DatasetProgress` and one in `snapshot`. `docs/architecture.md` says what else.
 """
 
 from __future__ import annotations
@@ -149,7 +149,10 @@ class DatasetProgress(_Frozen):
 
 
 def snapshot(facts: Facts, now: datetime) -> DatasetProgress:
-    """Return what watchers see of ``facts`` at ``now``, an aware time. Only health and time left depend on ``now``."""
+    """Return what watchers see of ``facts`` at ``now``, an aware time.
+
+    What depends on ``now``, apart from times left and rates, must be in `facts.vitals_of`: else nobody is told of it.
+    """
     run = facts.run or Run(updated_at=facts.created_at)  # a dataset that never ran is pending, 0 of 0
     stage = current_stage(facts.stages)
     health, silent = vitals_of(facts, now)
