@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from typing import Final
 
+from apps.progress.health import Health
 from apps.progress.percentage import whole_of
 from apps.progress.snapshot import DatasetProgress, StageProgress
 from apps.progress.transitions import StageState, State
@@ -31,12 +32,12 @@ class StageRow:
     @property
     def value_text(self) -> str:
         """The value of the stage's bar for screen readers."""
-        return f"{self.word}, {self.count} {self.unit}".rstrip()
+        return f"{self.word}, {self.count} {self.unit}".strip(", ")
 
     @property
     def unit(self) -> str:
-        """The unit that stands beside the count: none where the count has it already."""
-        return "" if self.stage.unit in BYTES else self.stage.unit
+        """The unit that stands beside the count: none where there is no count, or it has the unit already."""
+        return "" if self.stage.unit in BYTES or not self.count else self.stage.unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +62,19 @@ class Panel:
 
     @property
     def lines(self) -> list[StageRow | FoldedStages]:
-        """The stages as lines: of an unfinished run, several that are done, or to come, fold to one. None of one stage,
-        nor of a run that is ready: its page has them.
+        """The stages as lines: those that have not started fold to one, and of an unfinished run, several that are done.
+
+        None of one stage, nor of a run that is ready: its page has them.
         """
         if len(self.stages) < 2 or self.progress.state == State.READY:
             return []
-        folded = {StageState.DONE: "Done", StageState.WAITING: "To come"} if not self.progress.is_finished else {}
+        folded = {StageState.WAITING: "Not started" if self.progress.is_finished else "To come"}
+        if not self.progress.is_finished:
+            folded[StageState.DONE] = "Done"
         lines: list[StageRow | FoldedStages] = []
         for state, group in groupby(self.stages, key=lambda row: row.stage.state):
             rows = list(group)
-            if state in folded and len(rows) > 1:
+            if state in folded and (len(rows) > 1 or state == StageState.WAITING):
                 lines.append(FoldedStages(folded[state], " · ".join(row.bar.label for row in rows)))
             else:
                 lines += rows
@@ -124,14 +128,23 @@ def _asked(progress: DatasetProgress) -> str:
 
 def _stage_row(progress: DatasetProgress, stage: StageProgress) -> StageRow:
     seconds = progress.stage_seconds if stage.state == StageState.ACTIVE else stage.worked_seconds
-    time = "–" if stage.started_at is None else words.clock(seconds)
+    time = "" if stage.started_at is None else words.clock(seconds)
     return StageRow(
         stage=stage,
         bar=bar_of_stage(stage, animated=is_animated(progress), still=is_held(progress)),
-        word=words.stage_word(stage, is_over=progress.is_finished),
+        word=_word(progress, stage),
         count=words.stage_count(stage),
         time=time,
     )
+
+
+def _word(progress: DatasetProgress, stage: StageProgress) -> str:
+    """Return the state of a stage in a word: of the one under way, that of its run where nothing happens."""
+    if stage.state == StageState.ACTIVE and is_held(progress):
+        return "Paused"
+    if stage.state == StageState.ACTIVE and progress.health == Health.LOST:
+        return "No contact"
+    return words.stage_word(stage, is_over=progress.is_finished)
 
 
 def _facts(progress: DatasetProgress) -> list[Fact]:
@@ -143,7 +156,7 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
         facts.append(Fact("Whole run", f"{whole_of(progress.percent)}%"))
     if progress.is_working and progress.rate:
         facts.append(Fact("Rate", rate(progress.rate, progress.stage.unit if progress.stage else "items")))
-    if progress.is_finished and (seconds := words.run_seconds(progress)) is not None:
+    if progress.is_finished and (seconds := words.run_seconds(progress) or 0) >= 1:
         facts.append(Fact("Duration", words.clock(seconds)))
     if progress.skipped:
         facts.append(Fact("Unchanged", f"{progress.skipped:,}"))

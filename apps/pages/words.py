@@ -22,6 +22,8 @@ REQUESTED: Final[dict[str | None, str]] = {"pause": "Pausing…", "cancel": "Can
 def duration(seconds: float) -> str:
     """Return a length of time in its largest unit; hours and days with the next smaller unit: ``1 hour 20 minutes``."""
     whole = max(round(seconds), 0)
+    if whole == 0:
+        return "less than a second"
     if whole < MINUTE:
         return plural(whole, "seconds")
     if whole < HOUR:
@@ -84,11 +86,15 @@ def named(who: str) -> str:
 
 def stage_word(stage: StageProgress, *, is_over: bool) -> str:
     """Return the state of a stage in a word. ``is_over``: whether its run is."""
-    return "Not started" if stage.state == StageState.WAITING and is_over else stage.state.capitalize()
+    if stage.state == StageState.WAITING and is_over:
+        return "Not started"
+    # Only the end of the run skips a stage that has begun.
+    was_cut_short = stage.state == StageState.SKIPPED and stage.started_at is not None
+    return "Cancelled" if was_cut_short else stage.state.capitalize()
 
 
 def stage_count(stage: StageProgress) -> str:
-    """Return what a stage has counted of what was planned: ``45 / 100``, ``4 of 10``, ``about 100``."""
+    """Return what a stage has counted of what was planned: ``45 / 100``, ``4 of 10``, ``about 100``; empty: nothing."""
     current = figure(stage.current, stage.unit)
     if stage.state == StageState.DONE and stage.planned > stage.current:
         return f"{current} of {figure(stage.planned, stage.unit)}"
@@ -96,7 +102,7 @@ def stage_count(stage: StageProgress) -> str:
         return f"{current} / {figure(stage.total, stage.unit)}"
     if stage.expected:
         return f"about {figure(stage.expected, stage.unit)}"
-    return current if stage.current else "–"
+    return current if stage.current else ""
 
 
 def _unit(progress: DatasetProgress) -> str:
@@ -148,22 +154,23 @@ def condition(progress: DatasetProgress) -> str:
 
 def _working(progress: DatasetProgress, silence: str) -> list[str]:
     if progress.requested in REQUESTED:
-        return [REQUESTED[progress.requested], "at the worker's next report"]
-    if is_held(progress) or progress.is_waiting:
-        word = "Paused" if is_held(progress) else "Waiting for a worker"
-        return [word, f"at {_count(progress)}" if progress.total else ""]
-    label = stage_label(progress.stage) if progress.stage else "Working"
+        return [f"{REQUESTED[progress.requested]} at the worker's next report"]
+    if is_held(progress):
+        return []
+    if progress.is_waiting:
+        return ["waiting for a worker"]
+    slow = ""
     match progress.health:
         case "lost":
-            return [f"No contact for {silence}"]
+            return [f"no contact for {silence}"]
         case "stalled":
-            return [label, f"no progress, on this item for {silence}"]
+            return [f"no progress, on this item for {silence}"]
         case "slow" if progress.silent_since is not None:
-            return [label, f"slow, nothing heard for {silence}"]
+            return [f"slow, nothing heard for {silence}"]
         case "slow":
-            label = f"{label}, slower than usual"
-    left = f"{time_left(progress.eta_seconds)} left" if progress.eta_seconds else _count(progress)
-    return [label, left, _silent(progress)]
+            slow = "slower than usual"
+    left = f"{time_left(progress.eta_seconds)} left" if progress.eta_seconds else ""
+    return [slow, left, _silent(progress)]
 
 
 def _silent(progress: DatasetProgress) -> str:
@@ -231,7 +238,7 @@ def run_seconds(progress: DatasetProgress) -> float | None:
 
 
 def sentence(progress: DatasetProgress, silence: str) -> str:
-    """Return one line that describes a dataset in any state.
+    """Return what the bar above it does not say of a dataset, in one line; empty where the bar says it all.
 
     ``silence``: the time since ``silent_since``, in words. Only a run that is stalled, silent or lost has one.
     """
@@ -258,5 +265,6 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
         case _:
             parts = _working(progress, silence)
     line = ", ".join(part for part in [*parts, _failed(progress)] if part)
+    line = line[:1].upper() + line[1:]
     is_lost = progress.health == "lost" and not progress.paused
     return f"{line}. It goes on when the worker reports again." if is_lost else line

@@ -21,7 +21,7 @@ def test_what_a_user_wants_to_be_told_appears_on_an_open_page(open_page: Callabl
     page = open_page("/notifications/", sessionid=client.cookies["sessionid"].value)
     page.get_by_label("Name").fill("mine")
     with page.expect_response(lambda answer: "/notifications/recent/" in answer.url):
-        page.get_by_role("button", name="Add").click()
+        page.get_by_role("button", name="Create notification").click()
     expect(page.get_by_text("On open pages of this site, and by the browser · *")).to_be_visible()
     say(dataset, state="indexing", current=1, total=2)
     say(dataset, state="error", error="disk full")

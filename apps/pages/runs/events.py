@@ -29,14 +29,20 @@ def events_of(run: Run, labels: Mapping[str, str], *, may_steer: bool) -> list[E
 
     Those who may steer the dataset are told who did what.
     """
-    moves = Transition.objects.filter(run=run).order_by("-pk")[:MAX_MOVES]
-    events = [event for move in reversed(moves) if (event := _moved(run, move, labels, may_steer)) is not None]
+    moves = sorted(Transition.objects.filter(run=run).order_by("-pk")[:MAX_MOVES], key=_order)
+    events = [event for move in moves if (event := _moved(run, move, labels, may_steer)) is not None]
     if run.joined:
         for member in RunMember.objects.filter(run=run).exclude(worker="")[:MAX_MOVES]:
             events.append(Event(member.joined_at, f"{member.worker} joined"))
             if member.left_at is not None:
                 events.append(Event(member.left_at, f"{member.worker} {'failed' if member.error else 'left'}"))
     return sorted(events, key=lambda event: event.at)
+
+
+def _order(move: Transition) -> tuple[datetime, int, int]:
+    """Return what moves are sorted by: a run that starts with its first stage started before that stage did."""
+    beginnings = {"": 0, State.PENDING.value: 1}
+    return move.at, 2 if move.stage else beginnings.get(move.old, 2), move.pk
 
 
 def messages_of(run: Run) -> list[Event]:

@@ -9,6 +9,7 @@ from typing import Final
 from apps.pages import words
 from apps.pages.components import Look, bar_of_stage, stage_label
 from apps.pages.words import clock
+from apps.progress.control import requested
 from apps.progress.models import ItemFailure, Run, RunMember, Stage, Transition, WorkerShare
 from apps.progress.snapshot import StageProgress
 from apps.progress.transitions import State
@@ -91,6 +92,8 @@ def result_of(run: Run) -> str:
         return "Ready"
     if run.state == State.PENDING:
         return "Queued"
+    if asked := words.REQUESTED.get(requested(run)):
+        return asked
     return "Paused" if run.control == Run.Control.PAUSE else "Running"
 
 
@@ -164,7 +167,7 @@ def _lanes(run: Run, stages: list[StageProgress], now: datetime) -> list[Lane]:
             Lane(
                 stage=stage, label=bar.label, word=words.stage_word(stage, is_over=run.is_finished), look=bar.look,
                 x=round(x * scale, 1), width=max(round(seconds * scale, 1), 2.0) if start else 0.0,
-                lasted=clock(seconds) if start else "–", count=words.stage_count(stage),
+                lasted=clock(seconds) if start else "", count=words.stage_count(stage),
             )
         )  # fmt: skip
     return lanes

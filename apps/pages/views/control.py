@@ -67,7 +67,9 @@ def control_many(request: HttpRequest) -> HttpResponse:
 def cancel(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     """Ask before a run is cancelled."""
     action = reverse("dataset-control", args=[dataset.dataset_id])
-    return _ask(request, [progress_of(dataset.pk)], action=action, back=dataset.get_absolute_url())
+    progress = progress_of(dataset.pk)
+    shown = {"dataset": dataset, "progress": progress}  # the header shows it, as on every page of a dataset
+    return _ask(request, [progress], action=action, back=dataset.get_absolute_url(), **shown)
 
 
 @require_POST
@@ -80,10 +82,12 @@ def cancel_many(request: HttpRequest) -> HttpResponse:
     return _ask(request, list(progress.values()), action=reverse("control-many"), back=back)
 
 
-def _ask(request: HttpRequest, chosen: list[DatasetProgress], *, action: str, back: str) -> HttpResponse:
+def _ask(
+    request: HttpRequest, chosen: list[DatasetProgress], *, action: str, back: str, **shown: object
+) -> HttpResponse:
     running = [progress for progress in chosen if progress.run and not progress.is_finished]
     return render(request, "pages/cancel.html", {
-        "running": running, "others": len(chosen) - len(running), "action": action, "next": back,
+        "running": running, "others": len(chosen) - len(running), "action": action, "next": back, **shown,
     })  # fmt: skip
 
 
