@@ -62,7 +62,7 @@ class Panel:
 
     @property
     def lines(self) -> list[StageRow | FoldedStages]:
-        """The stages as lines: those that have not started fold to one, and of an unfinished run, several that are done.
+        """The stages as lines: those that have not started fold to one, and while the run goes on, those that are done.
 
         None of one stage, nor of a run that is ready: its page has them.
         """
