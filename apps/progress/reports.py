@@ -211,10 +211,10 @@ def apply_report(state: RunState, report: Report) -> None:
         if run.lost_in:
             state.take_back_end()
         state.note_heartbeat()
-        state.acknowledge()
         members.hear(state, report.worker)
         stage = state.active_stage()
         is_known = report.worker in state.members or state.has_share(report.worker)
+        state.acknowledge(is_new=not is_known)
         if report.counts_something or not is_known:
             stage = _start_stage_of(state, report)
             if stage is not None:

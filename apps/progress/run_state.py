@@ -75,9 +75,9 @@ class RunState(LoadedRun):
         """Note that a run which was due is skipped, because this one goes on."""
         self._record("", self.run.state, "skipped", why)
 
-    def acknowledge(self) -> None:
-        """Note that the reporter is told now what it was asked, if it was not told before."""
-        if self.run.control_at is not None and self.run.control_seen_at is None:
+    def acknowledge(self, *, is_new: bool = False) -> None:
+        """Note that the reporter is told now what it was asked, unless it was told before and is not a new one."""
+        if self.run.control_at is not None and (is_new or self.run.control_seen_at is None):
             self.run.control_seen_at = self.now
 
     # --- The run ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from multiprocessing import get_context
-from typing import Final
+from typing import Any, Final
 
 import httpx
 from dataset_progress import Run, Stage, simulate
@@ -108,11 +108,15 @@ def events() -> Iterator[float]:
 
 
 def captions() -> None:
-    """A run that is paused half-way."""
-    with suppress_end(), Run("demo-captions", key="demo", stages=[Stage("indexing", total=900, unit="images")]) as run:
-        for item in run.track(range(900), stage="indexing"):
+    """A run that is paused half-way. It stays so over the next start, and goes on where it was."""
+    stages = [Stage("indexing", total=900, unit="images")]
+    while (before := progress("demo-captions"))["paused"]:
+        time.sleep(1)
+    with suppress_end(), Run("demo-captions", key="demo", worker="laptop", stages=stages) as run:
+        for done in range(before["current"], 900):
             time.sleep(0.02)
-            if item == 420:
+            run.set(done + 1)
+            if done == 420:
                 request("demo-captions", "pause")
 
 
@@ -147,6 +151,13 @@ def be_quiet() -> None:
 def suppress_end() -> suppress:
     """A job ends with its error, or because somebody cancelled its run. Both are shown on its page."""
     return suppress(Exception)
+
+
+def progress(dataset_id: str) -> dict[str, Any]:
+    """Return the state of a dataset."""
+    answer = httpx.get(f"{os.environ['DATASET_PROGRESS_URL']}/api/datasets/{dataset_id}/progress", timeout=10)
+    state: dict[str, Any] = answer.raise_for_status().json()
+    return state
 
 
 def request(dataset_id: str, action: str) -> None:

@@ -125,6 +125,16 @@ def test_a_pause_that_is_obeyed_cannot_be_ended_and_one_that_is_not_can(indexing
     assert do(indexing, "end").changed
 
 
+def test_another_worker_of_a_paused_run_is_told_with_its_first_answer(indexing: Run) -> None:
+    """A job that is started again counts a few items before it hears that its run is paused."""
+    do(indexing, "pause")
+    say(indexing.dataset, current=2)
+    hour_ago = timezone.now() - timedelta(hours=1)
+    Run.objects.update(control_at=hour_ago, control_seen_at=hour_ago, progressed_at=hour_ago)
+    assert say(indexing.dataset, worker="again", current=5, total=9).control == "pause"
+    assert seen(indexing).requested is None
+
+
 # --- Retry ----------------------------------------------------------------------------------------------------------
 
 
