@@ -152,7 +152,7 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
     if progress.run is None or progress.state == State.READY:
         return []
     facts: list[Fact] = []
-    if progress.percent is not None and len(progress.stages) > 1:
+    if progress.percent is not None and len(progress.stages) > 1 and progress.state != State.PENDING:
         facts.append(Fact("Whole run", f"{whole_of(progress.percent)}%"))
     if progress.is_working and progress.rate:
         facts.append(Fact("Rate", rate(progress.rate, progress.stage.unit if progress.stage else "items")))
