@@ -16,6 +16,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django import Settings
 
+from apps.batches.services import gather
 from apps.datasets.models import Dataset, Sample
 from apps.pipeline.services import process_folder
 from apps.pipeline.work.runner import Outcome, Runner
@@ -91,6 +92,7 @@ def everything(transactional_db: None, tmp_path: Path) -> Sample:
     progress.start_stage(run.pk, stage.name)
     progress.report(run.pk, current=1_312_345, message=LONG * 7)
     progress.record_failures(run.pk, stage.name, [(LONG * 8, LONG * 3)])
+    gather("nightly", list(Dataset.objects.values_list("pk", flat=True)))
     return Sample.objects.filter(dataset__dataset_id="ready")[0]
 
 
@@ -112,7 +114,16 @@ def paths(sample: Sample) -> dict[str, list[tuple[str, int]]]:
             ("/datasets/ready/edit/", 200),
             ("/datasets/ready/files/", 200),
             ("/datasets/ready/duplicates/", 200),
+            ("/datasets/ready/schedule/", 200),
             ("/datasets/indexing/cancel/", 200),
+            ("/batches/", 200),
+            ("/batches/nightly/", 200),
+            ("/batches/nightly/edit/", 200),
+            ("/batches/nightly/delete/", 200),
+            ("/new/batch/", 200),
+            ("/playground/", 200),
+            ("/playground/?dataset=indexing", 200),
+            ("/admin/", 200),
             ("/new/", 200),
             ("/tokens/", 200),
             ("/notifications/", 200),

@@ -54,6 +54,7 @@ def test_run_page_answers_who_when_and_why(as_user: As, owner: User, failed: Run
     for event in ("Queued by token “laptop”", "Started", "Loading began", "Paused by olga", "Resumed by olga",
                   "Failed: CUDA out of memory /secret/path", "Opening the archive"):  # fmt: skip
         assert event in text
+    assert text.index("Queued by") < text.index("Started", text.index("Queued by")) < text.index("Loading began")
     assert text.index("Paused by olga") < text.index("Resumed by olga") < text.index("Failed: CUDA")
     assert "4 / 10 files" in text
     assert "a.jpg" in text

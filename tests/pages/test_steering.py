@@ -108,6 +108,16 @@ def test_a_retry_is_requested_and_withdrawn(as_user: AsUser, public: Dataset, ow
     assert "The retry is withdrawn." in client.post(address, {"action": "cancel"}, follow=True).text
 
 
+def test_failed_job_says_what_to_do_next_to_those_who_may(
+    as_user: AsUser, public: Dataset, owner: User, stranger: User, run_in: RunIn
+) -> None:
+    address = public.get_absolute_url()
+    assert "start the job again" not in as_user(owner).get(address).text
+    run_in(public, "error")
+    assert "start the job again: its next report begins run 2." in as_user(owner).get(address).text
+    assert "start the job again" not in as_user(stranger).get(address).text
+
+
 def test_chosen_datasets_are_steered_together(
     as_user: AsUser, public: Dataset, private: Dataset, owner: User, stranger: User, run_in: RunIn
 ) -> None:
@@ -137,6 +147,7 @@ def test_cancelling_asks_first_and_says_what_goes(
     one = client.get(reverse("dataset-cancel", args=[public.dataset_id])).text
     assert "Cancel run 1 of open-1?" in one
     assert "run 1, Indexing, 45 of 100 files" in one
+    assert 'id="progress-header"' in one
     chosen = {"dataset": [public.dataset_id, private.dataset_id], "next": "/?state=running"}
     many = client.post(reverse("cancel-many"), chosen).text
     assert "open-1: run 1, Indexing, 45 of 100 files" in many

@@ -229,3 +229,18 @@ def test_bytes_are_read_as_bytes() -> None:
     assert bar_of(shown).counter == "45% (4.5 MB/10.0 MB)"
     details = shown.model_dump(mode="json")
     assert line_of(Progress.parse(details)) == "birds: indexing 45% (4.5 MB/10.0 MB, 2.0 GB/s)"
+
+
+def test_stages_say_what_became_of_them() -> None:
+    cut_short = stage(state="skipped")
+    never_begun = stage(name="embed", state="waiting", started_at=None, current=0, total=0, planned=0)
+    panel = panel_of(progress(state="error", cancelled=True, stages=(cut_short, never_begun)))
+    assert [row.word for row in panel.stages] == ["Cancelled", "Not started"]
+    assert [getattr(line, "labels", "") for line in panel.lines] == ["", "Indexing"]
+    for word, said in {
+        "Paused": {"paused": True},
+        "No contact": {"health": "lost"},
+        "Active": {"health": "live"},
+    }.items():
+        active = progress(state="indexing", stages=(stage(state="active"), never_begun), **said)
+        assert panel_of(active).stages[0].word == word
