@@ -133,7 +133,7 @@ def batch_sentence(progress: BatchProgress) -> str:
     said = [f"{groups.ready:,} of {plural(progress.total, 'datasets')} ready"]
     said += [f"{count:,} {word}" for count, word in counts if count]
     if progress.eta_seconds is not None:
-        said.append(f"about {time_left(progress.eta_seconds)} left")
+        said.append(f"{time_left(progress.eta_seconds)} left")
     return ", ".join(said) + _failed_items(progress)
 
 

@@ -237,10 +237,9 @@ def test_stages_say_what_became_of_them() -> None:
     panel = panel_of(progress(state="error", cancelled=True, stages=(cut_short, never_begun)))
     assert [row.word for row in panel.stages] == ["Cancelled", "Not started"]
     assert [getattr(line, "labels", "") for line in panel.lines] == ["", "Indexing"]
-    for word, said in {
-        "Paused": {"paused": True},
-        "No contact": {"health": "lost"},
-        "Active": {"health": "live"},
-    }.items():
+    words_of: dict[str, dict[str, Any]] = {
+        "Paused": {"paused": True}, "No contact": {"health": "lost"}, "Active": {"health": "live"},
+    }  # fmt: skip
+    for word, said in words_of.items():
         active = progress(state="indexing", stages=(stage(state="active"), never_begun), **said)
         assert panel_of(active).stages[0].word == word
