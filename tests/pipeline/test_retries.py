@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from apps.datasets.models import Dataset, Sample
-from apps.pipeline.models import Chunk, Job
+from apps.pipeline.models import Chunk, Job, Source
 from apps.pipeline.retries import take_retries
+from apps.pipeline.work.lease import hold
+from apps.pipeline.work.missing_step import mark_missing_samples
+from apps.pipeline.work.retry_step import plan_retry
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress import services
 from apps.progress.control import Action
@@ -98,6 +101,37 @@ def test_a_retry_that_is_interrupted_goes_on(processed: Run, folder: Path) -> No
     services.request_resume(again.pk, "ann")
     assert Runner(again.pk, threading.Event()).process() == Outcome.READY
     assert not Chunk.objects.exists()
+
+
+class Stopped(Exception):
+    """What ends a step between two files."""
+
+
+def test_what_is_asked_is_seen_between_two_files_that_are_looked_for(processed: Run, folder: Path) -> None:
+    looks: list[str] = []
+
+    def look() -> None:
+        looks.append("")
+        if len(looks) == 2:
+            raise Stopped
+
+    services.request(Action.RETRY_FAILED, [processed.dataset_id], "ann")
+    take_retries()
+    job, source = Job.objects.latest("pk"), Source.objects.get()
+    with hold(job.pk) as lease:
+        assert lease is not None
+        with pytest.raises(Stopped):
+            plan_retry(job, source, lease, look)
+        assert not Chunk.objects.exists()
+        looks.clear()
+        Sample.objects.update(seen_in_run=0)
+        (folder / "a.png").unlink()
+        sample = Sample.objects.get()
+        sample.pk, sample.path = None, "d.png"
+        sample.save()
+        with pytest.raises(Stopped):
+            mark_missing_samples(job, source, lease, look)
+    assert not Sample.objects.filter(missing_since__isnull=False).exists()
 
 
 def test_a_retry_is_taken_once_by_two_workers(processed: Run) -> None:

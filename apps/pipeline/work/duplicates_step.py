@@ -32,6 +32,7 @@ def find_near_duplicates(job: Job, lease: Lease, look: Callable[[], None]) -> No
     with lease.transaction():
         progress.report(job.run_id, message="Finding near-duplicates...")
     while True:
+        look()
         with lease.transaction():
             if not datasets.remove_near_duplicates(dataset_pk):
                 break

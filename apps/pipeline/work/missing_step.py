@@ -23,8 +23,8 @@ SAMPLES_AT_ONCE: Final = 500
 def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[[], None]) -> None:
     """Mark the samples whose files are gone as missing. Each file is looked for once more.
 
-    What keeps the other samples that were not found is a failure of the run. ``look`` is called between transactions,
-    and may raise to stop.
+    What keeps the other samples that were not found is a failure of the run. ``look`` is called before each file, and
+    may raise to stop.
     """
     # Older than this run, and not merely of another: a run that came later may have found them.
     unseen = Sample.objects.present().filter(dataset=job.run.dataset_id, seen_in_run__lt=job.run.number)
@@ -33,7 +33,10 @@ def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[
     with Folder(source.folder, reach_of(source)) as folder:
         absence = Absence(folder, _remounted(source, job), selection_of(source))
         while rows := list(unseen.filter(pk__gt=last).order_by("pk").values_list("pk", "path")[:SAMPLES_AT_ONCE]):
-            sights = {pk: absence.look(path) for pk, path in rows}
+            sights = {}
+            for pk, path in rows:
+                look()
+                sights[pk] = absence.look(path)
             kept = {sight.directory: sight.reason for sight in sights.values() if sight.reason}
             with lease.transaction():
                 gone = unseen.filter(pk__in=[pk for pk, sight in sights.items() if sight.is_gone])
@@ -45,7 +48,6 @@ def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[
             present = [path for pk, path in rows if not sights[pk].is_gone]
             keeps_remounted |= any(absence.remounted_above(path) is not None for path in present)
             last = rows[-1][0]
-            look()
     if not keeps_remounted:
         with lease.transaction():
             Source.objects.filter(pk=source.pk).update(mounts=job.mounts)

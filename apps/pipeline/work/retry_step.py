@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from apps.core.beneath import Folder, OutsideFolder
 from apps.pipeline.images.folders import source_folder
@@ -17,11 +17,12 @@ from .chunks import cut_files, new_chunks
 from .lease import Lease
 
 
-def plan_retry(job: Job, source: Source, lease: Lease) -> bool:
+def plan_retry(job: Job, source: Source, lease: Lease, look: Callable[[], None]) -> bool:
     """Cut the files that failed into index chunks, and move the job on to its index phase. Returns False, and changes
     nothing, where the whole folder has to be scanned: a failure is none of a file, or not all failures are listed.
 
-    A file that is gone is left out. Raises `FolderRefused`. A planning that was interrupted starts over.
+    A file that is gone is left out. ``look`` is called before each file, and may raise to stop. A planning that was
+    interrupted starts over. Raises `FolderRefused`.
     """
     last = Run.objects.filter(dataset=job.run.dataset_id, number__lt=job.run.number).order_by("-number").first()
     if last is None or last.failed > last.failures_listed:
@@ -30,7 +31,10 @@ def plan_retry(job: Job, source: Source, lease: Lease) -> bool:
         ItemFailure.objects.filter(run=last, stage=INDEX).order_by("pk").values_list("item", flat=True).iterator()
     )
     with Folder(str(source_folder(source))) as folder:
-        entries = [entry for path in dict.fromkeys(paths) for entry in _look(folder, path)]
+        entries: list[FoundFile | Unreadable] = []
+        for path in dict.fromkeys(paths):
+            look()
+            entries += _entries_at(folder, path)
     if any(isinstance(entry, Unreadable) and entry.is_directory for entry in entries):
         return False
     files = [entry for entry in entries if isinstance(entry, FoundFile)]
@@ -50,7 +54,7 @@ def plan_retry(job: Job, source: Source, lease: Lease) -> bool:
     return True
 
 
-def _look(folder: Folder, path: str) -> Iterator[FoundFile | Unreadable]:
+def _entries_at(folder: Folder, path: str) -> Iterator[FoundFile | Unreadable]:
     """Yield what is at the path now; nothing where it is gone."""
     if path.startswith("…") or "\\" in path or path in ("", "."):
         yield Unreadable(path, "", is_directory=True)  # no name of a file, or not all of it

@@ -139,8 +139,9 @@ class Runner:
         job = Job.objects.select_related("run__dataset").get(pk=self.run_pk)
         source = Source.objects.get(dataset=job.run.dataset)
         self._check_control(job.run)
+        look = self._look_often(lease)
         with Pool(settings.PIPELINE_PROCESSES, seconds=settings.ITEM_SECONDS, look=partial(self._look, lease)) as pool:
-            if job.phase == Job.Phase.SCAN and job.only_failed and not plan_retry(job, source, lease):
+            if job.phase == Job.Phase.SCAN and job.only_failed and not plan_retry(job, source, lease, look):
                 job.only_failed = False
                 job.save(update_fields=["only_failed"])
             if job.phase == Job.Phase.SCAN:
@@ -149,11 +150,11 @@ class Runner:
                 self._run_step(IndexStep(job, source, lease), pool)
                 check_plan(job)
                 if not job.only_failed:
-                    mark_missing_samples(job, source, lease, partial(self._look, lease))
+                    mark_missing_samples(job, source, lease, look)
                 delete_replaced_thumbnails(job, partial(self._look_and_write, lease))
                 plan_embedding(job, lease, partial(self._look, lease))
             self._run_step(EmbedStep(job, lease), pool)
-        find_near_duplicates(job, lease, self._look_often(lease))
+        find_near_duplicates(job, lease, look)
         self._finish(job, source, lease)
 
     def _look(self, lease: Lease) -> None:
