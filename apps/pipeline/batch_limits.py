@@ -62,9 +62,12 @@ def next_jobs() -> list[Job]:
     free = Counter({pk: limit - going.get(pk, 0) for pk, limit in limits.items() if limit > going.get(pk, 0)})
     if not free:
         return free_jobs
+    # Those that wait for a place in another batch do not stand in the way of those behind them.
+    full = limited.filter(batch__in=limits.keys() - free.keys())
     place = Window(RowNumber(), partition_by=F("batch"), order_by=F("dataset__runs__job").asc())
     rows: Any = (
         held.filter(batch__in=list(free))
+        .exclude(dataset__in=full.values("dataset"))
         .annotate(job=F("dataset__runs__job"), place=place)
         .filter(place__lte=min(max(free.values()), MOST_AT_ONCE))
         .values_list("job", "dataset")

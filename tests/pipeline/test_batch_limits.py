@@ -114,6 +114,15 @@ def test_without_a_limit_nothing_is_held() -> None:
     assert admit_held() == 4
 
 
+def test_jobs_that_wait_for_a_place_in_another_batch_hold_up_no_others() -> None:
+    queued("x", limit=1, batch_id="narrow")
+    assert admit_held() == 1
+    queued(*"abcd", limit=2)
+    queued("a", "b", limit=1, batch_id="narrow")
+    assert admit_held() == 2
+    assert going() == {"c", "d", "x"}
+
+
 def test_a_job_of_two_batches_needs_a_place_in_both() -> None:
     runs = queued(*"abc", limit=2)
     queued("a", "b", limit=1, batch_id="narrow")
