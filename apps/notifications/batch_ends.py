@@ -71,9 +71,10 @@ def _event_of(batch: Batch, facts: BatchFacts) -> Event | None:
     if not facts.members:
         return None
     progress, now = batch_progress(facts), timezone.now()
-    # The version is another as soon as one of these datasets runs again: one event for each end.
+    # One event for each end: the sum is another as soon as one of these datasets has run again, and for nothing else.
+    runs = sum(one.run_pk for one in facts.members)
     event, _ = Event.objects.get_or_create(
-        batch=batch, epoch=progress.epoch, version=progress.version, kind=_kind_of(progress),
+        batch=batch, epoch=progress.epoch, version=runs, kind=_kind_of(progress),
         defaults={"at": progress.updated_at, "progress": progress.model_dump(mode="json"), "handled_at": now},
     )  # fmt: skip
     return event

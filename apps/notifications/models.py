@@ -103,7 +103,9 @@ class Event(models.Model):
     batch = models.ForeignKey(Batch, null=True, on_delete=models.CASCADE, related_name="+")
     run = models.PositiveIntegerField(null=True, help_text="The number of the dataset's run.")
     kind = models.CharField(max_length=9, choices=KINDS)
-    version = models.PositiveBigIntegerField(help_text="The version of the dataset or batch after the change.")
+    version = models.PositiveBigIntegerField(
+        help_text="Of the dataset after the change; of a batch, the sum of its runs."
+    )
     epoch = models.CharField(max_length=16)
     at = models.DateTimeField()
     failed_percent = models.PositiveSmallIntegerField(default=0)

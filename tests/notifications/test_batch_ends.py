@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from apps.batches.models import Batch
 from apps.batches.selectors import progress_of_batch
-from apps.batches.services import QUIET, schedule_end_checks
+from apps.batches.services import QUIET, change_batch, schedule_end_checks
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 from apps.datasets.services import delete_dataset
@@ -72,6 +72,9 @@ def test_each_end_is_told_once(nightly: Batch, wanting: Subscription, dataset: D
     told = [("ready", "2 of 2 ready.")]
     assert after_a_minute(wanting) == told
     schedule_end_checks({dataset.pk})  # as by an event that a worker finds only after the end was told
+    assert after_a_minute(wanting) == told
+    change_batch(nightly, name="Every night", limit=3)  # which is no end
+    schedule_end_checks({dataset.pk})
     assert after_a_minute(wanting) == told
     run(dogs, state="error")
     told.append(("failed", "1 of 2 ready, 1 failed."))

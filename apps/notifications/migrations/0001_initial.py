@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('run', models.PositiveIntegerField(help_text="The number of the dataset's run.", null=True)),
                 ('kind', models.CharField(choices=[('ready', 'Ready'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('lost', 'No contact'), ('back', 'Contact again'), ('failures', 'Too many failed items')], max_length=9)),
-                ('version', models.PositiveBigIntegerField(help_text='The version of the dataset or batch after the change.')),
+                ('version', models.PositiveBigIntegerField(help_text='Of the dataset after the change; of a batch, the sum of its runs.')),
                 ('epoch', models.CharField(max_length=16)),
                 ('at', models.DateTimeField()),
                 ('failed_percent', models.PositiveSmallIntegerField(default=0)),
