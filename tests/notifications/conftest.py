@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -83,12 +84,33 @@ def endpoint() -> Iterator[Endpoint]:
     server.server_close()
 
 
+class Mailbox(list[EmailMessage]):
+    """The messages that a mail server has taken. ``answer``: what it says to each instead; empty: it takes long."""
+
+    answer = "250 OK"
+
+
 @pytest.fixture
-def mail(settings: Any) -> Iterator[list[EmailMessage]]:
+def mail(settings: Any) -> Iterator[Mailbox]:
     """The messages that a real mail server has taken, to which this site sends."""
-    taken: list[EmailMessage] = []
+    taken = Mailbox()
 
     class Box(Message):
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 -- the library's name
+            if not taken.answer:
+                await asyncio.sleep(2)
+            if taken.answer == "250 OK":
+                self.handle_message(self.prepare_message(session, envelope))
+            return taken.answer or "250 OK"
+
+        async def handle_RCPT(  # noqa: N802 -- the library's name
+            self, server: Any, session: Any, envelope: Any, address: str, options: Any
+        ) -> str:
+            if address.startswith("nobody@"):
+                return "550 There is no such person"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
         def handle_message(self, message: Any) -> None:
             taken.append(message)
 

@@ -18,7 +18,7 @@ from apps.notifications.models import Delivery, Subscription
 from apps.progress.models import Run
 from tests.progress.helpers import say
 
-from .conftest import Endpoint, Subscribe, deliver
+from .conftest import Endpoint, Mailbox, Subscribe, deliver
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -56,6 +56,32 @@ def test_an_email_arrives(mail: list[EmailMessage], subscribe: Subscribe, datase
     assert (message["To"], message["Subject"]) == ("ada@example.org", "[Dataset Progress] cats failed")
     assert "disk full" in str(message.get_payload())
     assert message["Message-ID"].startswith("<")
+
+
+@pytest.mark.parametrize("answer", ["451 Try again", "550 No", ""])
+def test_a_mail_server_that_refuses_or_is_too_slow_is_tried_again(
+    mail: Mailbox, subscribe: Subscribe, dataset: Dataset, answer: str, settings: Any
+) -> None:
+    settings.MAILERS["default"]["OPTIONS"]["timeout"] = 0.5
+    subscription = subscribe("email")
+    fail(dataset)
+    mail.answer = answer
+    assert deliver(subscription) == 0
+    delivery = Delivery.objects.get()
+    assert (delivery.state, delivery.attempts) == ("waiting", 1)
+    assert delivery.reason.startswith("The mail server cannot be reached, or refuses: ")
+    mail.answer = "250 OK"
+    Delivery.objects.update(next_at=timezone.now())
+    assert deliver(subscription) == 1
+    assert len(mail) == 1
+
+
+def test_a_recipient_that_is_refused_is_given_up(mail: Mailbox, subscribe: Subscribe, dataset: Dataset) -> None:
+    subscription = subscribe("email", address="nobody@example.org")
+    fail(dataset)
+    assert deliver(subscription) == 1
+    assert Delivery.objects.values_list("state", "reason").get() == ("failed", "The mail server refuses the recipient.")
+    assert not mail
 
 
 def test_a_chat_service_is_told(endpoint: Endpoint, loopback: None, subscribe: Subscribe, dataset: Dataset) -> None:
