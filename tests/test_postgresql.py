@@ -1,4 +1,4 @@
-"""The tests of the datasets, the progress, the API and the leases pass on PostgreSQL as well."""
+"""The tests of the datasets, the progress, the API, the batches, the leases and what is told pass on PostgreSQL too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from .repository import ROOT
 
 WORK = "tests/pipeline/work"
 SUITES = [
-    "tests/accounts", "tests/datasets", "tests/progress", "tests/api",
+    "tests/accounts", "tests/datasets", "tests/progress", "tests/api", "tests/batches",
+    "tests/notifications/test_events.py", "tests/notifications/test_batch_ends.py",
+    "tests/notifications/test_digests.py", "tests/pipeline/test_batch_limits.py",
     "tests/pages/test_plans.py", f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py",
 ]  # fmt: skip
 
