@@ -21,7 +21,7 @@ from .selection import LINKS_TO_FOLDERS, SPECIAL, Selection, Tally, litter_name
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR})
 LEAVES: Final = (
     "a link that leads outside the folder is not followed: FOLLOW_LINKS_TO names where links may lead, and"
-    " process --follow-links follows all"
+    " process --follow-links follows all but those into DATA_DIR"
 )
 # How many links to directories outside the folder are followed. Each takes the memory of its path.
 MOST_LINKED_DIRECTORIES: Final = 10_000

@@ -174,6 +174,9 @@ def test_links_never_lead_into_the_data_of_the_program(snapshot: Path, settings:
     settings.DATA_DIR = str(snapshot.parent / "blobs")
     run(snapshot, follow_links=True)
     assert Sample.objects.count() == 0
+    reasons = set(ItemFailure.objects.values_list("reason", flat=True))
+    assert len(reasons) == 1
+    assert reasons.pop().endswith("process --follow-links follows all but those into DATA_DIR")
 
 
 def test_file_under_two_names_is_not_counted_twice_without_a_word(folder: Path) -> None:
