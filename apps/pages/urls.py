@@ -55,6 +55,7 @@ SAMPLE = DATASET + "samples/<int:pk>/"
 urlpatterns = [
     path("", datasets.index, name="datasets"),
     path("health/", health.health, name="health"),
+    path("favicon.ico", signs.favicon),
     path("icons/<slug:name>.svg", signs.icon, name="icon"),
     path("new/", datasets.new, name="dataset-new"),
     path(DATASET, dataset.detail, name="dataset"),

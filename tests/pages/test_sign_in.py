@@ -13,7 +13,9 @@ from pytest_django import Settings
 from apps.datasets.models import Dataset
 
 # What stays open: it shows no data.
-OPEN = {"/health/", "/accounts/login/", "/accounts/link/1/1/", "/admin/login/", "/client/1", "/icons/1.svg"}
+OPEN = {
+    "/health/", "/accounts/login/", "/accounts/link/1/1/", "/admin/login/", "/client/1", "/icons/1.svg", "/favicon.ico",
+}  # fmt: skip
 
 
 def addresses(resolver: URLResolver, start: str = "/") -> Iterator[str]:

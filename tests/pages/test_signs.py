@@ -32,6 +32,14 @@ def header(client: Client, dataset: Dataset) -> tuple[str, str]:
     return title, icon
 
 
+def test_every_page_has_an_icon(client: Client, admin_client: Client) -> None:
+    for page in ("/", "/accounts/login/", "/api/docs", "/no-such-page/"):
+        assert 'rel="icon"' in client.get(page).text, page
+    for page in ("/admin/", "/admin/progress/run/"):
+        assert 'rel="icon"' in admin_client.get(page).text, page
+    assert client.get("/favicon.ico").headers["Location"].endswith(".svg")
+
+
 def test_tab_shows_how_far_the_dataset_is(client: Client, public: Dataset, run_in: RunIn) -> None:
     assert header(client, public) == ("", "/icons/pending.svg")
     run = run_in(public, "indexing", current=47, total=100)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.http import quote_etag
@@ -26,6 +28,13 @@ def icon(request: HttpRequest, name: str) -> HttpResponse:
     if drawn is None:
         raise Http404
     return HttpResponse(drawn, content_type=SVG, headers={"Cache-Control": "public, max-age=604800"})
+
+
+@login_not_required
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Redirect to the icon of the site. Browsers ask for it here where an answer names none: JSON, an image."""
+    return redirect(static("favicon.svg"))
 
 
 @login_not_required  # a page elsewhere shows it to people who are not signed in here; who may see what is asked below
