@@ -100,6 +100,20 @@ def test_what_a_dataset_is_at(changes: dict[str, Any], words: str) -> None:
     assert words in shown_at(120, **changes)
 
 
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_the_whole_run_stands_below_the_bar_of_its_stage(width: int) -> None:
+    told = words_of(shown_at(width, stages=[STAGE, STAGE]))
+    assert re.search("Progress 25% \\S+ whole run 25% ", told), told
+
+
+def test_a_table_ends_with_what_was_not_found(address: str) -> None:
+    with terminal("watch", "cats", "--wait", "0", columns=100) as (process, _, received):
+        assert process.wait(60) == 3
+    left = b"".join(received).decode().rpartition("\x1b[?1049l")[2]
+    assert "Not found" in left
+    assert "cats: there is no such dataset, or the token may not see it" in left
+
+
 @contextmanager
 def terminal(*arguments: str, columns: int) -> Iterator[tuple[subprocess.Popen[bytes], int, list[bytes]]]:
     """Start a command in a terminal. Yield its process, the terminal, and what it has been sent so far."""

@@ -189,7 +189,7 @@ def test_a_server_that_is_down_is_asked_ever_less_often() -> None:
         assert 2 <= len(server.asked) <= 8
 
 
-def test_retry_after_is_kept_to() -> None:
+def test_retry_after_is_kept_to(caplog: pytest.LogCaptureFixture) -> None:
     server = MockServer()
     refusals = iter([httpx.Response(429, json={"code": "too_many"}, headers={"Retry-After": "2"})])
     server.trouble = lambda request: next(refusals, None)
@@ -197,10 +197,13 @@ def test_retry_after_is_kept_to() -> None:
         run.advance()
         wait_until(lambda: len(server.updates) > 0, seconds=30, what="nothing was sent again")
     assert server.asked[1] - server.asked[0] > 1.9
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize("body", [{"json": {"detail": "busy", "code": "unavailable"}}, {"text": "<html>busy</html>"}])
-def test_a_busy_server_is_asked_when_it_says_also_while_leaving(body: dict[str, Any]) -> None:
+def test_a_busy_server_is_asked_when_it_says_also_while_leaving(
+    body: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     server = MockServer()
     busy = iter([httpx.Response(503, headers={"Retry-After": "2"}, **body)])
     server.trouble = lambda request: next(busy, None)
@@ -210,6 +213,19 @@ def test_a_busy_server_is_asked_when_it_says_also_while_leaving(body: dict[str, 
     assert run.close()
     assert server.asked[1] - server.asked[0] > 1.9
     assert server.updates[-1]["state"] == "ready"
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_what_a_busy_server_has_not_taken_by_the_end_is_told(status: int, caplog: pytest.LogCaptureFixture) -> None:
+    server = MockServer()
+    server.trouble = lambda request: httpx.Response(status, json={"detail": "not now"}, headers={"Retry-After": "60"})
+    run = server.run(flush_seconds=0.5)
+    run.advance()
+    wait_until(lambda: len(server.asked) > 0, seconds=30, what="nothing was sent")
+    assert caplog.messages == []
+    assert not run.close()
+    assert ["not now" in message for message in caplog.messages] == [True]
 
 
 def test_a_single_report_waits_for_a_busy_server() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from ._api import Api, logger
+from ._api import BUSY, Api, logger
 from ._errors import ProgressError, Refused
 from ._sender_thread import SenderThread
 
@@ -106,6 +106,7 @@ class Sender:
         self._has_begun = False
         self._failures = 0  # in a row
         self._has_sent_all = False
+        self._busy: Refused | None = None
         self._stopped = threading.Event()
         thread.add(self)
 
@@ -119,6 +120,8 @@ class Sender:
     def wait(self) -> bool:
         """Wait for the last report to be acknowledged or the time to be over. Return whether it was acknowledged."""
         self._stopped.wait(max(0.0, self._deadline - self._clock()))
+        if not self._has_sent_all and (busy := self._busy) is not None:
+            self._thread.warn(busy)  # what was only to be sent later may be lost with the program
         return self._has_sent_all
 
     # --- Called by the thread ----------------------------------------------------------------------------------------
@@ -178,11 +181,13 @@ class Sender:
                 if self._send(is_last=is_last):
                     self._has_sent_all = True
                     return False
-                self._failures = 0
+                self._failures, self._busy = 0, None
             except ProgressError as error:
                 if not self._has_begun and _is_permanent(error):
                     raise
-                self._thread.warn(error)
+                self._busy = error if isinstance(error, Refused) and error.status in BUSY else None
+                if self._busy is None:
+                    self._thread.warn(error)
                 self._failures += 1
                 backoff = INTERVAL_SECONDS * 2 ** min(self._failures, 10) * random.uniform(0.5, 1)  # noqa: S311 -- jitter
                 wait = min(backoff, MAX_BACKOFF_SECONDS)

@@ -60,7 +60,7 @@ def _table(watches: Sequence[Watch], *, is_wide: bool) -> Table:
     for each in watches:
         progress = each.progress or Progress(each.dataset_id)
         colour = "bright_black" if progress.details.get("paused") else COLOURS.get(progress.state, "bright_black")
-        condition = words.condition(progress) if each.progress is not None else "Waiting"
+        condition = words.condition(progress) if each.progress is not None else words.unknown(each.error)
         failed = words.failed(progress)
         done, speed, left = words.count(progress), words.speed(progress), words.time_left(progress)
         numbers = [Text(printable(text)) for text in (done, speed, left)]
@@ -84,6 +84,7 @@ def _bar(progress: Progress, colour: str) -> Iterable[Text | ProgressBar]:
     yield Text("" if percentage is None else f"{percentage}%")
     done = (1, 1) if progress.state == "ready" else (progress.current, progress.total or 1)
     yield ProgressBar(done[1], done[0], complete_style=colour, finished_style=colour)
+    yield Text("")  # a bar does not end its line
     if whole := words.whole_run(progress):
         yield Text(whole, style="dim")
 

@@ -52,6 +52,13 @@ def condition(progress: Progress) -> str:
     return "Paused" if progress.details.get("paused") else stage_label(progress) or "Working"
 
 
+def unknown(error: ProgressError | None) -> str:
+    """Return what a dataset is at of which nothing is known yet, or, with an ``error``, ever."""
+    if error is None:
+        return "Waiting"
+    return "Not found" if isinstance(error, Refused) and error.status == 404 else "Not reached"
+
+
 def is_waiting(progress: Progress) -> bool:
     """Whether a run that has begun waits for a worker: the server then tells no health."""
     details = progress.details

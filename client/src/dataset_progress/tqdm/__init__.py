@@ -62,6 +62,8 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
     ) -> None:
         self._loop: TrackedLoop | None = None
         self._follower: BarFollower | None = None
+        # What the job handles meanwhile is no failure of the bar. The exception itself would keep the bar alive.
+        self._handled_before = id(sys.exc_info()[1])
         super().__init__(iterable, *args, **options)
         dataset = dataset or os.environ.get("DATASET_PROGRESS_DATASET", "")
         stage = stage_of(self, options.get("desc", args[0] if args else None))
@@ -101,7 +103,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
 
     def reset(self, total: float | None = None) -> None:
         if self._follower is not None:
-            self._follower.stop()
+            self._follower.stop_for_reset()
         super().reset(total)
         if self._follower is not None:
             self._follower.start(self)
@@ -113,8 +115,8 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
         if not hasattr(self, "total") or (follower is not None and follower.is_iterating):
             return
         error = sys.exc_info()[1]
-        if isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit):
-            error = None  # the end of an iteration, not a failure
+        if isinstance(error, StopIteration | StopAsyncIteration | GeneratorExit) or id(error) == self._handled_before:
+            error = None
         self._end(error)
 
     async def __anext__(self) -> Any:
@@ -131,6 +133,7 @@ class tqdm(_auto):  # type: ignore[type-arg]  # noqa: N801 -- the name of the cl
             follower.raise_if_cancelled(error)
 
     def _end(self, error: BaseException | None = None) -> None:
+        self._handled_before = id(sys.exc_info()[1])
         follower, self._follower = self._follower, None
         if follower is not None:
             follower.stop(was_left=is_short(self))

@@ -50,12 +50,14 @@ class BarCounter:
     """Counts what a bar counts.
 
     ``in_loop``: the items of the bar's own loop, which the bar itself counts only from time to time. ``by_hand``: what
-    `update` has added to a hidden bar, which does not count at all.
+    `update` has added to a hidden bar, which does not count at all. ``is_reset``: whether the bar begins anew, so that
+    what it has counted was all that there was.
     """
 
     # A loop writes to `in_loop` for each item.
     __slots__ = (
-        "_bar", "_done", "_initial", "_is_fractional", "_scale", "_total", "_words", "by_hand", "in_hand", "in_loop"
+        "_bar", "_done", "_initial", "_is_fractional", "_scale", "_total", "_words", "by_hand", "in_hand", "in_loop",
+        "is_reset",
     )  # fmt: skip
 
     def __init__(self, bar: Any) -> None:
@@ -65,6 +67,7 @@ class BarCounter:
         self.in_hand = 0
         self.in_loop: float = 0
         self.by_hand: float = 0
+        self.is_reset = False
         self._is_fractional = False
         self._done: float = 0
         self._total: float | None = None
@@ -84,6 +87,8 @@ class BarCounter:
 
     @property
     def total(self) -> float | None:
+        if self.is_reset:
+            return self.done
         if (bar := self._bar()) is not None:
             total = values.number(bar.total)
             self._total = None if total is None else total * self._scale
@@ -157,6 +162,11 @@ class BarFollower:
             _outer.leave(self._session.settings.dataset_id, self._session.settings.server)
         self.is_following = False
         self._session.counts.remove(self._stage, self.counter, owner=self.counter, was_left=was_left)
+
+    def stop_for_reset(self) -> None:
+        """Stop, because the bar is reset. `start` begins anew."""
+        self.counter.is_reset = True
+        self.stop()
 
     def update(self, bar: Any, update: Callable[[float | None], bool | None], n: float | None) -> bool | None:
         """``update`` a bar that is hidden, or whose run is paused or cancelled."""

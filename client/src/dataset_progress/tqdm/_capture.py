@@ -73,7 +73,7 @@ def _wrap() -> Callable[[], None]:
 
     def reset(bar: Any, total: float | None = None) -> None:
         if (follower := _follower_of(bar)) is not None:
-            follower.stop()
+            follower.stop_for_reset()
         original_reset(bar, total)
         if follower is not None:
             follower.start(bar)
