@@ -140,16 +140,16 @@ def _next(subscription: Subscription) -> list[Delivery]:
     now = timezone.now()
     if first is None:
         return []
-    if first.digest is None:
-        if first.next_at > now:
-            return []
+    if first.digest is None and first.next_at <= now:
         if first.attempts or first.event is None or len(_recent(subscription, now)) < SINGLE_MESSAGES:
             return [_with_subscription(subscription, first)]
         first.digest, first.next_at = first.pk, first.created_at + DIGEST_AFTER
         _gather(waiting, first)
-    elif not first.attempts and first.next_at > now:
+    elif first.digest is not None and not first.attempts and first.next_at > now:
         _gather(waiting, first)
     if first.next_at > now:
+        # What follows waits for it, so workers need not look before then.
+        waiting.filter(event__isnull=False, next_at__lt=first.next_at).order_by().update(next_at=first.next_at)
         return []
     return [_with_subscription(subscription, delivery) for delivery in waiting.filter(digest=first.digest)]
 

@@ -176,6 +176,22 @@ def test_a_story_is_told_in_order_although_its_beginning_waits(
     assert told == ["dataset.failed", "dataset.ready"]
 
 
+def test_workers_do_not_look_at_what_waits_behind_another_message(
+    endpoint: Endpoint, loopback: None, subscribe: Subscribe, dataset: Dataset
+) -> None:
+    subscription = subscribe("webhook", address=endpoint.url)
+    endpoint.mode = 503
+    fail(dataset)
+    deliver(subscription)
+    fail(dataset)
+    services.handle_events()
+    assert services.due_subscriptions() == [subscription.pk]
+    deliver(subscription)
+    assert services.due_subscriptions() == []
+    Delivery.objects.update(next_at=timezone.now())
+    assert services.due_subscriptions() == [subscription.pk]
+
+
 def test_no_secret_is_logged(
     endpoint: Endpoint, loopback: None, subscribe: Subscribe, dataset: Dataset, caplog: pytest.LogCaptureFixture
 ) -> None:
