@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from django.db import connection, transaction
 from pytest_django import Settings
 
 from apps.datasets.models import EmbeddingBlock, Sample
 from apps.pipeline.images.media import thumbnail_file
+from apps.pipeline.models import Job
 from apps.pipeline.services import process_folder
 from apps.pipeline.work.runner import Outcome, Runner
 from apps.progress.models import ItemFailure
@@ -104,3 +107,20 @@ def test_sample_whose_thumbnail_is_gone_is_one_failure(folder: Path, on_change: 
     assert list(ItemFailure.objects.values_list("item", "reason")) == [("000007.jpg", "its thumbnail is gone")]
     assert process(folder)[1] is Outcome.READY  # which makes it anew
     assert not Sample.objects.filter(embedding_block=None).exists()
+
+
+def test_embedding_is_planned_in_short_transactions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("apps.pipeline.work.embed_step.EMBED_CHUNK", 2)
+    monkeypatch.setattr("apps.pipeline.work.chunks.CHUNKS_PER_QUERY", 2)
+    make_images(folder, 10)
+    happened: list[str] = []
+
+    def look(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+        if sql.startswith('INSERT INTO "pipeline_chunk"') and Job.Phase.EMBED in params:
+            happened.append("planned")
+            transaction.on_commit(lambda: happened.append("committed"))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(look):
+        process(folder)
+    assert happened == ["planned", "committed"] * 3
