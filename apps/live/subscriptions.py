@@ -5,7 +5,7 @@ A plain data structure. It reads no database, sends nothing and knows no event l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -126,17 +126,21 @@ class Subscriptions:
             and one.state.facts.is_older_than(watched.sent.facts)
         }
 
-    def record(self, dataset_pk: int, rendered: Rendered) -> list[tuple[Watcher, Message]]:
-        """Take note that the watchers of a dataset are sent ``rendered``. Return who is to be sent which message."""
+    def record(self, dataset_pk: int, rendered: Rendered) -> Iterator[tuple[Watcher, Message]]:
+        """Take note that the watchers of a dataset are sent ``rendered``. Return who is to be sent which message.
+
+        They are those of this moment. A pair is made when it is asked for: thousands at once would have the garbage
+        collector look through all that there is.
+        """
         watched = self.datasets[dataset_pk]
         has_changed = not rendered.state.looks_like(watched.sent)
         watched.sent = rendered.state
         first_served, watched.first_served = watched.first_served, set()
-        return [
+        served = list((watched.watchers if has_changed else first_served) - watched.new_watchers)
+        return (
             (watcher, (rendered.first_messages if watcher in first_served else rendered.updates)[watcher.form])
-            for watcher in (watched.watchers if has_changed else first_served)
-            if watcher not in watched.new_watchers
-        ]
+            for watcher in served
+        )
 
     def dataset_pks_by_identity(self) -> dict[str, set[int]]:
         """Return the row ids of the datasets that each identity watches."""

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
@@ -171,7 +171,7 @@ class SharedPolls:
 
     def __init__(self, application: ASGIApp) -> None:
         self._application = application
-        self._turns: WeakValueDictionary[tuple[Any, ...], asyncio.Lock] = WeakValueDictionary()
+        self._asking: dict[tuple[Any, ...], asyncio.Event] = {}  # by a poll's key; set once its view has answered
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         poll = read_poll(scope)
@@ -185,15 +185,24 @@ class SharedPolls:
             await send(message)
 
     async def _wait_or_ask(self, poll: Poll, scope: Any, receive: Any) -> list[Message]:
-        """Let the view answer, one at a time for all who ask for the same and are known to see it."""
+        """Let the view answer, one at a time for all who ask for the same and are known to see it.
+
+        All who waited for an answer take it in the same round of the event loop, however many they are.
+        """
         if not current_hub().known.may_see(poll.identity, poll.dataset_id):
             return await self._ask(poll, scope, receive)
         came_at = time.monotonic()
-        turn = self._turns.setdefault(poll.key, asyncio.Lock())
-        async with turn:
+        while (answered := self._asking.get(poll.key)) is not None:
+            await answered.wait()
             answers = current_answers()
-            messages = answers.repeat(poll) or answers.answer_asked_after(poll, came_at)
-            return messages or await self._ask(poll, scope, receive)
+            if messages := answers.repeat(poll) or answers.answer_asked_after(poll, came_at):
+                return messages
+        self._asking[poll.key] = answered = asyncio.Event()
+        try:
+            return await self._ask(poll, scope, receive)
+        finally:
+            del self._asking[poll.key]
+            answered.set()
 
     async def _ask(self, poll: Poll, scope: Any, receive: Any) -> list[Message]:
         """Return the view's answer, and keep it where others may be given the same."""

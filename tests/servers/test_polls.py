@@ -271,6 +271,32 @@ def test_a_change_is_made_once_for_all_who_ask_for_it(dataset: Dataset) -> None:
     in_site(main)
 
 
+def test_a_crowd_takes_an_answer_together(dataset: Dataset) -> None:
+    """In the same few rounds of the event loop: one after the other, thousands would wait for seconds."""
+    run = Run.objects.get(dataset=dataset)
+
+    async def main(site: Site) -> None:
+        query = shown(await site.shared(header("cats")))
+        await aside(services.report, run.pk, current=46)
+        site.begun = asyncio.Semaphore(0)
+        site.go_on.clear()
+        first = asyncio.create_task(site.shared(header("cats", query)))
+        await site.begun.acquire()
+        crowd = [asyncio.create_task(site.shared(header("cats", query))) for _ in range(50)]
+        rounds, ended = 0, []
+        for one in crowd:
+            one.add_done_callback(lambda _: ended.append(rounds))
+        await asyncio.sleep(0)
+        site.go_on.set()
+        while len(ended) < len(crowd):
+            await asyncio.sleep(0)
+            rounds += 1
+        await first
+        assert max(ended) - min(ended) < 10
+
+    in_site(main)
+
+
 def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(dataset: Dataset) -> None:
     run = Run.objects.get()
     head = Head.objects.get()
