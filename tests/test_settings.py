@@ -176,3 +176,10 @@ def test_on_sqlite_readers_go_on_while_one_writes() -> None:
         with connection.cursor() as cursor:
             cursor.execute("PRAGMA journal_mode")
             assert cursor.fetchone() == ("wal",)
+
+
+def test_connections_to_sqlite_do_not_fill_the_memory_of_the_process_with_the_database() -> None:
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA mmap_size")
+            assert cursor.fetchone() == (0,)

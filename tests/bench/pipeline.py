@@ -144,7 +144,7 @@ def _seconds(work: Callable[[], None]) -> float:
 def _peak_mb(work: Callable[[], None]) -> float:
     """Return the peak memory of this process and its children while ``work`` runs, in MB.
 
-    Pages of files are left out: SQLite maps its database, and the kernel may drop those pages at any time.
+    Pages of files are left out: the kernel may drop them at any time.
     """
     import psutil
 

@@ -11,7 +11,6 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from apps.core.mapping import unmapped
 from apps.datasets.models import EmbeddingBlock, Sample
 
 from .embedders import load_embedder
@@ -47,7 +46,7 @@ def similar_to(sample: Sample, limit: int = 12) -> list[Similar]:
     own = sample.embedding_block
     if own is None:
         return []
-    with _one_at_a_time, unmapped():
+    with _one_at_a_time:
         return _nearest(sample, own, limit)
 
 

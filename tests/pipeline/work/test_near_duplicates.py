@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 from PIL import Image
 from pytest_django import Settings
@@ -104,20 +101,3 @@ def test_turned_images_are_similar_and_copies_are_told(folder: Path) -> None:
     page = Client().get(f"/datasets/cats/samples/{sample.pk}/?similar").text
     assert "identical file" in page
     assert "rotated by 90°" in page
-
-
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL maps nothing into our processes")
-def test_a_search_leaves_no_vectors_in_the_memory_of_the_process(folder: Path) -> None:
-    make_images(folder, 3)
-    process(folder)
-    mapped = set()
-
-    def look(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        if "vectors" in sql and "ORDER BY" not in sql:
-            mapped.update(connection.connection.execute("PRAGMA mmap_size").fetchone())
-        return execute(sql, params, many, context)
-
-    sample = Sample.objects.select_related("embedding_block").get(path="000000.jpg")
-    with connection.execute_wrapper(look):
-        assert len(similar_to(sample)) == 2
-    assert mapped == {0}
