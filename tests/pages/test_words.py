@@ -57,14 +57,14 @@ EACH_STATE = [
     ),
     (
         progress(state="embedding", stage=EMBED, health="live", workers=Workers(active=0, silent=3, done=1)),
-        "Generating embeddings, 45 of 100 samples, 3 of 3 workers silent",
+        "3 of 3 workers silent",
     ),
     (
         progress(
             state="embedding", stage=EMBED, health="slow", silent_since=NOW,
             workers=Workers(active=0, silent=3, done=1),
         ),
-        "Generating embeddings, slow, nothing heard for 3 minutes",
+        "Slow, nothing heard for 3 minutes",
     ),
     (
         progress(state="embedding", stage=EMBED, health="slow", silent_since=NOW),
