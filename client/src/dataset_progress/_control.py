@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ._callers import is_in_callback, is_in_event_loop
 from ._errors import Cancelled
@@ -121,9 +121,8 @@ def _is_program_to_end() -> bool:
     main = threading.main_thread()
     if "ipykernel" in sys.modules and not main.is_alive():
         return True
-    handled = sys._current_exceptions().get(main.ident or 0)
-    if sys.version_info < (3, 12):
-        handled = handled[1]
+    found: Any = sys._current_exceptions().get(main.ident or 0)
+    handled: BaseException | None = found[1] if isinstance(found, tuple) else found  # a tuple before Python 3.12
     while handled is not None and not isinstance(handled, KeyboardInterrupt):
         handled = handled.__context__
     return handled is not None
