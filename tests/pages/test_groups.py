@@ -86,7 +86,8 @@ def test_both_say_the_same_after_the_server_was_away(everything: None, back: flo
     heard(known, signs=10_000, progress=10_000)
     Run.objects.filter(pk=known.pk).update(lost_at=timezone.now())
     now = timezone.now()
-    Listening.objects.create(pk=1, since=now - timedelta(seconds=back), until=now - timedelta(seconds=noted))
+    times = {"since": now - timedelta(seconds=back), "until": now - timedelta(seconds=noted)}
+    Listening.objects.update_or_create(pk=1, defaults=times)
     listening.read()
     progress = progress_of_many(Dataset.objects.values_list("pk", flat=True))
     in_sql = {row.dataset_id: list(Group)[row.place] for row in with_places(Dataset.objects.all(), timezone.now())}
