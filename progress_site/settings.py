@@ -139,8 +139,8 @@ if env.str("DATABASE_URL", ""):
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # WAL lets readers go on while one process writes. An immediate transaction takes the write lock when it begins, and
     # SQLite waits for that lock. A deferred one takes it at its first write, and SQLite fails at once if it is taken.
-    # The file is not mapped into memory: each connection would map it anew, which makes a list 3 % faster and a process
-    # that has read much larger by a multiple of the database.
+    # The file is not mapped into memory. That would make a list 3 % faster, but each connection would map it anew, and
+    # the process would grow by a multiple of the database.
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 30,

@@ -136,7 +136,7 @@ class Subscriptions:
         has_changed = not rendered.state.looks_like(watched.sent)
         watched.sent = rendered.state
         first_served, watched.first_served = watched.first_served, set()
-        served = list((watched.watchers if has_changed else first_served) - watched.new_watchers)
+        served = (watched.watchers if has_changed else first_served) - watched.new_watchers
         return (
             (watcher, (rendered.first_messages if watcher in first_served else rendered.updates)[watcher.form])
             for watcher in served

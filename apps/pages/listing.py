@@ -33,10 +33,11 @@ SORTS: Final = {
     "group": "Group", "updated": "Last change", "name": "Name", "state": "State", "created": "Date created",
 }  # fmt: skip
 DEFAULT_SORT: Final = "group"
-# A search looks for a part of a name or an ID in so many datasets, those that changed last. Where there are more,
-# groups are neither counted nor put in order.
+# A search looks for a part of a name or an ID in the datasets that changed last, this many of them. Where there are
+# more, groups are neither counted nor put in order.
 SEARCHED: Final = 10_000
-MOST_FOUND: Final = 1_000  # and shows so many of those that it finds
+# How many of the datasets that it finds are shown.
+MOST_FOUND: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)

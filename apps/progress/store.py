@@ -2,7 +2,7 @@
 
 Lock the heads of the datasets, load their latest runs, change them in memory (`run_state`), then flush what has changed
 and announce the new versions on commit. A plain report costs three reads and three updates, and one write more with
-a new message. A batch costs three reads, and for each table one statement a row, all in few messages.
+a new message. A batch costs three reads, and one statement for each changed row.
 """
 
 from __future__ import annotations

@@ -136,9 +136,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         if self.is_plain_tcp and self.transport.connected:
             if self.drained.is_set() and self.state == self.STATE_OPEN:
-                written = self.transport.writeSomeData(data)
-                if not isinstance(written, Exception):
-                    data = data[written:]
+                data = daphne_http.write_some(self.transport, data)
                 if not data:
                     return
             self.drained.clear()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 
@@ -19,7 +18,8 @@ from twisted.web import http
 
 from apps.live.limits import are_handshakes_full
 
-from . import daphne_polls, door
+from . import door
+from .daphne_polls import answer_bytes, answer_to
 
 # How long the first requests of new connections are read at a time, before those that are open have their turn.
 NEW_SECONDS: Final = 0.002
@@ -60,11 +60,15 @@ class Transport(tcp.Server):
     def write_at_once(self, data: bytes) -> None:
         """Write to the socket where nothing is buffered, without a turn of the event loop; else to the buffer."""
         if self.connected and not self.disconnecting and not self.dataBuffer and not self._tempDataBuffer:
-            written = self.writeSomeData(data)
-            if not isinstance(written, Exception):
-                data = data[written:]
+            data = write_some(self, data)
         if data:
             self.write(data)
+
+
+def write_some(connection: tcp.Connection, data: bytes) -> bytes:
+    """Write as much as the socket takes now, past the buffer, which has to be empty. Returns the rest."""
+    written = connection.writeSomeData(data)
+    return data if isinstance(written, Exception) else data[written:]
 
 
 class Channel(http.HTTPChannel):
@@ -91,7 +95,7 @@ class Channel(http.HTTPChannel):
         is_between_requests = self.line_mode and not self.requests and not self._buffer and self.persistent
         if not is_between_requests or not isinstance(self.transport, Transport):
             return False
-        answer = daphne_polls.answer_to(data, self.factory.server, self.transport.getPeer().host)
+        answer = answer_to(data, self.factory.server, self.transport.getPeer().host)
         if answer is None:
             return False
         self.is_new = False
@@ -134,14 +138,8 @@ class Channel(http.HTTPChannel):
         if not self.is_refused:
             self.is_refused = True
             self.setTimeout(None)
-            path = getattr(self, "_path", b"").decode("latin-1")
-            headers, body = door.refusal(status, path)
-            head = [
-                b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()),
-                b"Date: " + http.datetimeToString(),
-            ]
-            head += [name.title() + b": " + value for name, value in headers]
-            self.transport.write(b"\r\n".join([*head, b"", body]))
+            headers, body = door.refusal(status, getattr(self, "_path", b"").decode("latin-1"))
+            self.transport.write(answer_bytes(status, [(name.title(), value) for name, value in headers], body))
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
             self._linger = self.callLater(door.LINGER_SECONDS, self.transport.abortConnection)

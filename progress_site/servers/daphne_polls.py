@@ -7,6 +7,7 @@ left to them, and then to the view.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import unquote
@@ -51,15 +52,17 @@ def answer_to(data: bytes, server: Any, peer: str) -> bytes | None:
         }
     )  # fmt: skip
     messages = None if poll is None else polls.current_answers().repeat(poll)
-    return None if messages is None else _encoded(messages, server.server_name)
-
-
-def _encoded(messages: list[dict[str, Any]], server_name: str) -> bytes:
-    """Return a whole answer, which has its length in its headers, as it goes over the wire."""
+    if messages is None:
+        return None
     start, *parts = messages
-    status = start["status"]
+    headers = start["headers"]
+    if server.server_name:
+        headers = [*headers, (b"Server", server.server_name.encode())]
+    return answer_bytes(start["status"], headers, b"".join(part["body"] for part in parts))
+
+
+def answer_bytes(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bytes:
+    """Return a whole answer as it goes over the wire. Its length is among its headers."""
     lines = [b"HTTP/1.1 %d %s" % (status, HTTPStatus(status).phrase.encode()), b"Date: " + http.datetimeToString()]
-    lines += [name + b": " + value for name, value in start["headers"]]
-    if server_name:
-        lines.append(b"Server: " + server_name.encode())
-    return b"\r\n".join([*lines, b"", b""]) + b"".join(part["body"] for part in parts)
+    lines += [name + b": " + value for name, value in headers]
+    return b"\r\n".join([*lines, b"", body])

@@ -36,10 +36,10 @@ def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder with a file, and a folder and a file beside it."""
-    for folder, content in (("root/a", INSIDE), ("root-outside", SECRET)):
+    for folder, content in (("base/a", INSIDE), ("base-outside", SECRET)):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "b.jpg").write_bytes(content)
-    return tmp_path / "root"
+    return tmp_path / "base"
 
 
 def read(root: Path, relative: str) -> bytes:
@@ -58,7 +58,7 @@ def test_file_is_read(root: Path) -> None:
             assert [entry.name for entry in os.scandir(descriptor)] == ["b.jpg"]
 
 
-@pytest.mark.parametrize("relative", ["/etc/passwd", "//etc/passwd", "../root-outside/b.jpg", "a/..", "", ".", "a\0"])
+@pytest.mark.parametrize("relative", ["/etc/passwd", "//etc/passwd", "../base-outside/b.jpg", "a/..", "", ".", "a\0"])
 def test_path_that_is_not_below_is_refused(root: Path, relative: str) -> None:
     with pytest.raises(OutsideFolder):
         read(root, relative)
@@ -76,12 +76,12 @@ def test_links_that_stay_inside_are_followed(root: Path) -> None:
 
 
 def test_links_that_lead_out_are_refused(root: Path) -> None:
-    (root / "file.jpg").symlink_to("../root-outside/b.jpg")
-    (root / "absolute.jpg").symlink_to(root.parent / "root-outside/b.jpg")
-    (root / "folder").symlink_to("../root-outside")
+    (root / "file.jpg").symlink_to("../base-outside/b.jpg")
+    (root / "absolute.jpg").symlink_to(root.parent / "base-outside/b.jpg")
+    (root / "folder").symlink_to("../base-outside")
     (root / "up").symlink_to("..")
     (root / "process").symlink_to("/proc/self/root")
-    for relative in ("file.jpg", "absolute.jpg", "folder/b.jpg", "up/root/a/../b", "process/proc/version", "up"):
+    for relative in ("file.jpg", "absolute.jpg", "folder/b.jpg", "up/base/a/../b", "process/proc/version", "up"):
         with pytest.raises(OutsideFolder):
             read(root, relative)
     with Folder(str(root)) as folder, pytest.raises(OutsideFolder):
@@ -108,7 +108,7 @@ def test_what_is_no_file_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_folder_that_has_become_a_link_is_refused(root: Path) -> None:
     root.rename(root.parent / "before")
-    root.symlink_to("root-outside")
+    root.symlink_to("base-outside")
     for path in (root, root / "b.jpg"):
         with pytest.raises(OutsideFolder):
             Folder(str(path))
@@ -119,7 +119,7 @@ def test_folder_that_has_become_a_link_is_refused(root: Path) -> None:
 def test_folder_stays_the_one_that_was_opened(root: Path) -> None:
     with Folder(str(root)) as folder:
         root.rename(root.parent / "before")
-        root.symlink_to("root-outside")
+        root.symlink_to("base-outside")
         with folder.open_file("a/b.jpg") as file:
             assert file.read() == INSIDE
 
@@ -131,7 +131,7 @@ def test_link_swapped_in_after_it_was_resolved_leads_nowhere(root: Path, monkeyp
     def resolve_and_swap(path: str) -> str:
         real = resolve(path)
         (root / "a").rename(root / "before")
-        (root / "a").symlink_to("../root-outside")
+        (root / "a").symlink_to("../base-outside")
         return real
 
     with Folder(str(root)) as folder:
@@ -148,13 +148,13 @@ def test_no_byte_from_outside_however_links_are_swapped(root: Path) -> None:
     def swap() -> None:
         spare = root.parent / "spare"
         while not ended.is_set():
-            for target in ("../root-outside/b.jpg", root.parent / "root-outside/b.jpg"):
+            for target in ("../base-outside/b.jpg", root.parent / "base-outside/b.jpg"):
                 spare.symlink_to(target)
                 spare.rename(root / "c.jpg")
                 spare.write_bytes(INSIDE)
                 spare.rename(root / "c.jpg")
             (root / "a").rename(spare)
-            (root / "a").symlink_to("../root-outside")
+            (root / "a").symlink_to("../base-outside")
             (root / "a").unlink()
             spare.rename(root / "a")
 
