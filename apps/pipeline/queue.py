@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from itertools import batched
+from typing import Final
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.tasks.base import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
@@ -25,6 +28,9 @@ from .models import Job
 from .tasks import process_run
 
 logger = logging.getLogger(__name__)
+
+# Jobs whose tasks one query reads.
+JOBS_AT_ONCE: Final = 500
 
 
 class WorkerLost(Exception):
@@ -62,15 +68,34 @@ def sweep() -> int:
     paused = Job.objects.filter(_NO_LEASE, run__control=Run.Control.PAUSE, run__control_seen_at=None)
     for run_pk in paused.values_list("pk", flat=True):
         progress.acknowledge(run_pk)  # nobody works on it
-    dropped = (
-        Job.objects.filter(_NO_LEASE, is_held=False, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
-        .exclude(run__control=Run.Control.PAUSE)
-        .values_list("pk", "task_id", "lease_token")
-    )
+    return _queue_dropped(_dropped_jobs())
+
+
+def queue_resumed() -> int:
+    """Queue the jobs of runs that were resumed and that nobody works on. Returns how many.
+
+    Workers call it several times a second: a run that is resumed does not wait for the next sweep.
+    """
+    is_new = Q(run__queued_at=None) | Q(run__queued_at__lt=F("run__control_at"))
+    resumed = _dropped_jobs().filter(is_new, run__control=Run.Control.RUN, run__control_seen_at=None)
+    return _queue_dropped(resumed.filter(run__control_at__isnull=False))
+
+
+def _dropped_jobs() -> QuerySet[Job]:
+    """The unfinished jobs that no worker holds, and that are not paused. A task may wait for each."""
+    jobs = Job.objects.filter(_NO_LEASE, is_held=False, run__state__in=UNFINISHED, run__dataset__deleted_at=None)
+    return jobs.exclude(run__control=Run.Control.PAUSE)
+
+
+def _queue_dropped(jobs: QuerySet[Job]) -> int:
+    rows: Sequence[tuple[int, str, str]] = list(jobs.order_by("pk").values_list("pk", "task_id", "lease_token"))
     queued = 0
-    for job in dropped:
-        with suppress(RunFinished):  # it has ended since it was read
-            queued += _queue_again(*job)
+    for some in batched(rows, JOBS_AT_ONCE):
+        tasks = DBTaskResult.objects.in_bulk([task_id for _, task_id, _ in some if task_id])
+        by_id = {str(pk): task for pk, task in tasks.items()}
+        for job_pk, task_id, lease_token in some:
+            with suppress(RunFinished):  # it has ended since it was read
+                queued += _queue_again(job_pk, task_id, lease_token, by_id.get(task_id))
     return queued
 
 
@@ -80,9 +105,8 @@ _NO_LEASE = Q(lease_token="") | Q(lease_until__lt=Now())
 _taken_since: dict[str, float] = {}
 
 
-def _queue_again(job_pk: int, task_id: str, lease_token: str) -> bool:
-    """Queue a dropped job, unless its task will process it, or it has changed since it was read."""
-    task = DBTaskResult.objects.filter(pk=task_id).first() if task_id else None
+def _queue_again(job_pk: int, task_id: str, lease_token: str, task: DBTaskResult[..., object] | None) -> bool:
+    """Queue a dropped job, unless its ``task`` will process it, or it has changed since it was read."""
     if task is not None and _will_process(task, had_lease=bool(lease_token)):
         return False
     with transaction.atomic():

@@ -271,9 +271,12 @@ def note_skip(dataset_pk: int, why: str) -> None:
 
 
 def acknowledge(run_pk: int) -> None:
-    """Note that whoever works on the run obeys what it was asked. Nothing, if the run is over."""
+    """Note that whoever works on the run stops, as it was asked. Nothing, if the run is over, or was resumed since:
+    whoever takes it next obeys that.
+    """
     with suppress(RunFinished), changing(run_pk) as state:
-        state.acknowledge()
+        if state.run.control != Run.Control.RUN:
+            state.acknowledge()
 
 
 def request(action: control.Action, dataset_pks: Collection[int], by: str) -> dict[int, control.Outcome]:

@@ -23,8 +23,8 @@ from PIL import Image
 
 T = TypeVar("T")
 
-LOOK_SECONDS: Final = 1.0
-SECONDS_TO_END: Final = 1.0
+LOOK_SECONDS: Final = 0.25
+SECONDS_TO_END: Final = 0.25
 PRELOADED = [__name__, "apps.pipeline.images.verify", "apps.pipeline.images.embedders"]
 
 
@@ -42,7 +42,7 @@ class Pool:
 
     def __init__(self, processes: int, *, seconds: float = 0, look: Callable[[], object] = lambda: None) -> None:
         """``processes``: 0 for one per core. ``seconds``: how long a call may take before its process is killed; 0 for
-        ever. ``look`` is called every second while the pool waits, and may raise to end the waiting.
+        ever. ``look`` is called every `LOOK_SECONDS` while the pool waits, and may raise to end the waiting.
         """
         self.processes = processes or os.cpu_count() or 1
         self._seconds = seconds

@@ -205,8 +205,9 @@ class Runner:
                     result = self._result(future, step, pool, chunk)
                     self._check_control(step.commit(chunk, result))
                     items += len(result)  # files that have not changed take no time
-                    if settings.PACE:
-                        self.stop.wait(began + items / settings.PACE - time.monotonic())
+                    while settings.PACE and (left := began + items / settings.PACE - time.monotonic()) > 0:
+                        self.stop.wait(min(left, LOOK_SECONDS))
+                        self._look(step.lease)
         finally:
             for future in submitted:
                 future.cancel()

@@ -21,7 +21,7 @@ from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
 from apps.notifications.sender_thread import send_often
-from apps.pipeline.queue import admit_held, sweep
+from apps.pipeline.queue import admit_held, queue_resumed, sweep
 from apps.pipeline.retries import take_retries
 from apps.pipeline.schedules import begin_scheduled_runs
 from apps.pipeline.work.cleanup import delete_leftover_chunks
@@ -33,8 +33,8 @@ from apps.progress.services import end_left_runs, end_lost_runs, note_lost_runs
 
 logger = logging.getLogger(__name__)
 
-IDLE_SECONDS: Final = 0.5
-BEGIN_SECONDS: Final = 0.5
+IDLE_SECONDS: Final = 0.25
+BEGIN_SECONDS: Final = 0.25
 REMOVE_SECONDS: Final = 2.0
 PRUNE_SECONDS: Final = 3600.0
 LONGEST_BACKOFF: Final = 30.0
@@ -80,7 +80,7 @@ class Command(BaseCommand):
             max_tasks=None,
             worker_id=uuid.uuid4().hex,
         )
-        db_worker.logger.setLevel(max(logging.WARNING, db_worker.logger.getEffectiveLevel()))  # a line each half second
+        db_worker.logger.setLevel(max(logging.WARNING, db_worker.logger.getEffectiveLevel()))  # a line for each look
         connection_created.connect(limit_standing_still)
         connection.close()
         worker.configure_signals()
@@ -147,10 +147,11 @@ def _sweep() -> None:
 
 
 def _begin_often() -> None:
-    """Begin the runs that people ask for, and those that are due."""
+    """Queue the runs that people ask for, that they resume, and that are due."""
     while not stopping.wait(BEGIN_SECONDS):
         try:
             take_retries()
+            queue_resumed()
             admit_held()
             begin_scheduled_runs()
         except (Error, OSError) as error:
