@@ -1,14 +1,15 @@
-"""What is said of events: a title and a text for people, and JSON for programs. Pure functions."""
+"""What is said of events: a title and a text for people, and JSON for programs. Only `summary_of` asks the database."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from django.conf import settings
+from django.db.models import Count, Max, QuerySet
 
 from apps.progress.events import EventKind
 
@@ -24,8 +25,9 @@ WORDS: Final = {
 }
 # A batch where some datasets failed is not what failed.
 _BATCH_WORDS: Final = {**WORDS, EventKind.FAILED: "has failures"}
-# How many datasets a digest names.
+# How many events a digest names to people, and to programs. Of the others it says how many there are.
 NAMED: Final = 20
+LISTED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,23 +84,50 @@ def _lines_of_run(event: Event) -> list[str]:
     return lines
 
 
-def digest_of(events: Sequence[Event], key: str) -> Message:
-    """Return what is said of many events in one message."""
-    counts = Counter(EventKind(event.kind) for event in events)
-    said = ", ".join(f"{count:,} {_plain(kind)}" for kind, count in counts.most_common())
-    lines = [_title_of(event) + (f" (run {event.run})" if event.run else "") for event in events[:NAMED]]
-    if len(events) > NAMED:
-        lines.append(f"and {len(events) - NAMED:,} more")
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Any number of events: how many of each kind, the frequent ones first, the first `LISTED`, and the latest time."""
+
+    counts: Mapping[EventKind, int]
+    first: Sequence[Event]
+    until: datetime | None
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def summary_of(events: QuerySet[Event]) -> Summary:
+    """Return the summary of events. Two queries, however many events there are."""
+    kinds = events.order_by().values("kind").annotate(count=Count("pk"), until=Max("at"))
+    rows = sorted(kinds, key=lambda row: (-row["count"], row["kind"]))
+    first = events.select_related("dataset", "batch").defer("progress").order_by("pk")[:LISTED]
+    return Summary(
+        {EventKind(row["kind"]): row["count"] for row in rows},
+        list(first),
+        max((row["until"] for row in rows), default=None),
+    )
+
+
+def digest_of(summary: Summary, key: str) -> Message:
+    """Return what is said of many events, at least one, in one message."""
+    said = ", ".join(f"{count:,} {_plain(kind)}" for kind, count in summary.counts.items())
+    named = summary.first[:NAMED]
+    lines = [_title_of(event) + (f" (run {event.run})" if event.run else "") for event in named]
+    if summary.total > len(named):
+        lines.append(f"and {summary.total - len(named):,} more")
     link = settings.SITE_URL + "/" if settings.SITE_URL else ""
     data: dict[str, Any] = {
-        "counts": {kind.value: count for kind, count in counts.items()},
+        "counts": {kind.value: count for kind, count in summary.counts.items()},
         "events": [
-            {"type": _type_of(event), "timestamp": event.at.isoformat(), **_subject_of(event)} for event in events
+            {"type": _type_of(event), "timestamp": event.at.isoformat(), **_subject_of(event)}
+            for event in summary.first
         ],
         "link": link or None,
     }
-    body = {"type": "digest", "timestamp": events[-1].at.isoformat(), "data": data}
-    return Message(key, f"{len(events):,} events: {said}", "\n".join(lines), link, json.dumps(body))
+    timestamp = summary.until.isoformat() if summary.until else ""
+    body = {"type": "digest", "timestamp": timestamp, "data": data}
+    return Message(key, f"{summary.total:,} events: {said}", "\n".join(lines), link, json.dumps(body))
 
 
 def test_message(key: str, timestamp: str) -> Message:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.contrib.auth.models import User
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from apps.batches.access import visible_batches
-from apps.batches.models import Batch
 from apps.datasets.access.rules import Caller
-from apps.datasets.models import Dataset
 
-from .messages import Message, digest_of, message_of, test_message
-from .models import Delivery, Event, Subscription
-from .services import MOST_IN_DIGEST, SINGLE_MESSAGES
+from .messages import Message, digest_of, message_of, summary_of, test_message
+from .models import Delivery, DeliveryQuerySet, Event, Subscription
+from .services import SINGLE_MESSAGES
 
 # A transaction that writes that a message was sent has ended by then, so nothing turns up among what was told already.
 SETTLED_AFTER: Final = timedelta(seconds=1)
@@ -39,7 +37,7 @@ class Told:
 def told_on_pages(user: User, after: int | None) -> Told:
     """Return what open pages of a user are told that was sent since ``after``, an earlier `Told.until`; None: nothing.
 
-    More than `SINGLE_MESSAGES` become a digest. At most four queries.
+    More than `SINGLE_MESSAGES` become a digest. At most six queries, however many there are.
     """
     own = Subscription.objects.filter(user=user, channel=Subscription.Channel.PAGE).annotate(moment=Now())
     rows = list(own.values_list("pk", "is_active", "moment"))
@@ -53,24 +51,17 @@ def told_on_pages(user: User, after: int | None) -> Told:
         subscription__in=[pk for pk, *_ in rows], state=Delivery.State.SENT,
         sent_at__gt=EPOCH + timedelta(microseconds=after), sent_at__lte=until,
     )  # fmt: skip
-    found = list(sent.select_related("event__dataset", "event__batch").order_by("sent_at", "pk")[:MOST_IN_DIGEST])
-    return Told(True, number, _notices(user, found, f"digest-{after}-{number}"))
+    notices = _notices(user, sent, f"digest-{after}-{number}") if sent.exists() else []
+    return Told(True, number, notices)
 
 
-def _notices(user: User, deliveries: list[Delivery], key: str) -> list[tuple[Message, str]]:
+def _notices(user: User, deliveries: DeliveryQuerySet, key: str) -> list[tuple[Message, str]]:
     """Return what is said of deliveries, of what the user may still see. Two may be of the same event."""
-    events = {one.event.pk: one.event for one in deliveries if one.event}
-    visible = _visible(Caller(user), events.values())
-    shown = [event for event in events.values() if event.subject in visible]
-    tests = [(test_message(f"test-{one.pk}", ""), "") for one in deliveries if one.event is None][-1:]
-    if len(shown) > SINGLE_MESSAGES:
-        return [*tests, (digest_of(shown, key), "/")]
-    return [*tests, *((message_of(event, event.key), event.subject.get_absolute_url()) for event in shown)]
-
-
-def _visible(caller: Caller, events: Collection[Event]) -> set[Dataset | Batch]:
-    """Return the datasets and batches of events that the caller may see. At most two queries."""
-    datasets = {event.dataset_id for event in events if event.dataset_id}
-    batches = {event.batch_id for event in events if event.batch_id}
-    seen: set[Dataset | Batch] = set(caller.visible().filter(pk__in=datasets)) if datasets else set()
-    return seen | set(visible_batches(caller).filter(pk__in=batches)) if batches else seen
+    caller = Caller(user)
+    visible = Q(dataset__in=caller.visible().values("pk")) | Q(batch__in=visible_batches(caller).values("pk"))
+    shown = Event.objects.filter(visible, pk__in=deliveries.values("event"))
+    tests = [(test_message(f"test-{one.pk}", ""), "") for one in deliveries.filter(event=None).order_by("-pk")[:1]]
+    some = list(shown.select_related("dataset", "batch").order_by("pk")[: SINGLE_MESSAGES + 1])
+    if len(some) > SINGLE_MESSAGES:
+        return [*tests, (digest_of(summary_of(shown), key), "/")]
+    return [*tests, *((message_of(event, event.key), event.subject.get_absolute_url()) for event in some)]

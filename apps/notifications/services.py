@@ -20,7 +20,7 @@ from apps.datasets.models import Dataset
 from apps.progress.events import EventKind
 
 from . import channels
-from .messages import Message, digest_of, message_of, test_message
+from .messages import Message, digest_of, message_of, summary_of, test_message
 from .models import Delivery, DeliveryQuerySet, Event, Subscription
 
 EVENTS_AT_ONCE: Final = 200
@@ -33,7 +33,6 @@ TRY_FOR: Final = timedelta(days=1)
 # More messages than this in a minute become a digest, once the minute is over.
 SINGLE_MESSAGES: Final = 5
 DIGEST_AFTER: Final = timedelta(seconds=60)
-MOST_IN_DIGEST: Final = 1000
 
 _ENDS: Final = (EventKind.READY, EventKind.FAILED, EventKind.CANCELLED)
 
@@ -114,12 +113,12 @@ def send_due(subscription_pk: int) -> int:
         return 0
     settled = 0
     try:
-        while deliveries := _next(Subscription.objects.select_related("user").get(pk=subscription_pk)):
+        while delivery := _next(Subscription.objects.select_related("user").get(pk=subscription_pk)):
             if not mine.update(lease_until=_lease_end()):
                 break  # another worker took it: this one stood still
-            if not _send(deliveries, token):
+            if not (count := _send(delivery, token)):
                 break
-            settled += len(deliveries)
+            settled += count
     finally:
         mine.update(lease_token="", lease_until=None)
     return settled
@@ -129,8 +128,8 @@ def _lease_end() -> Expression:
     return ExpressionWrapper(Now() + Value(LEASE), output_field=DateTimeField())
 
 
-def _next(subscription: Subscription) -> list[Delivery]:
-    """Return the delivery to be sent next, or those of a digest; none where all have to wait.
+def _next(subscription: Subscription) -> Delivery | None:
+    """Return the delivery to be sent next, or the first of a digest; None where all have to wait.
 
     A message of the test button never waits. The contents of a digest are stored before it is first sent, so every
     further attempt sends the same message with the same key.
@@ -139,10 +138,11 @@ def _next(subscription: Subscription) -> list[Delivery]:
     first = waiting.filter(event=None).first() or waiting.first()
     now = timezone.now()
     if first is None:
-        return []
+        return None
+    first.subscription = subscription
     if first.digest is None and first.next_at <= now:
         if first.attempts or first.event is None or len(_recent(subscription, now)) < SINGLE_MESSAGES:
-            return [_with_subscription(subscription, first)]
+            return first
         first.digest, first.next_at = first.pk, first.created_at + DIGEST_AFTER
         _gather(waiting, first)
     elif first.digest is not None and not first.attempts and first.next_at > now:
@@ -150,62 +150,54 @@ def _next(subscription: Subscription) -> list[Delivery]:
     if first.next_at > now:
         # What follows waits for it, so workers need not look before then.
         waiting.filter(event__isnull=False, next_at__lt=first.next_at).order_by().update(next_at=first.next_at)
-        return []
-    return [_with_subscription(subscription, delivery) for delivery in waiting.filter(digest=first.digest)]
+        return None
+    return first
 
 
 def _gather(waiting: DeliveryQuerySet, first: Delivery) -> None:
-    """Add the deliveries that wait to the digest that begins with ``first``."""
-    room = MOST_IN_DIGEST - waiting.filter(digest=first.digest).count()
-    pks = list(waiting.filter(event__isnull=False, digest=None).values_list("pk", flat=True)[:room])
-    if pks:
-        waiting.filter(pk__in=pks).order_by().update(digest=first.digest, next_at=first.next_at)
-
-
-def _with_subscription(subscription: Subscription, delivery: Delivery) -> Delivery:
-    delivery.subscription = subscription
-    return delivery
+    """Add the deliveries that wait, however many, to the digest that begins with ``first``."""
+    alone = waiting.filter(event__isnull=False, digest=None)
+    alone.order_by().update(digest=first.digest, next_at=first.next_at)
 
 
 def _recent(subscription: Subscription, now: datetime) -> list[str]:
     return [at for at in subscription.sent_at if now - datetime.fromisoformat(at) < DIGEST_AFTER]
 
 
-def _send(deliveries: list[Delivery], token: str) -> bool:
-    """Send one message for all these deliveries, and write what came of it. Returns whether they are settled."""
-    subscription, pks = deliveries[0].subscription, [delivery.pk for delivery in deliveries]
+def _send(first: Delivery, token: str) -> int:
+    """Send a delivery, or the digest that it begins, and write what came of it. Returns how many are settled."""
+    subscription = first.subscription
+    rows = Delivery.objects.waiting().filter(subscription=subscription)
+    rows = rows.filter(pk=first.pk) if first.digest is None else rows.filter(digest=first.digest)
     reason, is_final = "", False
     try:
-        channels.send(subscription, _message(deliveries))
+        channels.send(subscription, _message(first, rows))
     except channels.NotSent as failure:
         reason, is_final = str(failure), failure.is_final
     now = timezone.now()
-    rows = Delivery.objects.waiting().filter(pk__in=pks)
     with transaction.atomic():
         if not Subscription.objects.select_for_update(no_key=True).filter(pk=subscription.pk, lease_token=token):
-            return False  # it took longer than the lease, and another worker sends now
+            return 0  # it took longer than the lease, and another worker sends now
         if not reason:
-            rows.update(state=Delivery.State.SENT, sent_at=Now(), reason="")
+            settled = rows.update(state=Delivery.State.SENT, sent_at=Now(), reason="")
             recent = [*_recent(subscription, now), now.isoformat()]
             Subscription.objects.filter(pk=subscription.pk).update(sent_at=recent[-SINGLE_MESSAGES:])
-            return True
-        first = deliveries[0]
+            return settled
         if is_final or first.event is None or now - first.created_at >= TRY_FOR:
-            rows.update(state=Delivery.State.UNDELIVERED, reason=reason, attempts=first.attempts + 1)
-            return True
+            return rows.update(state=Delivery.State.UNDELIVERED, reason=reason, attempts=first.attempts + 1)
         pause = min(FIRST_RETRY * 2 ** min(first.attempts, 20), LONGEST_RETRY)
         rows.update(attempts=first.attempts + 1, reason=reason, next_at=now + timedelta(seconds=pause))
-        return False
+        return 0
 
 
-def _message(deliveries: list[Delivery]) -> Message:
-    first = deliveries[0]
+def _message(first: Delivery, rows: DeliveryQuerySet) -> Message:
+    """Return the message of a delivery. ``rows``: those that are told in it."""
     if first.event is None:
         return test_message(f"test-{first.pk}", first.created_at.isoformat())
     if first.digest is not None:
-        events = [delivery.event for delivery in deliveries if delivery.event]
         key = f"digest-{first.subscription_id}-{first.digest}"
-        return digest_of(events, key) if len(events) > 1 else message_of(first.event, key)
+        summary = summary_of(Event.objects.filter(pk__in=rows.values("event")))
+        return digest_of(summary, key) if summary.total > 1 else message_of(first.event, key)
     return message_of(first.event, f"{first.event.key}-{first.subscription_id}")
 
 

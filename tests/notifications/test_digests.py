@@ -8,11 +8,15 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from apps.datasets.models import Dataset
 from apps.notifications import channels, services
-from apps.notifications.models import Delivery, Subscription
+from apps.notifications.messages import LISTED
+from apps.notifications.models import Delivery, Event, Subscription
 from tests.progress.helpers import say
 
 from .conftest import Endpoint, Subscribe, deliver
@@ -77,6 +81,38 @@ def test_a_storm_is_one_email(mail: list[EmailMessage], subscribe: Subscribe, da
         pass_time(21)
     deliver(subscription)
     assert [message["Subject"] for message in mail[SINGLE:]] == ["[Dataset Progress] 25 events: 25 failed"]
+
+
+def test_a_storm_of_any_size_is_one_digest_and_takes_as_many_queries(
+    endpoint: Endpoint, webhook: Subscription, dataset: Dataset
+) -> None:
+    fail(dataset)
+    deliver(webhook)
+    template = Event.objects.get()
+    numbers = range(1, 3001)
+    storm = Event.objects.bulk_create([copy_of(template, number) for number in numbers], batch_size=500)
+    now = timezone.now()
+    waiting = [Delivery(subscription=webhook, event=event, next_at=now) for event in storm]
+    Delivery.objects.bulk_create(waiting, batch_size=500)
+    deliver(webhook)
+    pass_time(61)
+    with CaptureQueriesContext(connection) as queries:
+        assert services.send_due(webhook.pk) == len(numbers) - SINGLE + 1
+    assert len(queries) < 20
+    assert told(endpoint)[SINGLE:] == [("digest", len(numbers) - SINGLE + 1)]
+    assert len(endpoint.received[-1].body) < 20_000
+    body = json.loads(endpoint.received[-1].body)
+    assert body["data"]["events"][0]["run"] == template.run
+    assert len(body["data"]["events"]) == LISTED
+    assert body["timestamp"] == storm[-1].at.isoformat()
+    assert not Delivery.objects.exclude(state="sent").exists()
+
+
+def copy_of(event: Event, number: int) -> Event:
+    """An event like ``event``, some seconds later."""
+    copy = Event.objects.get(pk=event.pk)
+    copy.pk, copy.version, copy.at = None, event.version + number, event.at + timedelta(milliseconds=number)
+    return copy
 
 
 def test_a_digest_that_is_not_taken_is_sent_again_as_it_was(
