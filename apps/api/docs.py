@@ -19,7 +19,8 @@ How far each dataset is, for pipelines and other front ends.
 `GET /api/datasets/{dataset_id}/progress` answers with a `DatasetProgress`; with the `ETag` of the last answer as
 `If-None-Match` it answers 304 while nothing has changed, so polling is cheap. To be told of changes instead, open a
 WebSocket to `/api/datasets/{dataset_id}/progress/ws` and send `{"type": "subscribe", "dataset_id": "…"}`: each
-`progress_update` that comes carries the same object as its `payload`. `version` grows with every change of a dataset;
+`progress_update` that comes carries the same object as its `payload`. The section `webhooks` of `openapi.json`, and the
+objects below, describe what sockets and webhooks send. `version` grows with every change of a dataset;
 drop what is older than what you have.
 
 `state` is one of `pending`, `indexing`, `embedding`, `ready` and `error`. Everything else is told beside it.

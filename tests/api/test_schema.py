@@ -54,4 +54,7 @@ def secret(transactional_db: None) -> str:
 @DESCRIBED.parametrize()
 @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_as_described(case: Case[Any], server: Server, secret: str) -> None:
-    case.call_and_validate(server.url, headers={"Authorization": f"Bearer {secret}"}, checks=CHECKS)
+    checks = list(CHECKS)
+    if case.operation.definition.raw["operationId"] == "report_many":
+        checks.remove(negative_data_rejection)  # an update that is refused has a result of its own, in a 200
+    case.call_and_validate(server.url, headers={"Authorization": f"Bearer {secret}"}, checks=checks)
