@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -37,6 +38,13 @@ class BatchAdmin(admin.ModelAdmin[Batch]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
         return super().get_queryset(request).annotate(members=Count("memberships"))
+
+    def get_deleted_objects(
+        self, objs: Iterable[Any], request: HttpRequest
+    ) -> tuple[list[Any], dict[Any, Any], set[Any], list[Any]]:
+        """Name the batches alone. Django would name each of their datasets, up to 10,000, with two queries for each."""
+        names = [str(batch) for batch in objs]
+        return names, {Batch._meta.verbose_name_plural: len(names)}, set(), []
 
     @admin.display(description="Datasets")
     def datasets_count(self, batch: Any) -> int:

@@ -12,6 +12,8 @@ from apps.progress import services
 from apps.progress.control import Action, Outcome
 from apps.progress.errors import NoRun
 
+# Rows that a message names before it counts the rest.
+NAMED: Final = 10
 OVER: Final = "It is over, and another followed."
 NEVER_RAN: Final = Outcome.refused(NoRun("It has never run."))
 
@@ -65,4 +67,5 @@ class Steering(admin.ModelAdmin[Any]):
             )
         for (changed, detail), names in told.items():
             level = messages.SUCCESS if changed else messages.WARNING
-            self.message_user(request, f"{', '.join(names)}: {detail}", level)
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            self.message_user(request, f"{', '.join(names[:NAMED])}{more}: {detail}", level)
