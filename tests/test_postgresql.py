@@ -18,6 +18,7 @@ SUITES = [
     "tests/accounts", "tests/datasets", "tests/progress", "tests/api", "tests/batches",
     "tests/notifications/test_events.py", "tests/notifications/test_batch_ends.py",
     "tests/notifications/test_digests.py", "tests/pipeline/test_batch_limits.py",
+    "tests/pipeline/test_real_workers.py",
     "tests/pages/test_plans.py", f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py",
 ]  # fmt: skip
 

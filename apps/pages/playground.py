@@ -121,13 +121,14 @@ def examples() -> list[Example]:
     )
     several = {"state": "indexing", "current": 5_933, "total": 9_000, "percent": 50.0, "stages": stages}
     failed = {"state": "error", "current": 45, "total": 100}
-    paused = {"paused": True, "requested_by": "ada", "rate": None, "health": None, "eta_seconds": None}
+    unknown = {"rate": None, "eta_seconds": None}
+    paused = {"paused": True, "requested_by": "ada", "health": None, **unknown}
     shown: list[tuple[str, dict[str, Any]]] = [
         ("Pending", {"state": "pending", "current": 0, "total": 0, "health": None}),
-        ("Indexing, just begun", {"current": 0}),
+        ("Indexing, just begun", {"current": 0, **unknown}),
         ("Indexing", {"message": "Indexing samples"}),
-        ("Indexing, all counted", {"current": 100}),
-        ("Total not known", {"current": 280_578, "total": 0, "percent": None}),
+        ("Indexing, all counted", {"current": 100, "eta_seconds": None}),
+        ("Total not known", {"current": 280_578, "total": 0, "percent": None, "eta_seconds": None}),
         ("Bytes", {"current": 4_500_000, "total": 10_000_000, "stage": _stage("copy", unit="bytes", label="Copying")}),
         ("Own label, long message", {"stage": _stage("crawl", label="Crawling"), "message": long_message}),
         ("Several stages", {**several, "stage": stages[1]}),
@@ -136,7 +137,7 @@ def examples() -> list[Example]:
         ("Several workers", {"workers": Workers(active=11, silent=1, done=4)}),
         ("Slow", {"health": "slow"}),
         ("No progress", {"health": "stalled"}),
-        ("No contact", {"health": "lost", "rate": None, "eta_seconds": None}),
+        ("No contact", {"health": "lost", **unknown}),
         ("Pausing", {**paused, "requested": "pause"}),
         ("Paused", paused),
         ("Cancelling", {"requested": "cancel", "requested_by": "ada"}),
