@@ -227,11 +227,11 @@ def act(client: Client, action: str, *runs: Run) -> str:
 
 def test_runs_are_paused_resumed_and_cancelled(admin_client: Client, indexing: Run) -> None:
     progress: Callable[[], Any] = lambda: selectors.progress_of(indexing.dataset_id)  # noqa: E731 -- with its type
-    assert act(admin_client, "pause", indexing) == "run 1 of cats: Pausing."
+    assert act(admin_client, "pause", indexing) == "Pausing: run 1 of cats."
     assert progress().paused
-    assert act(admin_client, "resume", indexing) == "run 1 of cats: Resumed."
+    assert act(admin_client, "resume", indexing) == "Resumed: run 1 of cats."
     assert not progress().paused
-    assert act(admin_client, "cancel", indexing) == "run 1 of cats: Cancelling."
+    assert act(admin_client, "cancel", indexing) == "Cancelling: run 1 of cats."
     assert Run.objects.get().control == "cancel"
     notes = Transition.objects.filter(new__in=["pause", "run", "cancel"]).values_list("note", flat=True)
     assert set(notes) == {"admin"}
@@ -239,11 +239,11 @@ def test_runs_are_paused_resumed_and_cancelled(admin_client: Client, indexing: R
 
 def test_runs_are_ended_and_retried(admin_client: Client, indexing: Run) -> None:
     act(admin_client, "cancel", indexing)
-    assert act(admin_client, "end_now", indexing) == "run 1 of cats: Its reporter has 15 s to obey."
+    assert act(admin_client, "end_now", indexing) == "Its reporter has 15 s to obey: run 1 of cats."
     Run.objects.update(control_at=timezone.now() - timedelta(seconds=16), failed=1)
-    assert act(admin_client, "end_now", indexing) == "run 1 of cats: Ended."
-    assert act(admin_client, "retry", indexing) == "run 1 of cats: Retry requested."
-    assert act(admin_client, "retry_failed", indexing) == "run 1 of cats: Retry of the failed items requested."
+    assert act(admin_client, "end_now", indexing) == "Ended: run 1 of cats."
+    assert act(admin_client, "retry", indexing) == "Retry requested: run 1 of cats."
+    assert act(admin_client, "retry_failed", indexing) == "Retry of the failed items requested: run 1 of cats."
     assert Head.objects.get().retry == "failed"
 
 
@@ -251,8 +251,8 @@ def test_what_cannot_be_asked_is_said_and_harms_nothing(admin_client: Client, in
     services.finish(indexing.pk)
     running = services.begin_run(indexing.dataset, [INDEX])
     said = act(admin_client, "pause", indexing, running)
-    assert "run 2 of cats: Pausing." in said
-    assert "run 1 of cats: It is over, and another followed." in said
+    assert "Pausing: run 2 of cats." in said
+    assert "It is over, and another followed: run 1 of cats." in said
 
 
 def test_staff_who_may_only_look_cannot_steer(client: Client, indexing: Run) -> None:

@@ -111,7 +111,7 @@ def test_datasets_are_steered_from_their_list(admin_client: Client) -> None:
         DATASETS, {"action": "pause", "_selected_action": [run.dataset_id, never.pk]}, follow=True
     )
     told = {str(message) for message in response.context["messages"]}
-    assert told == {"cats: Pausing.", "never: It has never run."}
+    assert told == {"Pausing: cats.", "It has never run: never."}
     run.refresh_from_db()
     assert (run.control, run.control_by) == ("pause", "admin")
 

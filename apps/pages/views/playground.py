@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.text import capfirst
 from django.views.decorators.http import require_POST, require_safe
 
 from apps.datasets.access.creation import create
@@ -67,9 +68,9 @@ def by_hand(request: HttpRequest) -> HttpResponse:
     if dataset is not None:
         refusal = _say(dataset, form.report(), str(request.user), new_run=form.cleaned_data["new_run"])
         if refusal is None:
-            messages.success(request, "Said.")
+            messages.success(request, "Set.")
         else:
-            messages.error(request, f"{str(refusal).removesuffix('.')}. Begin a new run for that.")
+            messages.error(request, f"{capfirst(str(refusal)).removesuffix('.')}. Begin a new run for that.")
     return _back(chosen)
 
 

@@ -68,4 +68,5 @@ class Steering(admin.ModelAdmin[Any]):
         for (changed, detail), names in told.items():
             level = messages.SUCCESS if changed else messages.WARNING
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            self.message_user(request, f"{', '.join(names[:NAMED])}{more}: {detail}", level)
+            # The admin begins every message with a capital, which an id may not have.
+            self.message_user(request, f"{detail.removesuffix('.')}: {', '.join(names[:NAMED])}{more}.", level)
