@@ -50,9 +50,7 @@ def make_demo_images(folder: Path, count: int = 300, seed: int = 7) -> None:
     A folder that was completed once is not touched again, even if files were deleted from it. In an incomplete one,
     the missing files are written. Files are written whole or not at all. Raises `OSError` if they cannot be written.
     """
-    marker = folder / _MARKER
-    wanted = f"{count} images, seed {seed}\n"
-    if marker.is_file() and marker.read_text() == wanted:
+    if has_demo_images(folder, count, seed):
         return
     files = [*_formats(), *_look_alikes(seed)]
     files = [*files, *_albums(max(0, count - len(files)))][:count]
@@ -61,7 +59,17 @@ def make_demo_images(folder: Path, count: int = 300, seed: int = 7) -> None:
         path = folder / file.path
         if not path.exists():
             _write(path, file.make(np.random.default_rng([seed, index])))
-    _write(marker, wanted.encode())
+    _write(folder / _MARKER, _complete(count, seed))
+
+
+def has_demo_images(folder: Path, count: int = 300, seed: int = 7) -> bool:
+    """Return whether `make_demo_images` completed the folder with the same arguments."""
+    marker = folder / _MARKER
+    return marker.is_file() and marker.read_bytes() == _complete(count, seed)
+
+
+def _complete(count: int, seed: int) -> bytes:
+    return f"{count} images, seed {seed}\n".encode()
 
 
 def _write(path: Path, content: bytes) -> None:

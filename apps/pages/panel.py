@@ -81,14 +81,14 @@ class Panel:
         return lines
 
     @property
-    def result(self) -> str:
-        """What came of a run that is ready, in one line."""
-        return words.result(self.progress)
-
-    @property
     def workers(self) -> str:
         """How many workers are at the stage under way, and how many of them are silent; empty where there are none."""
         return words.workers(self.progress)
+
+    @property
+    def failed(self) -> str:
+        """How many items have failed; empty if none has."""
+        return f"{self.progress.failed:,}" if self.progress.failed else ""
 
     @property
     def sparkline(self) -> str:
@@ -152,7 +152,7 @@ def _facts(progress: DatasetProgress) -> list[Fact]:
     if progress.run is None or progress.state == State.READY:
         return []
     facts: list[Fact] = []
-    if progress.percent is not None and len(progress.stages) > 1 and progress.state != State.PENDING:
+    if progress.percent and len(progress.stages) > 1 and progress.state != State.PENDING:
         facts.append(Fact("Whole run", f"{whole_of(progress.percent)}%"))
     if progress.is_working and progress.rate:
         facts.append(Fact("Rate", rate(progress.rate, progress.stage.unit if progress.stage else "items")))

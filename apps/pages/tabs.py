@@ -23,11 +23,15 @@ LABELS = {Tab.SAMPLES: "Samples", Tab.FAILURES: "Failures", Tab.RUNS: "Runs", Ta
 
 @dataclass(frozen=True, slots=True)
 class TabLink:
-    """A tab with how many things it has; ``figure`` is empty where it is not counted."""
+    """A tab with how many things it has; ``figure`` is empty where it is not counted.
+
+    ``is_hidden``: nothing is there yet, and the page's script shows the tab with the first that comes.
+    """
 
     tab: Tab
     figure: str
     is_current: bool
+    is_hidden: bool
 
     @property
     def label(self) -> str:
@@ -52,4 +56,9 @@ def chosen_tab(params: QueryDict, figures: dict[Tab, str]) -> Tab:
 
 
 def links(figures: dict[Tab, str], current: Tab) -> list[TabLink]:
-    return [TabLink(tab, figure, tab is current) for tab, figure in figures.items()]
+    """Return a link for each tab that there is, and one for the failures that may come."""
+    return [
+        TabLink(tab, figures.get(tab, ""), tab is current, is_hidden=tab not in figures)
+        for tab in Tab
+        if tab in figures or tab is Tab.FAILURES
+    ]

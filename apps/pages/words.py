@@ -238,7 +238,7 @@ def run_seconds(progress: DatasetProgress) -> float | None:
 
 
 def sentence(progress: DatasetProgress, silence: str) -> str:
-    """Return what the bar above it does not say of a dataset, in one line; empty where the bar says it all.
+    """Return what the bar beside it does not say of a dataset, in one line; empty where the bar says it all.
 
     ``silence``: the time since ``silent_since``, in words. Only a run that is stalled, silent or lost has one.
     """
@@ -248,12 +248,7 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
         case State.PENDING:
             parts = ["Paused before it started" if progress.paused else "Queued, waiting for a worker"]
         case State.READY:
-            seconds = run_seconds(progress)
-            parts = [
-                "Ready",
-                _counted(progress),
-                f"done in {duration(seconds)}" if seconds is not None else "",
-            ]
+            return result(progress)
         case State.ERROR:
             verb = "Cancelled" if progress.cancelled else "Failed"
             label = _mid_sentence(stage_label(progress.stage)) if progress.stage else ""

@@ -55,8 +55,9 @@ def main() -> None:
             if not is_plain:
                 dataset.start_reporters(children, admin, url)
             if own_images is None:
-                dataset.generate_images(images)
-                if settings.PACE:
+                if not dataset.generate_images(images):
+                    say("The 300 images are there from the last time.")
+                elif settings.PACE:
                     say(f"They are processed at {settings.PACE} a second, so that you can watch. PACE=0 is full speed.")
             dataset.queue(dataset_id, images)
             children.start("worker", "manage.py", "worker")

@@ -58,12 +58,15 @@ def check_folder(dataset_id: str, folder: Path, *, generated: bool) -> None:
         raise ImproperlyConfigured(f"{error} Choose another DATASET=.") from None
 
 
-def generate_images(folder: Path) -> None:
-    """Generate the images of the demo, unless they were generated before."""
-    from apps.demo.images import make_demo_images
+def generate_images(folder: Path) -> bool:
+    """Generate the images of the demo, unless they were generated before. Returns whether any were."""
+    from apps.demo.images import has_demo_images, make_demo_images
 
-    print("Preparing 300 images, and three that are broken...", flush=True)
+    if has_demo_images(folder):
+        return False
+    print("  Generating 300 images, and three that are broken...", flush=True)
     make_demo_images(folder)
+    return True
 
 
 def queue(dataset_id: str, folder: Path) -> None:
@@ -80,6 +83,7 @@ def queue(dataset_id: str, folder: Path) -> None:
 def start_reporters(children: ChildProcesses, admin: User, url: str) -> None:
     """Create the datasets of the admin that `reporters` reports on, and start it."""
     preparation.create_datasets(admin, REPORTED)
+    preparation.create_batch(admin, "demo", "Reported jobs (demo)", REPORTED)
     token = preparation.issue_token(admin, "demo-*", "make demo: reporters")
     children.start(
         "reporters", "-m", "progress_site.demo.reporters", PYTHONPATH=str(ROOT / "client" / "src"),

@@ -9,7 +9,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,3 +113,13 @@ def create_datasets(admin: User, names: Mapping[str, str]) -> None:
     for dataset_id, name in names.items():
         if dataset_id not in known:
             services.create_dataset(dataset_id, owner=admin, name=name, visibility="public")
+
+
+def create_batch(admin: User, batch_id: str, name: str, dataset_ids: Collection[str]) -> None:
+    """Create a batch of the admin, unless it is there."""
+    from apps.batches import services
+    from apps.batches.models import Batch
+    from apps.datasets.access.rules import Caller
+
+    if not Batch.objects.filter(batch_id=batch_id).exists():
+        services.create_batch(Caller(admin), batch_id, name=name, dataset_ids=dataset_ids)

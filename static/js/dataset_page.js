@@ -1,4 +1,7 @@
-/** The pages of one dataset: its panel is pushed or polled, and the rest is fetched when its phase is over. */
+/**
+ * The pages of one dataset: its panel is pushed or polled, with it the count of its failures, and the rest is fetched
+ * when its phase is over.
+ */
 
 import { AT_ONCE, byId, findIn, forgetMessages, htmx } from "./dom.js";
 import { isOlder } from "./order.js";
@@ -32,7 +35,7 @@ export class DatasetPage {
   }
 
   get isResting() {
-    const phase = (this.#panel ?? byId("dataset-body") ?? this.#root).dataset.phase ?? "";
+    const phase = (this.#panel ?? byId("dataset-body"))?.dataset.phase ?? this.#root.dataset.phase ?? "";
     return phase.endsWith("ready") || phase.endsWith("error");
   }
 
@@ -60,6 +63,8 @@ export class DatasetPage {
     this.#wakeHeader(panel);
     const summary = byId("workers-summary");
     if (summary) summary.textContent = panel?.dataset.workers ?? "Workers";
+    const tab = byId("tab-failures");
+    if (tab && panel) countOn(tab, panel.dataset.failed ?? "");
     if (panel && body && body.dataset.phase !== panel.dataset.phase) this.#rest.request();
   }
 
@@ -107,6 +112,15 @@ export class DatasetPage {
       body.removeEventListener("htmx:beforeSwap", noteOpen);
     }
     for (const id of open) byId(id)?.setAttribute("open", "");
+    // On the page of a run that is over, the panel would go on to the next run.
+    if (!byId("dataset-body")?.dataset.phase) byId("dataset-live")?.remove();
     return !body.isConnected;
   }
+}
+
+/** @param {HTMLElement} tab @param {string} figure how many things it has; empty: none, so the tab is hidden */
+function countOn(tab, figure) {
+  const shown = /** @type {HTMLElement} */ (tab.lastElementChild);
+  if (shown.textContent !== figure) shown.textContent = figure;
+  tab.hidden = figure === "" && !tab.hasAttribute("aria-current");
 }

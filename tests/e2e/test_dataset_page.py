@@ -87,6 +87,49 @@ def test_focus_and_what_is_open_survive(visit: Callable[..., Page], server: Serv
     expect(page.locator("#announcer")).to_have_text("cats: Ready")
 
 
+def test_tab_of_failures_appears_and_counts_while_the_run_goes_on(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    pushed, polled = visit(f"{server.url}/datasets/cats/"), visit_and_poll(visit, f"{server.url}/datasets/cats/")
+    is_live(pushed)
+    fetched: list[str] = []
+    for page in (pushed, polled):
+        expect(page.locator("#tab-failures")).to_be_hidden()
+        page.on("request", lambda request: fetched.append(request.url) if request.url.endswith("/cats/") else None)
+    for failed in (1, 2):
+        progress.record_failures(run.pk, "index", [(f"{failed}.jpg", "truncated")])
+        expect(pushed.locator("#tab-failures")).to_have_text(f"Failures {failed}")
+        pass_time(polled, lambda: f"Failures {failed}" in polled.locator("nav.tabs").inner_text(), "no tab")  # noqa: B023 -- called at once
+    assert fetched == []
+    pushed.locator("#tab-failures").click()
+    expect(pushed.locator("#failures")).to_contain_text("2.jpg")
+    with transaction.atomic():
+        progress.finish(run.pk)
+        progress.begin_run(run.dataset)
+    for page in (pushed, polled):
+        pass_time(page, lambda: page.locator("#tab-failures").is_hidden(), "a tab of nothing")  # noqa: B023 -- called at once
+
+
+def test_page_of_a_run_becomes_that_of_a_run_that_is_over(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    page = visit(f"{server.url}/datasets/cats/runs/1/")
+    is_live(page)
+    links, panel = page.locator("#run-json"), page.locator("#dataset-live")
+    expect(panel).to_be_visible()
+    top = "element => element.getBoundingClientRect().top"
+    before = links.evaluate(top)
+    assert before < panel.evaluate(top)
+    report_and_see(run, 10, page)
+    with transaction.atomic():
+        progress.finish(run.pk)
+        progress.begin_run(run.dataset)  # whose panel is none of this page's
+    expect(page.locator("h1")).to_have_text(re.compile("^Run 1: Ready"))
+    expect(panel).to_have_count(0)
+    expect(page.locator("#run-next")).to_be_visible()
+    assert links.evaluate(top) == before
+
+
 def test_rest_of_a_page_that_cannot_be_had_is_asked_for_ever_less_often(
     visit: Callable[..., Page], server: Server, run: Run
 ) -> None:

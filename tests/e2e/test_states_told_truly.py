@@ -22,6 +22,7 @@ from .conftest import TOTAL, is_live
 
 HEADER = "#progress-header"
 PANEL = "#dataset-live"
+ENDS_WITHIN = "(inner, outer) => inner.getBoundingClientRect().right <= outer.getBoundingClientRect().right"
 
 
 @pytest.fixture
@@ -78,6 +79,20 @@ def test_paused_run_is_grey_and_still_and_names_who_paused_it(run: Run, pages: t
         is_grey(place, of)
     for word in ("Rate", "Time left", "Done about"):
         expect(page.locator(PANEL)).not_to_contain_text(word)
+
+
+def test_long_name_is_cut_off_and_not_the_time_beside_it(
+    run: Run, visit: Callable[..., Page], server: Server, admin: str
+) -> None:
+    progress.request_pause(run.pk, f"token {'nightly-' * 10}")
+    progress.acknowledge(run.pk)
+    page, rows = visit(f"{server.url}/datasets/cats/", admin), visit(f"{server.url}/", admin)
+    for place in (page.locator("#dataset-run"), rows.locator("li.row")):
+        name, time = place.get_by_title("nightly-"), place.locator("time").last
+        assert name.evaluate("name => name.scrollWidth > name.clientWidth && name.offsetHeight < 30")
+        expect(time).to_have_text(re.compile(r"^\d\d:\d\d$"))
+        assert time.evaluate("time => time.parentElement.scrollWidth <= time.parentElement.clientWidth")
+        assert time.evaluate(ENDS_WITHIN, place.element_handle())
 
 
 def test_cancelled_run_is_grey_keeps_its_length_and_has_its_own_filter(run: Run, pages: tuple[Page, Page]) -> None:

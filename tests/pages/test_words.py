@@ -85,13 +85,13 @@ EACH_STATE = [
             state="ready", current=100, stage=EMBED, stages=(stage(),), failed=1, started_at=NOW,
             finished_at=NOW + timedelta(minutes=4),
         ),
-        "Ready, 100 samples, done in 4 minutes, 1 file failed",
+        "100 samples · 4 minutes · 1 failed",
     ),
     (
         progress(state="ready", current=45, total=45, stage=EMBED.model_copy(update={"total": 45})),
-        "Ready, 45 of 100 samples",
+        "45 of 100 samples",
     ),
-    (progress(state="ready", total=0, started_at=NOW, finished_at=NOW), "Ready"),  # of which no stage ever began
+    (progress(state="ready", total=0, started_at=NOW, finished_at=NOW), ""),  # of which no stage ever began
     (progress(state="error", stage=EMBED), "Failed while generating embeddings, after 45 of 100 samples"),
     (progress(state="error", cancelled=True, total=0), "Cancelled before it started"),
 ]  # fmt: skip

@@ -125,9 +125,10 @@ def first_line(text: str) -> str:
     return text.strip().partition("\n")[0]
 
 
-@register.filter
-def named(who: str) -> str:
-    return words.named(who)
+@register.simple_tag
+def who(name: str) -> SafeString:
+    """Render who did something. A long name is cut off, so that what stands beside it can be read."""
+    return format_html('<span class="who" title="{0}">{0}</span>', words.named(name))
 
 
 @register.filter
