@@ -31,21 +31,23 @@ def main() -> None:
     os.environ.setdefault("LOG_LEVEL", "ERROR")  # a warning tells of every page that was not found
     if own_images is None:
         os.environ.setdefault("PACE", PACE)
-    preparation.load_settings()
-    check_services(migrated=False)
-    dataset_id = dataset.choose_id(own_images)
-    preparation.update_database()
-    preparation.collect_static_files()
-    dataset.check_folder(dataset_id, images, generated=own_images is None)
-    admin, password = preparation.create_admin()
-    url = options.url(host, port)
+    password = None
     try:
         with ChildProcesses() as children:
             children.start(
-                "web", "-m", "progress_site.servers.daphne", "-b", host, "-p", str(port), "-v", "0",
+                "web", "-m", "progress_site.demo.web", "-b", host, "-p", str(port), "-v", "0",
                 "progress_site.asgi:application",
             )  # fmt: skip
+            preparation.load_settings()
+            check_services(migrated=False)
+            dataset_id = dataset.choose_id(own_images)
+            preparation.update_database()
+            preparation.collect_static_files()
+            dataset.check_folder(dataset_id, images, generated=own_images is None)
+            admin, password = preparation.create_admin()
+            children.end_input()
             children.wait_for_server(host, port)
+            url = options.url(host, port)
             say(f"\nDataset Progress is at {url}/")
             say(f"Sign in with {url}{preparation.sign_in_path(admin)} (works once)")
             if password:

@@ -39,6 +39,8 @@ class ChildProcesses:
 
     A process that ends by itself is started again, ever less often.
 
+    The standard input of the processes is empty, and ends with `end_input`: one may load meanwhile, and wait for it.
+
     Each process has a session of its own. Ctrl-C in a terminal therefore reaches this process alone, which then stops
     the others.
     """
@@ -47,6 +49,7 @@ class ChildProcesses:
         self._children: dict[str, Child] = {}
         self._is_deferring = False
         self._was_stopped = False
+        self._input, self._end_of_input = os.pipe()
 
     def __enter__(self) -> ChildProcesses:
         for signum in SIGNALS:
@@ -70,7 +73,10 @@ class ChildProcesses:
         """Start Python with ``arguments`` in the folder of the project, with these variables beside ours."""
         command = [sys.executable, *arguments]
         with self._signals_deferred():
-            self._children[name] = Child(command, environment, _start(command, environment), time.monotonic())
+            self._children[name] = Child(command, environment, self._start(command, environment), time.monotonic())
+
+    def end_input(self) -> None:
+        os.close(self._end_of_input)
 
     def wait_for_server(self, host: str, port: int) -> None:
         """Return once a server accepts connections. Raises `SystemExit` if it takes too long."""
@@ -112,8 +118,13 @@ class ChildProcesses:
                     )
             elif now >= child.start_at:
                 with self._signals_deferred():
-                    child.process = _start(child.command, child.environment)
+                    child.process = self._start(child.command, child.environment)
                     child.started_at, child.start_at = now, None
+
+    def _start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(  # noqa: S603 -- our own
+            command, cwd=ROOT, env=os.environ | environment, stdin=self._input, start_new_session=True
+        )
 
     def _processes(self) -> list[subprocess.Popen[bytes]]:
         return [child.process for child in self._children.values()]
@@ -133,7 +144,3 @@ class ChildProcesses:
             self._is_deferring = False
         if self._was_stopped:
             raise SystemExit(0)
-
-
-def _start(command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, start_new_session=True)  # noqa: S603 -- our own

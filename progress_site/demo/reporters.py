@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import count
 from multiprocessing import get_context
@@ -44,7 +44,7 @@ def main() -> None:
         signal.signal(signum, lambda *_: sys.exit(0))  # which ends the workers, too
     be_quiet()
     for job in (birds, maps, clip, captions, stream):
-        threading.Thread(target=job, daemon=True).start()
+        threading.Thread(target=run_quietly, args=(job,), daemon=True).start()
     for _ in count():
         crawl()
         time.sleep(SECONDS_BETWEEN_RUNS)
@@ -93,10 +93,7 @@ def work(name: str, key: str, first_stage: str = "") -> None:
 
 def stream() -> None:
     """A run that does not know how much there will be."""
-    with (
-        suppress_end(),
-        Run("demo-stream", key="demo", stages=[Stage("ingest", label="Ingesting", unit="events")]) as run,
-    ):
+    with Run("demo-stream", key="demo", stages=[Stage("ingest", label="Ingesting", unit="events")]) as run:
         for _ in run.track(events(), stage="ingest"):
             pass
 
@@ -112,7 +109,7 @@ def captions() -> None:
     stages = [Stage("indexing", total=900, unit="images")]
     while (before := progress("demo-captions"))["paused"]:
         time.sleep(1)
-    with suppress_end(), Run("demo-captions", key="demo", worker="laptop", stages=stages) as run:
+    with Run("demo-captions", key="demo", worker="laptop", stages=stages) as run:
         for done in range(before["current"], 900):
             time.sleep(0.02)
             run.set(done + 1)
@@ -124,7 +121,7 @@ def captions() -> None:
 
 def clip() -> None:
     """A run that fails, with a traceback."""
-    with suppress_end(), Run("demo-clip", key="demo", stages=[Stage("embedding", total=2_000, unit="images")]) as run:
+    with Run("demo-clip", key="demo", stages=[Stage("embedding", total=2_000, unit="images")]) as run:
         for item in run.track(range(2_000), stage="embedding"):
             time.sleep(0.01)
             if item == 1_300:
@@ -136,13 +133,11 @@ def encode(batch: list[int]) -> None:
 
 
 def birds() -> None:
-    with suppress_end():
-        simulate("demo-birds", items=600, seconds=15, failures=4, key="demo", worker="laptop")
+    simulate("demo-birds", items=600, seconds=15, failures=4, key="demo", worker="laptop")
 
 
 def maps() -> None:
-    with suppress_end():
-        simulate("demo-maps", items=250, seconds=8, failures=0, key="demo", worker="laptop")
+    simulate("demo-maps", items=250, seconds=8, failures=0, key="demo", worker="laptop")
 
 
 def be_quiet() -> None:
@@ -150,8 +145,13 @@ def be_quiet() -> None:
     logging.getLogger("dataset_progress").setLevel(logging.CRITICAL)
 
 
+def run_quietly(job: Callable[[], None]) -> None:
+    with suppress_end():
+        job()
+
+
 def suppress_end() -> suppress:
-    """A job ends with its error, or because somebody cancelled its run. Both are shown on its page."""
+    """A job ends with its error, because somebody cancelled its run, or with the server. Pages show the first two."""
     return suppress(Exception)
 
 

@@ -110,9 +110,7 @@ def test_tab_of_failures_appears_and_counts_while_the_run_goes_on(
         pass_time(page, lambda: page.locator("#tab-failures").is_hidden(), "a tab of nothing")  # noqa: B023 -- called at once
 
 
-def test_page_of_a_run_becomes_that_of_a_run_that_is_over(
-    visit: Callable[..., Page], server: Server, run: Run
-) -> None:
+def test_page_of_a_run_becomes_that_of_a_run_that_is_over(visit: Callable[..., Page], server: Server, run: Run) -> None:
     page = visit(f"{server.url}/datasets/cats/runs/1/")
     is_live(page)
     links, panel = page.locator("#run-json"), page.locator("#dataset-live")

@@ -22,10 +22,11 @@ SamplesIn = Callable[..., list[Sample]]
 def test_tabs_are_links_to_what_there_is(client: Client, public: Dataset, run_in: RunIn, samples_in: SamplesIn) -> None:
     def tabs(query: str = "") -> list[str]:
         html = client.get(public.get_absolute_url() + query).text.split('aria-label="Parts of the dataset"')[1]
-        links = re.findall(r'<a id="tab-(\w+)"[^>]*?( aria-current="page")?>', html.split("</nav>")[0])
+        links = re.findall(r'<a id="tab-(\w+)"[^>]*?"( aria-current="page")?>', html.split("</nav>")[0])
         return [name.upper() if current else name for name, current in links]
 
     assert tabs() == ["CODE"]
+    assert tabs("?tab=failures") == ["CODE"]
     run = run_in(public, "indexing")
     assert tabs() == ["RUNS", "code"]
     services.record_failures(run.pk, "index", [("a.jpg", "truncated"), ("b.jpg", "empty")])
