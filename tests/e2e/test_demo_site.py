@@ -65,3 +65,13 @@ def test_images_alone(tmp_path: Path, own: bool) -> None:
         listed = httpx.get(f"http://127.0.0.1:{port}/api/datasets").json()
         assert [one["dataset_id"] for one in listed["datasets"]] == ["images" if own else "demo"]
         assert "a second" not in log.read_text()
+
+
+def test_a_second_start_goes_on_with_the_images_that_are_there(tmp_path: Path) -> None:
+    said = []
+    for start in ("first", "second"):
+        with demo(tmp_path / start, tmp_path / "data", PORT=str(free_port()), DEMO="plain"):
+            wait_until(lambda: "curl " in (tmp_path / start).read_text(), seconds=120, what="it did not begin")  # noqa: B023 -- called at once
+        said.append((tmp_path / start).read_text())
+    for line, times in (("Generating 300 images", (1, 0)), ("images are there", (0, 1)), ("PACE=0", (1, 0))):
+        assert tuple(each.count(line) for each in said) == times
