@@ -78,7 +78,12 @@ def _answer(
     page = list(rows[: limit + 1])
     following = page[limit - 1].pk if page[limit:] else None
     if form == "csv":
-        return _csv(run, page[:limit], following)
+        response = _csv(run, page[:limit])
+        if following is not None:
+            query = request.GET.copy()
+            query["after"] = str(following)
+            response["Link"] = f'<?{query.urlencode()}>; rel="next"'
+        return response
     unlisted = [] if after else UnlistedFailures.objects.filter(run=run)
     answer = Failures(
         run=run.number,
@@ -99,13 +104,11 @@ def _matching(run: Run, search: str, stage: str) -> QuerySet[ItemFailure]:
     return failures
 
 
-def _csv(run: Run, rows: list[ItemFailure], following: int | None) -> HttpResponse:
+def _csv(run: Run, rows: list[ItemFailure]) -> HttpResponse:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(["item", "reason", "stage", "at"])
     writer.writerows([row.item, row.reason, row.stage, row.at.isoformat()] for row in rows)
     response = HttpResponse(text.getvalue(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="failures-{run.number}.csv"'
-    if following is not None:
-        response["Link"] = f'<?format=csv&after={following}>; rel="next"'
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from apps.api.failures import ROWS_OF_CSV
 from apps.datasets.models import Dataset
-from apps.progress.models import Run, Transition
+from apps.progress.models import ItemFailure, Run, Transition
 
 from .conftest import Pipeline
 
@@ -128,6 +130,22 @@ def test_failures_as_csv(failed: Pipeline) -> None:
         ("00.jpg", 'even, "so"', "index"),
         ("01.jpg", "odd", "index"),
     ]
+
+
+def test_what_follows_of_a_csv_is_searched_as_before(pipeline: Pipeline) -> None:
+    pipeline.report("cats", current=1)
+    run, now = Run.objects.get(), timezone.now()
+    numbers = range(ROWS_OF_CSV + 1)
+    rows = [ItemFailure(run=run, stage="index", item=f"a&{number}", reason="odd", at=now) for number in numbers]
+    rows.append(ItemFailure(run=run, stage="index", item="other", reason="", at=now))
+    ItemFailure.objects.bulk_create(rows, batch_size=2000)
+    path = "datasets/cats/failures"
+    first = pipeline.get(f"{path}?format=csv&search=a%26&stage=index")
+    link = re.fullmatch(r'<(\S+)>; rel="next"', first.headers["Link"])
+    assert link is not None
+    last = pipeline.get(path + link[1])
+    assert [row["item"] for row in csv.DictReader(last.text.splitlines())] == [f"a&{ROWS_OF_CSV}"]
+    assert "Link" not in last.headers
 
 
 def test_failures_beyond_the_list_are_counted(pipeline: Pipeline, settings: Any) -> None:
