@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.options import InlineModelAdmin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -48,9 +50,20 @@ class MembershipInline(admin.TabularInline[Membership, Dataset]):
     extra = 0
 
 
+class DatasetForm(forms.ModelForm[Dataset]):
+    """Refuses an id that is taken. Django leaves that to the database: the constraint has a field that no form has."""
+
+    def clean_dataset_id(self) -> str:
+        dataset_id: str = self.cleaned_data["dataset_id"]
+        if Dataset.objects.filter(dataset_id=dataset_id).exists():
+            raise ValidationError("Dataset with this ID already exists.", code="unique")
+        return dataset_id
+
+
 class DatasetAdmin(admin.ModelAdmin[Dataset]):
     """Edit the name of a dataset, its owner and who may see it."""
 
+    form = DatasetForm
     list_display: tuple[str, ...] = ("dataset_id", "name", "visibility", "owner", "created_at")
     list_filter: ClassVar[tuple[Any, ...]] = ("visibility", "created_at")
     list_select_related = ("owner",)

@@ -11,13 +11,18 @@ from django.http import HttpRequest
 
 from apps.datasets.admin import ReadOnlyAdmin
 
+from .channels import check_address
 from .models import KINDS, Delivery, Event, Subscription, parse_names
 from .services import send_test, subscribe
+
+# The site has no open pages: those are of users.
+CHANNELS = [choice for choice in Subscription.Channel.choices if choice[0] != Subscription.Channel.PAGE]
 
 
 class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """An address that is left empty stays as it is."""
 
+    channel = forms.ChoiceField(choices=CHANNELS)
     address = forms.CharField(
         max_length=2000, required=False, widget=forms.PasswordInput,
         help_text="Of an email, a webhook, or a chat service as Apprise writes it. Never shown; empty: it stays.",
@@ -39,6 +44,12 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
             Subscription.objects.get(pk=self.instance.pk).address if self.instance.pk else ""
         )
 
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        if channel := data.get("channel", self.instance.channel):
+            check_address(channel, data.get("address", ""))
+        return data
+
 
 @admin.register(Subscription)
 class SubscriptionAdmin(admin.ModelAdmin[Subscription]):
@@ -52,6 +63,9 @@ class SubscriptionAdmin(admin.ModelAdmin[Subscription]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Subscription]:
         return super().get_queryset(request).filter(user=None)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Subscription | None = None) -> tuple[str, ...]:
+        return ("channel",) if obj else ()  # with another, its address and its secret would be none
 
     def save_model(self, request: HttpRequest, obj: Subscription, form: Any, change: bool) -> None:
         if change:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import urllib3
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
+from django.core.validators import validate_email
 from standardwebhooks import Webhook
 
 from .allowed_addresses import AddressRefused, limited
@@ -34,6 +36,34 @@ class NotSent(Exception):
     def __init__(self, reason: str, *, is_final: bool = False) -> None:
         super().__init__(reason)
         self.is_final = is_final
+
+
+def check_address(channel: str, address: str) -> None:
+    """Raise `ValidationError` unless an address has the form that its channel needs.
+
+    Whether it may be sent to is told by a test.
+    """
+    try:
+        match channel:
+            case Subscription.Channel.WEBHOOK if not _is_url(address):
+                raise ValidationError("Write it as https://example.org/hook")
+            case Subscription.Channel.CHAT:
+                chat_service(address)
+            case Subscription.Channel.EMAIL:
+                validate_email(address)
+    except ValidationError as wrong:
+        raise ValidationError({"address": wrong.messages}) from None
+    except NotSent as refused:
+        raise ValidationError({"address": str(refused)}) from None
+
+
+def _is_url(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    return is_url and address.isascii() and address.isprintable() and " " not in address
 
 
 def send(subscription: Subscription, message: Message) -> None:

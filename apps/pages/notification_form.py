@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from django import forms
-from django.core.exceptions import ValidationError
 
 from apps.notifications import channels
 from apps.notifications.models import KINDS, Subscription, parse_names
@@ -55,23 +53,8 @@ class SubscriptionForm(forms.Form):
         if not data.get("datasets", "?") and not data.get("batches", "?"):
             self.add_error("datasets", "Name datasets, batches, or both.")
         channel, address = data.get("channel"), data.get("address", "")
-        if channel == Subscription.Channel.WEBHOOK:
-            _check_url(address)
-        elif channel == Subscription.Channel.CHAT:
-            try:
-                channels.chat_service(address)
-            except channels.NotSent as refused:
-                raise ValidationError({"address": str(refused)}) from None
+        if channel in (Subscription.Channel.WEBHOOK, Subscription.Channel.CHAT):
+            channels.check_address(channel, address)
         else:
             data["address"] = ""
         return data
-
-
-def _check_url(address: str) -> None:
-    try:
-        parts = urlsplit(address)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or not address.isascii() or not address.isprintable() or " " in address:
-        raise ValidationError({"address": "Write it as https://example.org/hook"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
@@ -40,6 +41,31 @@ def test_a_subscription_of_the_site_is_made_and_changed(admin_client: Client, su
         address(Subscription, "changelist"), {"action": "send_tests", "_selected_action": [subscription.pk]}
     )
     assert Delivery.objects.get().event is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"address": ""}, {"address": "ftp://example.org/hook"}, {"channel": "chat", "address": "foo://example.org"},
+        {"channel": "email", "address": ""}, {"channel": "email", "address": "nobody"}, {"channel": "page"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_can_never_be_sent_is_refused(admin_client: Client, wrong: dict[str, str]) -> None:
+    answer = admin_client.post(address(Subscription, "add"), {**HOOK, **wrong})
+    assert answer.status_code == 200
+    assert "channel" in answer.context["adminform"].form.errors or "address" in answer.context["adminform"].form.errors
+    assert not Subscription.objects.exists()
+
+
+def test_the_channel_stays(admin_client: Client) -> None:
+    mail = {**HOOK, "channel": "email", "address": "ops@example.org"}
+    admin_client.post(address(Subscription, "add"), mail)
+    subscription = Subscription.objects.get()
+    changed = address(Subscription, "change", subscription.pk)
+    assert admin_client.post(changed, {**mail, "channel": "webhook", "address": ""}).status_code == 302
+    subscription.refresh_from_db()
+    assert (subscription.channel, subscription.address) == ("email", "ops@example.org")
 
 
 def test_what_was_sent_is_listed(admin_client: Client, dataset: Dataset, subscribe: Subscribe, ada: User) -> None:

@@ -105,6 +105,13 @@ def test_each_row_leads_to_its_page(admin_client: Client, client: Client, addres
     assert "View on site" in admin_client.get(change).text
 
 
+def test_an_id_that_is_taken_is_refused_at_its_field(admin_client: Client) -> None:
+    made("cats")
+    form = {"dataset_id": "cats", "name": "", "visibility": "private", "owner": ""}
+    answer = admin_client.post(f"{DATASETS}add/", form)
+    assert answer.context["adminform"].form.errors == {"dataset_id": ["Dataset with this ID already exists."]}
+
+
 def test_datasets_are_steered_from_their_list(admin_client: Client) -> None:
     run, never = working("cats"), made("never")
     response = admin_client.post(
