@@ -94,6 +94,7 @@ export class ListPage {
       this.#addressed = this.#watched;
       this.#link.readdress();
     }
+    keepAddress(this.stateAddress);
     for (const row of document.querySelectorAll("#rows li[data-phase]")) {
       const { phase } = /** @type {HTMLElement} */ (row).dataset;
       const moving = /** @type {HTMLElement | null} */ (row.querySelector("[id^='row-']"));
@@ -113,6 +114,12 @@ export class ListPage {
     this.#isBehind ||= !isDone;
     return isDone;
   }
+}
+
+/** Let the page's address say which rows it shows, for a reload and for who comes back. @param {string} query */
+function keepAddress(query) {
+  const { pathname, search, hash } = new URL(query, location.href);
+  if (search !== location.search) history.replaceState(history.state, "", pathname + search + hash);
 }
 
 /** On the page of a batch, show what the answer says of it. @param {string} html */

@@ -52,7 +52,7 @@ def test_report_of_what_failed_and_of_the_end(address: str) -> None:
     assert command("report", "cats", *report).returncode == 0
     assert set(ItemFailure.objects.values_list("item", "reason")) == {("a.jpg", "truncated"), ("b.jpg", "empty")}
     assert (
-        command("report", "cats", "--error", "\x1b[2Jno disk").stdout
+        command("report", "cats", "--error", "\x1b[2Jno disk\n  at a.py").stdout
         == b"cats: error (0, load, 2 failed)  [2Jno disk\n"
     )
 

@@ -42,6 +42,30 @@ def test_polled_list_leaves_links_alone(visit: Callable[..., Page], server: Serv
     assert page.evaluate("window.focused") == 0
 
 
+def test_search_is_kept_over_a_reload_and_by_the_back_button(
+    visit: Callable[..., Page], server: Server, run: Run
+) -> None:
+    Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
+    page = visit(f"{server.url}/")
+    is_live(page)
+    cats, dogs = (page.get_by_role("link", name=name, exact=True) for name in ("cats", "dogs"))
+    page.keyboard.press("/")
+    page.keyboard.type("CAT")
+    expect(dogs).to_have_count(0)
+    expect(page).to_have_url(f"{server.url}/?q=CAT")
+    page.reload()
+    expect(cats).to_be_visible()
+    expect(dogs).to_have_count(0)
+    cats.click()
+    expect(page).to_have_url(re.compile("/datasets/cats/$"))
+    page.go_back()
+    expect(page.locator("#search")).to_have_value("CAT")
+    expect(dogs).to_have_count(0)
+    page.locator("#search").fill("")
+    expect(dogs).to_be_visible()
+    expect(page).to_have_url(f"{server.url}/")
+
+
 def test_list_that_could_not_fetch_its_new_rows_fetches_them_again(
     visit: Callable[..., Page], server: Server, run: Run
 ) -> None:

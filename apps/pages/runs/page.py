@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 from apps.pages import words
+from apps.pages.amounts import figure
 from apps.pages.components import Look, bar_of_stage, stage_label
 from apps.pages.words import clock
 from apps.progress.control import requested
@@ -37,15 +38,20 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """What a worker did of a stage, in words."""
+
+    stage: str
+    count: str
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
-    """A worker's share of a stage. ``heard_at`` is known of those who joined the run."""
+    """A worker with its shares, stage by stage. ``heard_at`` is known of those who joined the run."""
 
     name: str
-    stage: str
-    current: int
-    total: int
-    failed: int
     heard_at: datetime | None
+    shares: tuple[Share, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +182,15 @@ def _lanes(run: Run, stages: list[StageProgress], now: datetime) -> list[Lane]:
 def _workers(run: Run, labels: dict[str, str]) -> tuple[Worker, ...]:
     """Return the workers of a run, those that were silent for longest first, as far as that is known."""
     heard = dict(RunMember.objects.filter(run=run).values_list("worker", "heard_at")) if run.joined else {}
-    shares = WorkerShare.objects.filter(stage__run=run).select_related("stage").order_by("stage__position", "worker")
-    found = [
-        Worker(
-            share.worker, labels[share.stage.name], share.current, share.total, share.failed, heard.get(share.worker)
-        )
-        for share in shares[:MAX_WORKERS]
-    ]
-    return tuple(sorted(found, key=lambda worker: (worker.heard_at is None, worker.heard_at or run.created_at)))
+    found: dict[str, list[Share]] = {}
+    rows = WorkerShare.objects.filter(stage__run=run).select_related("stage").order_by("stage__position", "worker")
+    for row in rows[:MAX_WORKERS]:
+        unit = row.stage.unit
+        parts = [figure(row.current, unit), f" / {figure(row.total, unit)}" if row.total else ""]
+        parts.append(f", {row.failed:,} failed" if row.failed else "")
+        found.setdefault(row.worker, []).append(Share(labels[row.stage.name], "".join(parts)))
+    workers = [Worker(name, heard.get(name), tuple(shares)) for name, shares in found.items()]
+    return tuple(sorted(workers, key=lambda worker: (worker.heard_at is None, worker.heard_at or run.created_at)))
 
 
 def _compared(run: Run, now: datetime) -> Compared:

@@ -38,7 +38,7 @@ def line_of(progress: Progress) -> str:
         f"{left} left" if (left := words.time_left(progress)) else "",
         f"{failed:,} failed" if failed else "",
     ]
-    text = progress.error or progress.message
+    text = (progress.error or progress.message).strip().partition("\n")[0]
     described = ", ".join(fact for fact in facts if fact)
     return printable(f"{progress.dataset_id}: {progress.state}{percent} ({described}) {text}".rstrip())
 
