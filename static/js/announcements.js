@@ -26,7 +26,7 @@ export function announceStates(root, { isFirst }) {
     lastAnnounced.set(dataset, { state, epoch, version: Number(version) });
     if (isFirst || !last) continue;
     announce(`${dataset}: ${label}`);
-    if (state === "ready") sweepOver(bar);
+    if (state === "ready") sweepOver(dataset);
   }
 }
 

@@ -12,6 +12,7 @@ import { continueMotion } from "./motion.js";
 import { keepOrder } from "./order.js";
 import { watchPresence } from "./presence.js";
 import { hideAfterSignOut } from "./sign_out.js";
+import { followSweeps } from "./sweep.js";
 import { showInTab } from "./tab.js";
 import { keepTimesTrue, refreshTimes } from "./times.js";
 import { watchNotifications } from "./toasts.js";
@@ -32,6 +33,7 @@ document.addEventListener("htmx:afterSwap", ({ target }) => {
   if (!(target instanceof Element)) return;
   continueMotion(target);
   announceStates(target, { isFirst: false });
+  followSweeps();
   refreshTimes();
   showCopyButtons();
   restoreChoices();

@@ -66,6 +66,19 @@ def test_search_is_kept_over_a_reload_and_by_the_back_button(
     expect(page).to_have_url(f"{server.url}/")
 
 
+def test_sweep_goes_on_over_the_row_that_moves(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    dogs = Dataset.objects.create(dataset_id="dogs", visibility=Dataset.Visibility.PUBLIC)
+    progress.start_stage(progress.begin_run(dogs, [StagePlan("index", total=TOTAL)]).pk, "index")
+    page = visit(f"{server.url}/")
+    is_live(page)
+    page.evaluate("document.addEventListener('animationend', (event) => event.stopPropagation(), true)")  # it stays
+    progress.finish(run.pk)
+    row = page.locator("li.row[data-phase$=ready]")
+    expect(row).to_be_visible()  # below the other one, in a group of its own
+    top = "element => Math.round(element.getBoundingClientRect().top)"
+    assert page.locator(".sweep").evaluate(top) == row.evaluate(top)
+
+
 def test_list_that_could_not_fetch_its_new_rows_fetches_them_again(
     visit: Callable[..., Page], server: Server, run: Run
 ) -> None:
