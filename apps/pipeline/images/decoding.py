@@ -28,9 +28,6 @@ from .tiff import is_raw, keeps_values, read_tiff, tiff_size
 # Without these, `Image.open` imports every plugin there is when it meets one of their files.
 _PRELOADED: Final = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
-# The formats as Pillow calls them, where it has another name. MPO is several pictures in one JPEG, from phones and
-# stereo cameras. Viewers show the first, and so do we.
-_PILLOW: Final = {"JPEG": ("JPEG", "MPO")}
 # The modules that give Pillow another format, loaded with the first file of it.
 _PLUGINS: Final = {"HEIF": "pillow_heif", "JXL": "pillow_jxl"}
 
@@ -110,7 +107,7 @@ def _has_plugin(format_: str) -> bool:
 
 
 def _decode(data: bytes, format_: str, *, render: bool) -> Decoded:
-    with Image.open(io.BytesIO(data), formats=_PILLOW.get(format_, (format_,))) as image:
+    with Image.open(io.BytesIO(data), formats=(format_,)) as image:
         # The bytes of the profile stay those of the file; some plugins lose them when they decode.
         profile = image.info.get("icc_profile")
         stored, orientation = image.size, _orientation(image, format_)

@@ -21,7 +21,7 @@ BATCH: Final = 16_384
 ROWS: Final = 512
 COLUMNS: Final = 2048
 # A product in so many dimensions tells which pairs cannot be similar enough. The others are compared in all.
-_DIMENSIONS: Final = 32
+_DIMENSIONS: Final = 16
 _ROUNDING: Final = np.float32(1e-4)
 _PAIRS_AT_ONCE: Final = 20_000
 _BLOCKS_AT_ONCE: Final = 64

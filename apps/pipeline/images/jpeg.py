@@ -28,11 +28,16 @@ _PADDING_VALUES: Final = 16
 # What a download that was never finished leaves in place of data.
 _HOLE: Final = b"\0" * 64
 
+# What is odd and yet decoded.
+_HARMLESS: Final = re.compile(
+    "unknown JFIF revision|Unknown Adobe color transform|Invalid SOS parameters|Inconsistent progression|bad ICC marker"
+)
+_OVERWRITTEN: Final = "a part of the picture's data is overwritten"
 _WORDS: Final = {
     "premature end of data segment": "a part of the picture's data is missing or overwritten",
-    "bad Huffman code": "a part of the picture's data is overwritten",
-    "bad arithmetic code": "a part of the picture's data is overwritten",
-    "extraneous bytes": "a part of the picture's data is overwritten",
+    "bad Huffman code": _OVERWRITTEN,
+    "bad arithmetic code": _OVERWRITTEN,
+    "extraneous bytes": _OVERWRITTEN,
 }
 
 
@@ -81,7 +86,7 @@ def decode_jpeg(
         # libjpeg tells only its first warning. This one is of the header, and hides what is wrong behind it.
         pixels, warning = _decoded(tidy, colours, size)
     if pixels is None:
-        return None, ""
+        return None, _OVERWRITTEN if _has_header(data) else ""
     damage = _damage(data, warning)
     if colours == "GRAY":
         pixels = pixels[..., 0]
@@ -103,17 +108,31 @@ def _decoded(data: bytes, colours: str, size: tuple[int, int]) -> tuple[NDArray[
         return None, warning
 
 
+def _has_header(data: bytes) -> bool:
+    """Whether the decoder reads the header of a JPEG. If it then refuses the rest, that has markers without a meaning.
+
+    Pillow stops before those, and fills the rest of the picture with grey.
+    """
+    try:
+        simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return False
+    return True
+
+
 def _damage(data: bytes, warning: str) -> str:
     """Return what a warning of libjpeg says of the picture; empty if it is harmless. Raises `Truncated`."""
     if "Premature end of JPEG file" in warning:
         raise Truncated
-    if not warning.startswith("Corrupt JPEG data"):
-        # No warning, or one of what is odd and yet decoded: an unknown revision of JFIF, for example.
+    if not warning or _HARMLESS.search(warning):
         return _hole(data)
+    if not warning.startswith("Corrupt JPEG data"):
+        return _OVERWRITTEN  # an error behind a warning: foreign bytes that are markers
     segments = list(_segments(data))
     if (found := _EXTRANEOUS.search(warning)) and _is_padding(data, segments, int(found[1]), int(found[2], 16)):
         return _hole(data)
-    if not segments or segments[-1].marker != _END:
+    # The lengths behind foreign markers may lead over the end.
+    if not (data.endswith(_END_BYTES) or (segments and segments[-1].marker == _END)):
         raise Truncated
     return next((words for start, words in _WORDS.items() if start in warning), "its data contradict each other")
 
@@ -133,7 +152,10 @@ _TABLES: Final = 0xC4
 _RESTARTS: Final = range(0xD0, 0xD8)
 _BEGIN: Final = 0xD8
 _END: Final = 0xD9
+_END_BYTES: Final = b"\xff\xd9"
 _SCAN: Final = 0xDA
+# Tables, the interval of restarts, comments, the next scan and the end.
+_BEHIND_DATA: Final = frozenset({0xC4, 0xDB, 0xDD, 0xFE, _SCAN, _END})
 # Tables, the interval of restarts, APP0 (JFIF) and comments.
 _PLAIN_SEGMENTS: Final = frozenset({0xC4, 0xDB, 0xDD, 0xE0, 0xFE})
 _PLAIN_MODES: Final = {1: "L", 3: "RGB"}
@@ -177,8 +199,10 @@ def _without_gaps(data: bytes) -> bytes:
 
 def _is_padding(data: bytes, segments: Sequence[_Segment], count: int, marker: int) -> bool:
     """Whether bytes that libjpeg skipped before a marker are no part of the picture."""
-    if marker in _RESTARTS:
-        return False  # a part of the data between two restarts is left over: it was read wrongly
+    if marker not in _BEHIND_DATA:
+        # A part of the data between two restarts is left over, because it was read wrongly; or foreign bytes are no
+        # marker at all.
+        return False
     if count <= _PADDING_BYTES:
         return True
     if marker != _END or not segments or segments[-1].marker != _END:

@@ -140,10 +140,10 @@ def _what_text(data: bytes) -> str:
         if error.start < min(len(data), 8 * HEAD_BYTES) - 3:
             return ""
         text = data[: error.start].decode("utf-8-sig", "ignore")
-    if any(character < " " and character not in "\t\n\r\f" for character in text):
+    if not text or any(character < " " and character not in "\t\n\r\f" for character in text):
         return ""
     start = text.lstrip()[:HEAD_BYTES].lower()
-    if start.startswith(("<!doctype html", "<html", "<head", "<body")):
+    if start.startswith(("<!doctype html", "<head", "<body")) or (start.startswith("<") and "<html" in start):
         return "an HTML page, not an image"
     if "<svg" in start:
         return "an SVG drawing: not supported here"

@@ -22,7 +22,10 @@ _MEMORY: Final = "too large for the memory there is"
 _UNSUPPORTED: Final = re.compile(
     r"unsupported|not supported|unknown (pixel|raw|compression)|cannot handle", re.IGNORECASE
 )
-_UNDECODABLE: Final = re.compile(r"(decoder|decoding) error|(broken|unrecognized) data stream|codec configuration")
+_UNDECODABLE: Final = re.compile(
+    r"(decoder|decoding|generic) error|(broken|unrecognized) data stream|codec configuration", re.IGNORECASE
+)
+_TOO_SHORT: Final = re.compile("truncated|premature end|not enough image data|reached EOF", re.IGNORECASE)
 
 
 class FileRefused(Exception):
@@ -75,7 +78,7 @@ def decoding_failure(error: Exception, data: bytes, name: str, max_pixels: int) 
         return _MEMORY
     text = str(error)
     format_ = format_of_content(data, name)
-    if "truncated" in text.lower() or "premature end" in text.lower() or _ends_early(data, format_):
+    if _TOO_SHORT.search(text) or _ends_early(data, format_):
         return str(Truncated())
     if isinstance(error, UnidentifiedImageError):
         return "damaged: its header cannot be read"
@@ -91,9 +94,14 @@ def _ends_early(data: bytes, format_: str) -> bool:
     match format_:
         case "WEBP":
             return int.from_bytes(data[4:8], "little") + 8 > len(data)
+        case "JPEG":
+            return not data.endswith(b"\xff\xd9")  # the marker EOI (ITU-T T.81, B.2.1)
+        case "TIFF":
+            start, end = (8, 16) if b"+" in data[2:4] else (4, 8)  # where the first directory is
+            return len(data) <= max(end, int.from_bytes(data[start:end], "little" if data[:1] == b"I" else "big"))
         case "JPEG2000":
             return not data.rstrip(b"\0").endswith(b"\xff\xd9")  # the marker EOC (ISO/IEC 15444-1, A.4.4)
-        case "AVIF" | "HEIF":
+        case "AVIF" | "HEIF" | "JXL" if data[:1] != b"\xff":
             position = 0
             while position + 8 <= len(data):
                 size = int.from_bytes(data[position : position + 4], "big")
@@ -148,5 +156,7 @@ def _first_frame(data: bytes) -> int:
 def _first_words(error: Exception) -> str:
     # The text of an `OSError` would name the file by its path on this server.
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    if error.args and isinstance(error.args[0], bytes):
+        text = error.args[0].decode(errors="replace")
     words = " ".join(text.split()) or type(error).__name__
     return words if len(words) <= 100 else words[:99] + "…"

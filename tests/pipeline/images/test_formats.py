@@ -19,7 +19,7 @@ from apps.pipeline.images.scanning import FoundFile
 from apps.pipeline.images.verify import Indexed, Limits, Rejected, index_chunk
 
 from .indexing import MAX_PIXELS, encoded, expected, index, indexed, pixels, rejected, scene
-from .making import raw_png, tiff
+from .making import raw_png, rough, tiff
 
 HEIF = {"AVIF": "AVIF", "HEIF": "HEIF"}
 
@@ -70,6 +70,7 @@ LFS = "a Git LFS pointer: the file itself was not downloaded"
     ("content", "reason"),
     [
         (b"  <!DOCTYPE html>\n<title>404</title>", "an HTML page, not an image"),
+        (b"<!-- saved -->\n<html><title>404</title>", "an HTML page, not an image"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12", LFS),
         (b'{"error": "not found"}', "JSON, not an image"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "XML, not an image"),
@@ -221,6 +222,28 @@ def test_a_decoder_s_number_is_put_into_words(tmp_path: Path) -> None:
             assert "-2" not in result.reason
     jp2 = encoded(scene(), "JPEG2000")
     assert rejected(tmp_path, jp2[:200] + b"\xff" * 100 + jp2[300:]) == "damaged: its compressed data cannot be decoded"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xd8\xff", "truncated"),
+        (b"P6 20 20 255\n", "truncated"),
+        (b"P6 20", "truncated"),
+        (b"II*\0", "truncated"),
+        (b"MM\0*\0\0\1\0....", "truncated"),
+        (b"\xff", "not an image"),
+        (b"\xff\xd8\xff\xd9", "damaged: its header cannot be read"),
+        (b"P5 99999999999 9 255\n", "damaged: Token too long in file header: 99999999999"),
+    ],
+)  # fmt: skip
+def test_a_header_that_cannot_be_read_is_told_in_words(tmp_path: Path, content: bytes, reason: str) -> None:
+    assert rejected(tmp_path, content) == reason
+
+
+def test_what_is_wrong_with_a_jpeg_xl_is_told_in_words(tmp_path: Path) -> None:
+    content = encoded(rough(), "JXL")
+    assert rejected(tmp_path, content[: len(content) // 2]) == "damaged: its compressed data cannot be decoded"
 
 
 def test_libraries_print_with_the_name_of_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
