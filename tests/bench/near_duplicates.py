@@ -35,7 +35,7 @@ def main() -> None:
 
         before = _peak_mb()
         began, processor = time.perf_counter(), time.process_time()
-        found = sum(1 for _ in _grouped(dataset_pk, lambda: None))
+        found = sum(1 for _ in _grouped(dataset_pk, lambda: None, lambda pairs: None))
         print(json.dumps({
             "vectors": VECTORS,
             "in_groups": found,

@@ -17,7 +17,7 @@ from .similar import read_block
 
 # Vectors that are compared with all earlier ones at once. A product of `ROWS` and `COLUMNS` of them stays in the
 # processor's cache, which makes it three times as fast as a large one.
-BATCH: Final = 16_384
+BATCH: Final = 32_768
 ROWS: Final = 512
 COLUMNS: Final = 2048
 # A product in so many dimensions tells which pairs cannot be similar enough. The others are compared in all.
@@ -64,11 +64,15 @@ def read_vectors(dataset_pk: int, embedder: str, dimensions: int) -> Iterator[Ba
 
 
 def nearest_earlier(
-    read: Callable[[], Iterator[Batch]], threshold: float, look: Callable[[], None] = lambda: None
+    read: Callable[[], Iterator[Batch]],
+    threshold: float,
+    look: Callable[[], None] = lambda: None,
+    on_compared: Callable[[int], None] = lambda pairs: None,
 ) -> Iterator[Near]:
     """Yield every sample that an earlier one is at least ``threshold`` similar to, with the most similar of them.
 
     ``read`` yields the same batches whenever it is called. ``look`` is called between products, and may raise to stop.
+    ``on_compared`` is called with the number of pairs that were compared since its last call.
     """
     basis: NDArray[np.float32] | None = None
     for number, batch in enumerate(read()):
@@ -76,8 +80,11 @@ def nearest_earlier(
             basis = _basis(batch.vectors)
         search = _Search(batch, basis, np.float32(threshold))
         for earlier_number, earlier in enumerate(read()):
-            search.compare(earlier, look, is_same=earlier_number == number)
-            if earlier_number == number:
+            is_same = earlier_number == number
+            search.compare(earlier, look, is_same=is_same)
+            count = len(batch.ids)
+            on_compared(count * (count - 1) // 2 if is_same else count * len(earlier.ids))
+            if is_same:
                 break
         yield from search.found()
 

@@ -36,7 +36,9 @@ def test_the_most_similar_earlier_sample_is_found(
 
     scores = np.tril(vectors @ vectors.T, -1)
     wanted = {int(ids[row]): float(scores[row].max()) for row in range(500) if scores[row].max() >= threshold}
-    found = list(nearest_earlier(read, threshold))
+    compared: list[int] = []
+    found = list(nearest_earlier(read, threshold, on_compared=compared.append))
+    assert sum(compared) == 500 * 499 // 2
     assert len(wanted) > 20
     assert [near.sample for near in found] == list(wanted)
     for near in found:

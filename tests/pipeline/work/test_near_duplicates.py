@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from PIL import Image
 from pytest_django import Settings
 
 from apps.datasets.models import Dataset, NearDuplicate, Sample
+from apps.pipeline.images import duplicates
 from apps.pipeline.images.similar import similar_to
+from apps.pipeline.work import duplicates_step, embed_step
+from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
 from tests.pipeline.images.test_embedders import photo
 from tests.pipeline.runs import process
@@ -58,6 +62,23 @@ def test_near_duplicates_are_grouped(folder: Path) -> None:
     photo(2).save(folder / "z.jpg")
     process(folder)
     assert {"000003.jpg", "z.jpg"} not in groups()
+
+
+def test_the_share_of_the_search_that_is_done_is_told(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, on_change: Callable[[Callable[[DatasetProgress], None]], None]
+) -> None:
+    make_images(folder, 9)
+    monkeypatch.setattr(duplicates_step, "SECONDS_BETWEEN_REPORTS", 0)
+    monkeypatch.setattr(duplicates, "BATCH", 1)
+    monkeypatch.setattr(duplicates, "_BLOCKS_AT_ONCE", 1)
+    monkeypatch.setattr(embed_step, "EMBED_CHUNK", 3)
+    messages: list[str] = []
+    on_change(lambda state: messages.append(state.message))
+    process(folder)
+    told = [message for message in messages if message.startswith("Finding near-duplicates...")]
+    assert [message.removeprefix("Finding near-duplicates...").strip() for message in told] == [
+        "", "8%", "33%", "41%", "66%", "91%", "99%",
+    ]  # fmt: skip
 
 
 def test_pages_of_groups(folder: Path) -> None:
