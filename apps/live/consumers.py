@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from channels.consumer import get_handler_name
 from channels.db import database_sync_to_async
+from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
@@ -72,6 +73,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             if self.is_counted:
                 limits.remove_connection(self.address)
                 self.hub.remove_watcher(self.watcher, self.watched)
+                del self.watcher  # which refers to this socket: without it, both go at once, and not as cyclic garbage
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Handle an event of the server. `_find_visible` closes old connections to the database in its own threads.
@@ -79,6 +81,10 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         Channels would first do so in a thread that no socket uses, at each event.
         """
         await getattr(self, get_handler_name(message))(message)
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        """End. Here too Channels would first close old connections."""
+        raise StopConsumer
 
     async def connect(self) -> None:
         self.watched = {}
@@ -98,7 +104,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         else:
             self.send_error("Too many connections from this address.")
             self.watcher.close(CLOSE_TOO_MANY)
-        if self.watched:
+        if self.watched and not (limits.is_crowded() and self.send_known()):
             self.hub.after_flush(partial(limits.end_handshake, self))
         else:
             limits.end_handshake(self)
@@ -148,6 +154,10 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             self.watched[dataset_pk] = dataset_id
             self.hub.watch(dataset_pk, self.watcher)
         return [dataset_id for dataset_id in dict.fromkeys(dataset_ids) if dataset_id not in found]
+
+    def send_known(self) -> bool:
+        """Send what others show of all that is watched. Returns False where that is not known of each."""
+        return all(self.hub.send_known(dataset_pk, self.watcher) for dataset_pk in self.watched)
 
     def unwatch(self, dataset_ids: Collection[str]) -> None:
         for dataset_pk in [pk for pk, dataset_id in self.watched.items() if dataset_id in dataset_ids]:

@@ -33,6 +33,7 @@ from .batches import BatchFeed
 from .known import Known
 from .reading import read_in
 from .rendering import Rendered
+from .slices import Slices
 from .subscriptions import Subscriptions
 from .watcher import SLOT_KEEPALIVE, SLOT_NEW_DATASET, Watcher
 
@@ -40,10 +41,10 @@ logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.1
 # A crowd is served less often, so that sending takes less than half of the time, and never less often than this.
-LONGEST_FLUSH_SECONDS: Final = 0.5
+LONGEST_FLUSH_SECONDS: Final = 0.75
 CHECK_SECONDS: Final = 0.25
 # While the doorbell is connected, the check only finds what it lost.
-HEALING_CHECK_SECONDS: Final = 1.5
+HEALING_CHECK_SECONDS: Final = 1.25
 # How soon a watcher loses what it may no longer see.
 ACCESS_CHECK_SECONDS: Final = 3.0
 # How soon a poll is refused what its caller may no longer see, together with the time that the check takes.
@@ -54,8 +55,6 @@ RETRY_SECONDS: Final = 1.0
 KEEPALIVE_SECONDS: Final = 5.0
 # Without a check for this long no keepalive is sent, because what the pages show may be old.
 MAX_CHECK_AGE_SECONDS: Final = 5.0
-# Watchers served before the event loop has its turn.
-WATCHERS_PER_SLICE: Final = 20
 
 
 class Hub:
@@ -86,6 +85,16 @@ class Hub:
         self.subscriptions.add(dataset_pk, watcher)
         self._wake.set()
         self._start()
+
+    def send_known(self, dataset_pk: int, watcher: Watcher) -> bool:
+        """Send a new watcher what the others show, ahead of the next flush. Returns False where there are no others.
+
+        A crowd that comes at once is served at the pace of its handshakes then, and not at that of the flushes.
+        """
+        message = self.subscriptions.message_sent_last(dataset_pk, watcher.form)
+        if message is not None:
+            watcher.send_latest(dataset_pk, message)
+        return message is not None
 
     def after_flush(self, call: Callable[[], None]) -> None:
         """Call ``call`` once whoever watches now has been sent something."""
@@ -243,7 +252,8 @@ class Hub:
             self.subscriptions.pending.update(requests)
             self._after_flush += calls
             raise
-        served, began = 0, time.monotonic()
+        began = time.monotonic()
+        slices = Slices()
         for dataset_pk in requests:
             if dataset_pk not in self.subscriptions.datasets:
                 continue
@@ -254,7 +264,7 @@ class Hub:
             elif (one := rendered[dataset_pk]) is not None:
                 self.known.note_read(one.state.facts, asked_at)
                 self._failing.discard(dataset_pk)
-                served = await self._send(dataset_pk, one, served)
+                await self._send(dataset_pk, one, slices)
             elif dataset_pk not in self._failing:
                 self._failing.add(dataset_pk)
                 logger.error("dataset %s cannot be shown; every check tries again", dataset_pk)
@@ -262,16 +272,13 @@ class Hub:
             call()
         return time.monotonic() - began
 
-    async def _send(self, dataset_pk: int, rendered: Rendered, served: int) -> int:
-        """Hand out the messages of a dataset. ``served`` counts the watchers of a flush; return the new count."""
+    async def _send(self, dataset_pk: int, rendered: Rendered, slices: Slices) -> None:
+        """Hand out the messages of a dataset, within the ``slices`` of a flush."""
         watched = self.subscriptions.datasets[dataset_pk]
         for watcher, message in self.subscriptions.record(dataset_pk, rendered):
             if watcher in watched.watchers:  # it may have left in the meantime
                 watcher.send_latest(dataset_pk, message)
-            served += 1
-            if served % WATCHERS_PER_SLICE == 0:
-                await asyncio.sleep(0)
-        return served
+            await slices.pause()
 
     async def _check_access(self) -> None:
         """Take from watchers what they may no longer see."""
@@ -307,10 +314,10 @@ class Hub:
             if time.monotonic() - self._last_check_at > MAX_CHECK_AGE_SECONDS:
                 continue
             message = rendering.text_message(rendering.keepalive())
-            for served, watcher in enumerate(self.subscriptions.pages() | self.batches.pages()):
+            slices = Slices()
+            for watcher in self.subscriptions.pages() | self.batches.pages():
                 watcher.send_latest(SLOT_KEEPALIVE, message)
-                if served % WATCHERS_PER_SLICE == WATCHERS_PER_SLICE - 1:
-                    await asyncio.sleep(0)
+                await slices.pause()
 
 
 def flush_interval(sending_seconds: float) -> float:

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from apps.progress.facts import vitals_of
 
-from .rendering import Message, Rendered, RenderedState, RenderRequest
+from .rendering import Form, Message, Rendered, RenderedState, RenderRequest
 from .watcher import Watcher
 
 
@@ -27,6 +27,7 @@ class WatchedDataset:
     new_watchers: set[Watcher] = field(default_factory=set)
     first_served: set[Watcher] = field(default_factory=set)
     sent: RenderedState | None = None
+    sent_messages: dict[Form, Message] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -72,6 +73,10 @@ class Subscriptions:
         watched.watchers.add(watcher)
         watched.new_watchers.add(watcher)
         self.pending.add(dataset_pk)
+
+    def message_sent_last(self, dataset_pk: int, form: Form) -> Message | None:
+        """Return what the watchers of a dataset were sent last, which is all that those of them show; None at first."""
+        return self.datasets[dataset_pk].sent_messages.get(form)
 
     def remove(self, dataset_pk: int, watcher: Watcher) -> bool:
         """Unsubscribe a watcher from a dataset. Return whether it was the dataset's last."""
@@ -135,6 +140,9 @@ class Subscriptions:
         watched = self.datasets[dataset_pk]
         has_changed = not rendered.state.looks_like(watched.sent)
         watched.sent = rendered.state
+        watched.sent_messages = (
+            (watched.sent_messages if not has_changed else {}) | rendered.updates | rendered.first_messages
+        )
         first_served, watched.first_served = watched.first_served, set()
         served = (watched.watchers if has_changed else first_served) - watched.new_watchers
         return (

@@ -1,0 +1,32 @@
+"""Fair shares of the event loop for work on thousands of connections."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+# The least that is worth a round of the event loop.
+SLICE_SECONDS: Final = 0.002
+
+
+class Slices:
+    """Slices of time in which many watchers are served, with a round of the event loop after each.
+
+    Where a round is long, because thousands of requests are waiting, the next slice is half as long as the round was.
+    With slices of a fixed length, the last of a crowd would wait for hundreds of such rounds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._ends_at = clock() + SLICE_SECONDS
+
+    async def pause(self) -> None:
+        """Let the event loop have its round, if the slice is over."""
+        ended_at = self._clock()
+        if ended_at < self._ends_at:
+            return
+        await asyncio.sleep(0)
+        now = self._clock()
+        self._ends_at = now + max(SLICE_SECONDS, (now - ended_at) / 2)
