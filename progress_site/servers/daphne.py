@@ -34,7 +34,7 @@ CLOSE_TIMEOUT_SECONDS = 10
 # Connections that the kernel keeps until they are accepted. When they are, handshakes are served or refused at once.
 BACKLOG = 1024
 # Connections that are accepted before those that are open have their turn. Twisted accepts ever more of a crowd.
-ACCEPTED_AT_ONCE = 8
+ACCEPTED_AT_ONCE = 64
 # Messages of one client that the application has not read yet.
 MAX_QUEUED_MESSAGES = 256
 # What is parsed at once, so that nothing is parsed in vain once a client has sent too much.
@@ -71,6 +71,8 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
     def connectionLost(self, reason: Any) -> None:
         self._release_sender()
         super().connectionLost(reason)
+        # They hold this protocol. Without them it goes at once, and not as cyclic garbage.
+        self.is_open = self.is_closed = None
 
     def dropConnection(self, abort: bool = False) -> None:
         self._release_sender()

@@ -7,7 +7,6 @@ and stores all that a client does not read.
 from __future__ import annotations
 
 import asyncio
-import time
 from io import BytesIO
 from typing import Any, Final
 
@@ -20,42 +19,34 @@ from apps.live.limits import are_handshakes_full
 
 from . import door
 from .daphne_polls import answer_bytes, answer_to
-
-# How long the first requests of new connections are read at a time, before those that are open have their turn.
-NEW_SECONDS: Final = 0.002
+from .newcomers import Newcomers
 
 _large_bodies: Final = door.LargeBodies()
 
 
-class _Turn:
-    """The time for new connections in one round of the event loop."""
-
-    _ends_at: float | None = None
-
-    def is_over(self) -> bool:
-        """Whether new connections have to wait for the next round. The first call in a round begins it."""
-        now = time.monotonic()
-        if self._ends_at is None:
-            self._ends_at = now + NEW_SECONDS
-            asyncio.get_running_loop().call_soon(self._end)  # once all that can be read has been offered
-        return now > self._ends_at
-
-    def _end(self) -> None:
-        self._ends_at = None
-
-
-_turn: Final = _Turn()
-
-
 class Transport(tcp.Server):
-    """A connection of a client. Its first request may have to wait, so that a crowd of new ones holds up no other.
+    """A connection of a client. Until its first request was answered, what it sends is read when it is its turn."""
 
-    The event loop offers in each round what can be read, so what is left unread is offered again.
-    """
+    _is_its_turn = _is_waiting = False
 
     def doRead(self) -> Any:
         is_new = isinstance(self.protocol, Channel) and self.protocol.is_new
-        return None if is_new and _turn.is_over() else super().doRead()
+        if self._is_its_turn or not is_new:
+            return super().doRead()
+        self.stopReading()
+        if not self._is_waiting:
+            self._is_waiting = True
+            _newcomers.add(self)
+        return None
+
+    def take_turn(self) -> None:
+        """Read what has come in, unless the connection has ended meanwhile."""
+        self._is_waiting = False
+        if self.connected:
+            self._is_its_turn = True
+            self.startReading()
+            self.reactor._readOrWrite(self, True)  # what the event loop calls: it also ends connections that fail
+            self._is_its_turn = False
 
     def write_at_once(self, data: bytes) -> None:
         """Write to the socket where nothing is buffered, without a turn of the event loop; else to the buffer."""
@@ -63,6 +54,9 @@ class Transport(tcp.Server):
             data = write_some(self, data)
         if data:
             self.write(data)
+
+
+_newcomers: Final = Newcomers(Transport.take_turn)
 
 
 def write_some(connection: tcp.Connection, data: bytes) -> bytes:
