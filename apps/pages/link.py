@@ -15,6 +15,8 @@ MISSED_KEEPALIVES = 3
 PAGE_MILLISECONDS = 10
 # Milliseconds that the server takes for a page that comes back: its socket, its header and its first poll.
 SOCKET_MILLISECONDS = 5
+# Milliseconds that the server spares for a poll, while it has all these sockets to serve.
+POLL_MILLISECONDS = 1
 
 
 def attributes(*, polls_only: bool = False) -> dict[str, int]:
@@ -25,6 +27,7 @@ def attributes(*, polls_only: bool = False) -> dict[str, int]:
         "silence-ms": round(MISSED_KEEPALIVES * hub.KEEPALIVE_SECONDS * 1000),
         "watcher-ms": PAGE_MILLISECONDS,
         "socket-ms": SOCKET_MILLISECONDS,
+        "poll-cost-ms": POLL_MILLISECONDS,
         "sockets": limits.count_connections(),
         "close-missing": protocol.CLOSE_NOT_FOUND,
         "close-full": protocol.CLOSE_TOO_MANY,

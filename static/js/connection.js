@@ -54,6 +54,7 @@ export class Connection {
       interval: Number(data.pollMs),
       silence: Number(data.silenceMs),
       perSocket: Number(data.socketMs),
+      perPoll: Number(data.pollCostMs),
       closeCodes: { missing: Number(data.closeMissing), full: Number(data.closeFull) },
       openSocket: () => this.#openSocket(),
       fetchState: (signal) => this.#fetchState(signal),

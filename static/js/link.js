@@ -26,6 +26,7 @@ import { findTransition } from "./reconnecting.js";
  * @property {number} interval milliseconds between two requests of a link that polls
  * @property {number} silence milliseconds without a message after which a socket counts as disconnected
  * @property {number} perSocket milliseconds that the server takes for one page that comes back
+ * @property {number} perPoll milliseconds that the server takes for one poll
  * @property {{missing: number, full: number}} closeCodes with which the server says that what is watched does not exist,
  *   or that it takes no more sockets
  * @property {() => Socket} openSocket
@@ -69,6 +70,8 @@ export class Link {
     this.#options = options;
     this.#poller = new Poller({
       ...options,
+      // A page that has given up its socket polls as usual: the others have theirs.
+      crowdInterval: () => (this.#state === "polling" ? 0 : this.sockets * options.perPoll),
       fetchState: () => this.fetchState(),
       onAnswer: (answer, isBack) => this.#onPolled(answer, isBack),
     });

@@ -16,6 +16,7 @@ export class Poller {
   /**
    * @param {object} options
    * @param {number} options.interval milliseconds between two requests
+   * @param {() => number} options.crowdInterval milliseconds between two requests at least, while a crowd polls
    * @param {() => boolean} options.isResting whether nothing is under way: then it polls less often
    * @param {() => Promise<Answer>} options.fetchState
    * @param {(answer: Answer, isBack: boolean) => void} options.onAnswer may stop the poller. `isBack`: this is the first
@@ -57,7 +58,7 @@ export class Poller {
   }
 
   async #poll() {
-    const { fetchState, interval, isResting, onAnswer, random } = this.#options;
+    const { crowdInterval, fetchState, interval, isResting, onAnswer, random } = this.#options;
     const loop = (this.#loop ??= {});
     const answer = await fetchState();
     if (this.#loop !== loop) return;
@@ -65,7 +66,7 @@ export class Poller {
     this.errors = answer === "answered" ? 0 : this.errors + 1;
     onAnswer(answer, isBack);
     if (this.#loop !== loop) return;
-    const usual = isResting() ? Math.max(interval, RESTING_INTERVAL) : interval;
+    const usual = Math.max(interval, crowdInterval(), isResting() ? RESTING_INTERVAL : 0);
     this.#timer.start(roughly(doubled(usual, this.errors, LONGEST_WAIT), random));
   }
 }

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { settle } from "./clock.js";
 import { seeded } from "./random.js";
-import { INTERVAL, World } from "./world.js";
+import { INTERVAL, PER_POLL, PER_SOCKET, World } from "./world.js";
 
 const MINUTE = 60_000;
 
@@ -17,6 +17,21 @@ test("polls come every interval, somewhat apart, and less often while nothing is
   world.isResting = true;
   const resting = await world.asksWithin(MINUTE);
   assert(resting >= 15 && resting <= 19, `${resting}`);
+});
+
+test("pages of a crowd that come back poll less often, and as usual once they have given up their sockets", async () => {
+  const world = new World({ random: seeded(4) });
+  world.goLive();
+  world.link.sockets = 10_000;
+  world.socket.break();
+  await world.pass(10_000 * PER_SOCKET);
+  world.questions.length = 0;
+  while (world.status !== "polling") {
+    assert((await world.asksWithin(10_000 * PER_POLL)) <= 2);
+    world.sockets.at(-1)?.break();
+  }
+  const asked = await world.asksWithin(MINUTE);
+  assert(asked >= 30, `${asked}`);
 });
 
 test("a link without attempts opens no socket, whatever happens", async () => {

@@ -11,6 +11,7 @@ export const INTERVAL = 2_000;
 export const ATTEMPTS = 5;
 export const SILENCE = 15_000;
 export const PER_SOCKET = 5;
+export const PER_POLL = 1;
 
 export class FakeSocket {
   /** @type {((event: any) => void) | null} */
@@ -89,6 +90,7 @@ export class World {
       interval: INTERVAL,
       silence: SILENCE,
       perSocket: PER_SOCKET,
+      perPoll: PER_POLL,
       closeCodes: { missing: MISSING, full: FULL },
       openSocket: () => {
         const socket = new FakeSocket(this.clock.now());
