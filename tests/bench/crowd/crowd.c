@@ -33,6 +33,7 @@
 #define BAR_MS 2000.0
 #define ATTEMPTS 5
 #define SOCKET_MS 5.0
+#define POLL_COST_MS 1.0
 #define FAILED_MS 30000.0
 
 enum { NONE, OPENING, OPEN };
@@ -47,7 +48,7 @@ struct line {
 
 struct page {
   struct line socket, http;
-  int is_open, is_hidden, is_greeted, state, failures, asked, busy, header_failures;
+  int is_open, is_hidden, is_greeted, is_back, state, failures, asked, busy, header_failures;
   double retry_at, header_at, bar_at, asked_at, toggle_at, fresh_at;
   char query[160];
 };
@@ -321,7 +322,8 @@ static void tick(struct page *page, double now) {
   if (page->busy) return;
   if (now >= page->header_at) page->header_at = now + POLL_MS, ask(page, HEADER);
   else if (page->state != OPEN && page->bar_at && now >= page->bar_at) {
-    page->bar_at = now + BAR_MS * (0.8 + 0.2 * chance());
+    double wait = page->failures < ATTEMPTS ? sockets * POLL_COST_MS : 0;
+    page->bar_at = now + (wait > BAR_MS ? wait : BAR_MS) * (0.8 + 0.2 * chance());
     ask(page, BAR);
   }
 }
@@ -373,7 +375,8 @@ int main(int argc, char **argv) {
     for (int i = 0; i < count; i++) {
       tick(&pages[i], now);
       unserved += i >= first && !pages[i].is_greeted;
-      stale += !pages[i].is_hidden && pages[i].is_open && (pages[i].fresh_at < storm_at || pages[i].state != OPEN);
+      pages[i].is_back |= pages[i].state == OPEN && pages[i].fresh_at >= storm_at;
+      stale += !pages[i].is_hidden && pages[i].is_open && !pages[i].is_back;
     }
     if (opening && count == wanted && !unserved) {
       opening = 0;
@@ -396,7 +399,10 @@ int main(int argc, char **argv) {
           first = count, wanted += count, opening = 1, began = opened_at = now_ms();
           memset(&loads, 0, sizeof loads);
           if (wanted > most) wanted = most;
-        } else if (!strncmp(text, "storm", 5)) storm_at = now_ms();
+        } else if (!strncmp(text, "storm", 5)) {
+          storm_at = now_ms();
+          for (int i = 0; i < count; i++) pages[i].is_back = 0;
+        }
         else {
           memset(&polls, 0, sizeof polls), memset(&ages, 0, sizeof ages);
           failed = frames = 0, measuring = 1, measured_at = now_ms(), spent_ms = processor_ms();
