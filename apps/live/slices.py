@@ -7,20 +7,21 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-# The least that is worth a round of the event loop.
-SLICE_SECONDS: Final = 0.002
+# The least that is worth a round of the event loop, and the most for which all others wait.
+SHORTEST_SLICE_SECONDS: Final = 0.002
+LONGEST_SLICE_SECONDS: Final = 0.01
 
 
 class Slices:
     """Slices of time in which many watchers are served, with a round of the event loop after each.
 
-    Where a round is long, because thousands of requests are waiting, the next slice is half as long as the round was.
-    With slices of a fixed length, the last of a crowd would wait for hundreds of such rounds.
+    Where a round is long, because many requests are waiting, the next slice is half as long as the round was. With
+    slices of a fixed length, the last of a crowd would wait for hundreds of such rounds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._ends_at = clock() + SLICE_SECONDS
+        self._ends_at = clock() + SHORTEST_SLICE_SECONDS
 
     async def pause(self) -> None:
         """Let the event loop have its round, if the slice is over."""
@@ -29,4 +30,4 @@ class Slices:
             return
         await asyncio.sleep(0)
         now = self._clock()
-        self._ends_at = now + max(SLICE_SECONDS, (now - ended_at) / 2)
+        self._ends_at = now + min(max(SHORTEST_SLICE_SECONDS, (now - ended_at) / 2), LONGEST_SLICE_SECONDS)

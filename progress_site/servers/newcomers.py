@@ -10,7 +10,7 @@ from typing import Final
 
 # A turn is as long as the rest of the round of the event loop was, but within these.
 SHORTEST_TURN_SECONDS: Final = 0.002
-LONGEST_TURN_SECONDS: Final = 0.1
+LONGEST_TURN_SECONDS: Final = 0.01
 
 
 class Newcomers[Connection]:
