@@ -17,9 +17,10 @@ from tests import services
 from tests.bench.crowd.load import load, measured, steady
 from tests.bench.crowd.processes import processes
 from tests.bench.crowd.servers import compiled, ours, plain
+from tests.bench.crowd.threads import threads
 from tests.repository import ROOT
 
-PARTS = os.environ.get("PARTS", "pages peer storm rush processes lists").split()
+PARTS = os.environ.get("PARTS", "pages peer storm rush processes threads lists").split()
 PAGES = [int(count) for count in os.environ.get("PAGES", "500 2000 5000").split()]
 SECONDS = float(os.environ.get("SECONDS", "15"))  # of one measurement
 RUSH_PER_SECOND, RUSH_SECONDS = 400, 20.0
@@ -93,7 +94,7 @@ def lists(program: str) -> dict[str, float]:
 def main() -> None:
     parts: dict[str, Callable[[str], dict[str, float]]] = {
         "pages": partial(pages, ours), "peer": peer, "storm": storm, "rush": rush, "lists": lists,
-        "processes": processes,
+        "processes": processes, "threads": threads,
     }  # fmt: skip
     results: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="bench-crowd-") as folder:
