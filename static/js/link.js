@@ -203,10 +203,14 @@ export class Link {
     else if (this.#poller.isOn) onStatus("connecting");
   }
 
-  /** Any wait up to `milliseconds`, or up to what the server takes for all pages that may come back with this one. */
-  #spread(/** @type {number} */ milliseconds) {
+  /**
+   * Any wait up to `milliseconds`, or up to what the server takes for all pages that may come back with this one.
+   *
+   * @param {number} milliseconds @param {number} share which part of all pages that is: of 4, one
+   */
+  #spread(milliseconds, share = 1) {
     const { perSocket, random } = this.#options;
-    return random() * Math.max(milliseconds, this.sockets * perSocket);
+    return random() * Math.max(milliseconds, (this.sockets * perSocket) / share);
   }
 
   // --- The words of the table ------------------------------------------------------------------------------------------
@@ -253,7 +257,9 @@ export class Link {
     retryLater: () => {
       const { attempts, random } = this.#options;
       const isTrying = this.#failures < attempts;
-      const wait = isTrying ? this.#spread(FIRST_RETRY * 2 ** this.#failures) : roughly(LONGEST_WAIT, random);
+      // Few of those that came back with this page were refused with it.
+      const share = 4 ** Math.max(0, this.#failures - 1);
+      const wait = isTrying ? this.#spread(FIRST_RETRY * 2 ** this.#failures, share) : roughly(LONGEST_WAIT, random);
       this.#retryTimer.start(wait);
     },
     retrySoon: () => this.#retryTimer.start(this.#spread(LONGEST_OPENING)),

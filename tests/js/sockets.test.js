@@ -168,6 +168,21 @@ test("a crowd comes back over the time that the server takes for it", async () =
   assert(early < 60, `${early} of 200 asked in the first fifth of the time`);
 });
 
+test("who is refused in a crowd does not wait again for all of it", async () => {
+  const random = seeded(7);
+  for (let page = 0; page < 50; page += 1) {
+    const world = new World({ random });
+    world.goLive();
+    world.link.sockets = 5_000;
+    world.socket.break();
+    while (world.sockets.length === 1) await world.pass(100);
+    const refusedAt = world.clock.now();
+    world.socket.break();
+    while (world.sockets.length === 2) await world.pass(100);
+    assert(world.clock.now() - refusedAt <= (5_000 * PER_SOCKET) / 4 + 100);
+  }
+});
+
 test("a small crowd comes back as fast as one page", async () => {
   for (const { socket, question } of await comingBack(100)) {
     assert(socket <= 1_000);

@@ -124,7 +124,8 @@ static void socket_lost(struct page *page) {
   drop(&page->socket);
   page->state = NONE;
   page->failures++;
-  if (crowd > wait) wait = crowd;
+  double again = crowd / (1 << 2 * (page->failures - 1)); /* with those that were refused with it */
+  if (again > wait) wait = again;
   if (page->failures >= ATTEMPTS) page->retry_at = now + 30000 * (0.8 + 0.2 * chance());
   else page->retry_at = now + chance() * wait;
   double first = chance() * crowd;
