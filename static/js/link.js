@@ -203,14 +203,20 @@ export class Link {
     else if (this.#poller.isOn) onStatus("connecting");
   }
 
-  /**
-   * Any wait up to `milliseconds`, or up to what the server takes for all pages that may come back with this one.
-   *
-   * @param {number} milliseconds @param {number} share which part of all pages that is: of 4, one
-   */
-  #spread(milliseconds, share = 1) {
+  /** Any wait up to `milliseconds`, or up to what the server takes for all pages that may come back with this one. */
+  #spread(/** @type {number} */ milliseconds) {
     const { perSocket, random } = this.#options;
-    return random() * Math.max(milliseconds, (this.sockets * perSocket) / share);
+    return random() * Math.max(milliseconds, this.sockets * perSocket);
+  }
+
+  /** How long to wait after a failure for the next attempt. Not all of a crowd were refused with this page. */
+  #backOff() {
+    const { perSocket, random } = this.#options;
+    const longest = FIRST_RETRY * 2 ** this.#failures;
+    if (this.#failures <= 1) return this.#spread(longest);
+    // At least half of it: a server that starts meanwhile must not find all attempts used up.
+    const again = ((1 + random()) / 2) * ((this.sockets * perSocket) / 4);
+    return Math.max(again, random() * longest);
   }
 
   // --- The words of the table ------------------------------------------------------------------------------------------
@@ -257,9 +263,7 @@ export class Link {
     retryLater: () => {
       const { attempts, random } = this.#options;
       const isTrying = this.#failures < attempts;
-      // Few of those that came back with this page were refused with it.
-      const share = 4 ** Math.max(0, this.#failures - 1);
-      const wait = isTrying ? this.#spread(FIRST_RETRY * 2 ** this.#failures, share) : roughly(LONGEST_WAIT, random);
+      const wait = isTrying ? this.#backOff() : roughly(LONGEST_WAIT, random);
       this.#retryTimer.start(wait);
     },
     retrySoon: () => this.#retryTimer.start(this.#spread(LONGEST_OPENING)),

@@ -48,7 +48,7 @@ struct line {
 
 struct page {
   struct line socket, http;
-  int is_open, is_hidden, is_greeted, is_back, state, failures, asked, busy, header_failures;
+  int is_open, is_hidden, is_greeted, is_back, state, failures, asked, busy, header_failures, bar_failures;
   double retry_at, header_at, bar_at, asked_at, toggle_at, fresh_at;
   char query[160];
 };
@@ -119,15 +119,16 @@ static void expect_writable(struct line *line, int wanted) {
 }
 
 static void socket_lost(struct page *page) {
-  double now = now_ms(), wait = 500.0 * (1 << (page->failures + 1)), crowd = sockets * SOCKET_MS;
+  double now = now_ms(), crowd = sockets * SOCKET_MS;
   if (page->state == OPEN) page->bar_at = now + BAR_MS * (1 + chance()) / 2;
   drop(&page->socket);
   page->state = NONE;
   page->failures++;
-  double again = crowd / (1 << 2 * (page->failures - 1)); /* with those that were refused with it */
-  if (again > wait) wait = again;
-  if (page->failures >= ATTEMPTS) page->retry_at = now + 30000 * (0.8 + 0.2 * chance());
-  else page->retry_at = now + chance() * wait;
+  double wait = 500.0 * (1 << page->failures), again = crowd / 4 * (1 + chance()) / 2;
+  if (page->failures >= ATTEMPTS) wait = 30000 * (0.8 + 0.2 * chance());
+  else if (page->failures == 1) wait = chance() * (crowd > wait ? crowd : wait);
+  else if ((wait *= chance()) < again) wait = again;
+  page->retry_at = now + wait;
   double first = chance() * crowd;
   if (page->failures == 1 && page->bar_at < now + first) page->bar_at = now + first;
 }
@@ -253,7 +254,14 @@ static void answered(struct page *page, int status, const char *body, size_t len
     page->header_failures = is_good ? 0 : page->header_failures + 1;
     if (!is_good) page->header_at = now_ms() + 3000.0 * (1 << (page->header_failures < 3 ? page->header_failures : 3));
     if (measuring) failed += !is_good, note(&polls, is_good ? took : FAILED_MS);
-  } else if (is_good) show(page);
+  } else if (!is_good) page->bar_failures++;
+  else {
+    double crowd = sockets * SOCKET_MS;
+    if (page->bar_failures && page->failures >= ATTEMPTS && page->state == NONE) /* the server is back */
+      page->retry_at = now_ms() + chance() * (crowd > 6000 ? crowd : 6000);
+    page->bar_failures = 0;
+    show(page);
+  }
 }
 
 static int take_answer(struct page *page) {
