@@ -25,7 +25,7 @@ MAX_SUBSCRIPTIONS: Final = 1000
 MAX_HANDSHAKES: Final = 100
 HANDSHAKE_RETRY_SECONDS: Final = 1
 # With more than these, they are a crowd.
-FEW_HANDSHAKES: Final = 10
+FEW_HANDSHAKES: Final = 4
 
 _messages = Throttle(burst_seconds=1.0)
 _connections: Counter[str] = Counter()
