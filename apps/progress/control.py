@@ -148,13 +148,14 @@ def _retry(state: RunState, what: Retry, by: str) -> Outcome:
     if head.retry == what:
         return Outcome(False, f"{_who(head.retry_by)} has asked for it already.")
     state.ask_retry(what, by)
-    return Outcome(True, "Retry requested." if what == Retry.ALL else "Retry of the failed items requested.")
+    what_again = "it" if what == Retry.ALL else "its failed items"
+    return Outcome(True, f"Asked to process {what_again} again.")
 
 
 def _without_run(state: RunState, action: Action, by: str) -> Outcome:
     if action is Action.CANCEL and state.head.retry:
         state.withdraw_retry(by)
-        return Outcome(True, "The retry is withdrawn.")
+        return Outcome(True, "The request is withdrawn.")
     if state.run.cancelled and state.run.control_by:
         return Outcome.refused(NoRun(f"{_who(state.run.control_by)} has cancelled it."))
     return Outcome.refused(NoRun("No run is open."))

@@ -103,10 +103,15 @@ def test_a_retry_is_requested_and_withdrawn(as_user: AsUser, public: Dataset, ow
     services.record_failures(run.pk, "index", [("a.jpg", "bad")])
     services.fail(run.pk, "disk full")
     address, client = reverse("dataset-control", args=[public.dataset_id]), as_user(owner)
-    assert "Retry failed items" in client.get(public.get_absolute_url()).text
-    assert "Retry requested." in client.post(address, {"action": "retry-failed"}, follow=True).text
+    shown = client.get(public.get_absolute_url()).text
+    assert "Process failed items again" in shown
+    for page in (shown, client.get("/").text):  # one word for one thing
+        assert 'value="retry">Process again</button>' in page
+    assert "Retry" not in shown
+    answer = client.post(address, {"action": "retry-failed"}, follow=True).text
+    assert "Asked to process its failed items again." in answer
     assert "Withdraw" in client.get(public.get_absolute_url()).text
-    assert "The retry is withdrawn." in client.post(address, {"action": "cancel"}, follow=True).text
+    assert "The request is withdrawn." in client.post(address, {"action": "cancel"}, follow=True).text
 
 
 def test_failed_job_says_what_to_do_next_to_those_who_may(

@@ -242,8 +242,8 @@ def test_runs_are_ended_and_retried(admin_client: Client, indexing: Run) -> None
     assert act(admin_client, "end_now", indexing) == "Its reporter has 15 s to obey: run 1 of cats."
     Run.objects.update(control_at=timezone.now() - timedelta(seconds=16), failed=1)
     assert act(admin_client, "end_now", indexing) == "Ended: run 1 of cats."
-    assert act(admin_client, "retry", indexing) == "Retry requested: run 1 of cats."
-    assert act(admin_client, "retry_failed", indexing) == "Retry of the failed items requested: run 1 of cats."
+    assert act(admin_client, "retry", indexing) == "Asked to process it again: run 1 of cats."
+    assert act(admin_client, "retry_failed", indexing) == "Asked to process its failed items again: run 1 of cats."
     assert Head.objects.get().retry == "failed"
 
 

@@ -179,7 +179,7 @@ def test_a_retry_that_is_refused_stays(dataset: Dataset) -> None:
 def test_a_retry_is_withdrawn(dataset: Dataset) -> None:
     last = failed(dataset)
     do(last, "retry")
-    assert do(last, "cancel", "bob") == (True, "The retry is withdrawn.", "")
+    assert do(last, "cancel", "bob") == (True, "The request is withdrawn.", "")
     assert (seen(last).retry, seen(last).state) == (None, "error")
     assert do(last, "cancel", "bob").code == "no_run"
 

@@ -67,9 +67,9 @@ def _moved(run: Run, move: Transition, labels: Mapping[str, str], may_steer: boo
         case _, Run.Control.CANCEL:
             return Event(move.at, f"Cancellation asked for{by}")
         case _, "retry":
-            return Event(move.at, "Retry asked for")
+            return Event(move.at, "Asked to process again")
         case "retry", _:
-            return Event(move.at, f"Retry withdrawn{by}")
+            return Event(move.at, f"Request to process again withdrawn{by}")
         case "", _:
             starter = f" by {named(run.started_by)}" if may_steer and run.started_by else ""
             return Event(move.at, f"Queued{starter}")

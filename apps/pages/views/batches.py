@@ -32,7 +32,7 @@ from apps.progress.control import Action
 PAGE_SIZE: Final = 50
 DONE: Final = {
     Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
-    Action.RETRY: "run requested", Action.RETRY_FAILED: "retry of failed items requested",
+    Action.RETRY: "asked to process again", Action.RETRY_FAILED: "asked to process failed items again",
 }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ from apps.progress.steering import steer
 MOST_CHOSEN: Final = 1000
 DONE: Final = {
     Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
-    Action.RETRY: "retry requested", Action.RETRY_FAILED: "retry of failed items requested",
+    Action.RETRY: "asked to process again", Action.RETRY_FAILED: "asked to process failed items again",
 }  # fmt: skip
 
 

@@ -47,11 +47,11 @@ class Steering(admin.ModelAdmin[Any]):
     def end_now(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
         self._steer(request, rows, Action.END)
 
-    @admin.action(description="Retry", permissions=["steer"])
+    @admin.action(description="Process again", permissions=["steer"])
     def retry(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
         self._steer(request, rows, Action.RETRY)
 
-    @admin.action(description="Retry what failed", permissions=["steer"])
+    @admin.action(description="Process failed items again", permissions=["steer"])
     def retry_failed(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
         self._steer(request, rows, Action.RETRY_FAILED)
 
