@@ -75,7 +75,6 @@ class EmbedStep(Step[NDArray[np.float32]]):
     """
 
     name = EMBED
-    message = "Generating embeddings"
 
     def __init__(self, job: Job, lease: Lease) -> None:
         super().__init__(job, lease)

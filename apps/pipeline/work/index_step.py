@@ -30,7 +30,6 @@ class IndexStep(Step[list[Indexed | Rejected]]):
     """Read each file of a folder. A file that has not changed since an earlier run read it is skipped."""
 
     name = INDEX
-    message = "Indexing samples"
 
     def __init__(self, job: Job, source: Source, lease: Lease) -> None:
         super().__init__(job, lease)
