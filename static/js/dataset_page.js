@@ -64,7 +64,10 @@ export class DatasetPage {
     const summary = byId("workers-summary");
     if (summary) summary.textContent = panel?.dataset.workers ?? "Workers";
     const tab = byId("tab-failures");
-    if (tab && panel) countOn(tab, panel.dataset.failed ?? "");
+    if (tab && panel) {
+      countOn(tab, panel.dataset.failed ?? "");
+      offerMore(panel.dataset.failed ?? "");
+    }
     if (panel && body && body.dataset.phase !== panel.dataset.phase) this.#rest.request();
   }
 
@@ -123,4 +126,13 @@ function countOn(tab, figure) {
   const shown = /** @type {HTMLElement} */ (tab.lastElementChild);
   if (shown.textContent !== figure) shown.textContent = figure;
   tab.hidden = figure === "" && !tab.hasAttribute("aria-current");
+}
+
+/** Offer the failed items that came after the list of them was fetched. @param {string} figure how many there are now */
+function offerMore(figure) {
+  const link = byId("failures-more");
+  if (!link) return;
+  const more = Number(figure.replaceAll(",", "")) - Number(link.dataset.shown);
+  link.hidden = more <= 0;
+  link.textContent = `${more.toLocaleString("en")} more`;
 }

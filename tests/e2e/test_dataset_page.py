@@ -103,6 +103,13 @@ def test_tab_of_failures_appears_and_counts_while_the_run_goes_on(
     assert fetched == []
     pushed.locator("#tab-failures").click()
     expect(pushed.locator("#failures")).to_contain_text("2.jpg")
+    expect(pushed.locator("#failures-more")).to_be_hidden()
+    is_live(pushed)
+    progress.record_failures(run.pk, "index", [("3.jpg", "truncated"), ("4.jpg", "truncated")])
+    expect(pushed.locator("#failures-more")).to_have_text("2 more")
+    pushed.locator("#failures-more").click()
+    expect(pushed.locator("#failures")).to_contain_text("4.jpg")
+    expect(pushed.locator("#failures-more")).to_be_hidden()
     with transaction.atomic():
         progress.finish(run.pk)
         progress.begin_run(run.dataset)
