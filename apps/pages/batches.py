@@ -118,24 +118,8 @@ def batch_label(progress: BatchProgress) -> str:
 
 
 def batch_sentence(progress: BatchProgress) -> str:
-    """Return the line that describes a batch: what each of its datasets does, and the time left."""
-    groups = progress.groups
-    if not progress.total:
-        return "It has no datasets yet."
-    if groups.ready == progress.total:
-        return f"{plural(progress.total, 'datasets')} ready{_failed_items(progress)}"
-    attention = "need attention" if groups.attention > 1 else "needs attention"
-    counts = [
-        (groups.running, "running"), (groups.attention, attention),
-        (groups.paused, "paused"), (groups.queued, "queued"), (groups.cancelled, "cancelled"),
-        (groups.new, "not processed yet"),
-    ]  # fmt: skip
-    said = [f"{groups.ready:,} of {plural(progress.total, 'datasets')} ready"]
-    said += [f"{count:,} {word}" for count, word in counts if count]
-    if progress.eta_seconds is not None:
-        said.append(f"{time_left(progress.eta_seconds)} left")
-    return ", ".join(said) + _failed_items(progress)
-
-
-def _failed_items(progress: BatchProgress) -> str:
-    return f", {plural(progress.failed, 'items')} failed" if progress.failed else ""
+    """Return what neither the bar of a batch nor the counts by group say: the time left, and failed items."""
+    left = f"{time_left(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
+    failed = f"{plural(progress.failed, 'items')} failed" if progress.failed else ""
+    line = ", ".join(part for part in (left, failed) if part)
+    return line[:1].upper() + line[1:]

@@ -157,3 +157,36 @@ def test_rows_are_chosen_by_keyboard_and_stay_chosen_while_the_list_moves(
     expect(page.locator("#messages")).to_contain_text("3 datasets: pausing.")
     for dataset_id in ("ants", "bees", "cats"):
         expect(page.locator(f"#row-{dataset_id}")).to_contain_text("Pausing…")
+
+
+ROWS_IN_VIEW = """() => [...document.querySelectorAll('.row')].filter(row => {
+    const { top, bottom } = row.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+}).length"""
+
+
+def test_screen_of_a_laptop_holds_twenty_rows(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    states = ["ready"] * 12 + ["error"] * 7 + ["indexing"] * 9 + ["paused", "pending"]
+    for number, state in enumerate(states):
+        dataset = Dataset.objects.create(dataset_id=f"set-{number:02}", visibility="public")
+        begun = progress.begin_run(dataset, [StagePlan("index", total=TOTAL)])
+        if state != "pending":
+            progress.start_stage(begun.pk, "index", total=TOTAL)
+        if state == "paused":
+            progress.request_pause(begun.pk)
+            progress.acknowledge(begun.pk)
+        elif state == "error":
+            progress.fail(begun.pk, "CUDA out of memory")
+        elif state == "ready":
+            progress.finish(begun.pk)
+    page = visit("about:blank")
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.goto(f"{server.url}/")
+    expect(page.locator(".row")).to_have_count(31)
+    expect(page.locator(".row-heading")).to_have_count(5)
+    heights = page.locator(".row").evaluate_all("rows => rows.map(row => row.getBoundingClientRect().height)")
+    assert 40 <= min(heights) <= max(heights) <= 44
+    assert page.evaluate(ROWS_IN_VIEW) >= 17
+    page.locator(".row").first.evaluate("row => row.scrollIntoView()")
+    assert page.evaluate(ROWS_IN_VIEW) >= 20
+    page.screenshot(path="/tmp/pages2-scrolled.png")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from apps.batches import selectors
 from apps.batches.models import Batch, BatchMember
 from apps.datasets.models import Dataset
+from apps.progress import services as progress
 from apps.progress.models import Head, Run
+from apps.progress.reports import Report, accept_reports
 
 from .test_components import words_of
 
@@ -40,11 +43,11 @@ def nightly(owner: User, public: Dataset, private: Dataset, run_in: RunIn) -> Ba
 def test_page_shows_what_the_reader_may_see(client: Client, as_user: As, owner: User, nightly: Batch) -> None:
     mine = as_user(owner).get("/batches/nightly/").text
     assert "Every &lt;night&gt;" in mine
-    assert "0 of 2 datasets ready, 1 running, 1 needs attention" in words_of(mine)
+    assert "All 2 Attention 1 Running 1" in words_of(mine)
     assert 'id="row-open-1"' in mine
     assert 'id="row-shut.1"' in mine
     theirs = client.get("/batches/nightly/").text
-    assert "0 of 1 dataset ready, 1 running" in words_of(theirs)
+    assert "All 1 Running 1" in words_of(theirs)
     assert "shut.1" not in theirs
     assert "batch-pause" not in theirs
     assert 'data-socket="/batches/nightly/progress/live/?id=open-1"' in theirs
@@ -57,6 +60,20 @@ def test_bar_has_a_segment_for_each_state(as_user: As, owner: User, nightly: Bat
     assert 'aria-valuetext="1 indexing, 1 failed"' in bar
     assert "bg-blue-500 scale-x-36" in " ".join(bar.split())
     assert "bg-red-500 scale-x-100" in " ".join(bar.split())
+
+
+def test_each_fact_stands_once(as_user: As, owner: User, nightly: Batch, run_in: RunIn) -> None:
+    run = run_in(Dataset.objects.create(dataset_id="third", owner=owner), "indexing")
+    BatchMember.objects.create(batch=nightly, dataset=run.dataset)
+    accept_reports([(run.dataset_id, Report(failed=12_345))])
+    progress.request_pause(run.pk, "olga")
+    progress.acknowledge(run.pk)
+    shown = words_of(as_user(owner).get("/batches/nightly/").text)
+    assert shown.count("12,345 items failed") == 1
+    assert "12,345 failed" in shown
+    assert re.search(r"36% Paused 12,345 failed by olga ?, \d\d:\d\d", shown)
+    assert "3 datasets" not in shown
+    assert "1 running" not in shown
 
 
 def test_htmx_gets_the_rows_and_the_panel(client: Client, nightly: Batch) -> None:

@@ -118,7 +118,7 @@ def test_rows_stand_in_groups(client: Client, everything: None) -> None:
     html = client.get("/").text
     assert rows(html)[:3] == ["failed", "lost", "stalled"]
     assert rows(html)[-3:] == ["cancelled", "ready", "new"]
-    headings = re.findall(r'<li class="pt-4[^>]*>([^<]+)</li>', html)
+    headings = re.findall(r'<li class="row-heading">([^<]+)</li>', html)
     assert headings == ["Attention", "Running", "Paused", "Queued", "Cancelled", "Ready", "Not processed yet"]
 
 

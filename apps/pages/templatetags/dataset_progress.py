@@ -171,6 +171,12 @@ def state_name(word: str) -> str:
 
 
 @register.filter
+def thousands(number: int) -> str:
+    """Return a number with its thousands separated: ``12,345``."""
+    return f"{number:,}"
+
+
+@register.filter
 def file_size(count: int) -> str:
     return amounts.size(count)
 
