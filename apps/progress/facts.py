@@ -91,7 +91,7 @@ def health_of(facts: Facts, now: datetime) -> Health | None:
 
 
 def _is_behind(run: Run, stage: Stage, now: datetime) -> bool:
-    if not stage.usual:
+    if not stage.usual or stage.current >= stage.planned > 0:  # what follows its last item has no usual speed
         return False
     seconds = stage_clock.seconds_at(run, stage, now)
     return is_behind(stage.readings, seconds, stage.current - stage.not_read, slow_after(stage.gap), stage.usual)

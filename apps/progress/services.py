@@ -158,8 +158,11 @@ def report(
     total: int | None = None,
     message: str | None = None,
     skipped: int | None = None,
+    progressed: bool = False,
 ) -> Run:
     """Set the absolute counts of the active stage; what is None stays. Also a sign of life.
+
+    ``progressed``: the work goes on, though no count grows.
 
     The rules are those of any `Report`, but it starts no stage: `UnknownStage` is raised where a count comes and no
     stage is active. Raises `RunFinished`, and `ValueError` for a count that cannot be stored.
@@ -169,6 +172,8 @@ def report(
         if (current is not None or total is not None) and state.active_stage() is None:
             raise UnknownStage("No stage is under way.")
         apply_report(state, Report(current=current, total=total, message=message, skipped=skipped))
+        if progressed:
+            state.note_heartbeat(progressed=True)
         return state.run
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -126,6 +127,13 @@ def test_report_of_a_grown_count_is_progress(indexing: Run) -> None:
     assert seen(indexing).health == "live"
 
 
+def test_report_may_say_that_the_work_goes_on_though_no_count_grows(indexing: Run) -> None:
+    services.report(indexing.pk, message="half")
+    heard_of(indexing, seconds_ago=1000)
+    services.report(indexing.pk, message="half", progressed=True)
+    assert seen(indexing).health == "live"
+
+
 def test_report_raises_the_version_by_one(indexing: Run, version_of: VersionOf) -> None:
     before = version_of(indexing)
     services.report(indexing.pk, current=45, total=300, message="45", skipped=2)
@@ -169,7 +177,7 @@ def test_report_of_a_count_without_a_stage_is_refused(run: Run, version_of: Vers
 
 @pytest.mark.parametrize("name", ["current", "total", "skipped"])
 @pytest.mark.parametrize("count", [-1, 2**63])
-def test_report_of_an_impossible_count_is_refused(indexing: Run, version_of: VersionOf, name: str, count: int) -> None:
+def test_report_of_an_impossible_count_is_refused(indexing: Run, version_of: VersionOf, name: str, count: Any) -> None:
     before = version_of(indexing)
     with pytest.raises(ValueError, match="A count is a number from 0"):
         services.report(indexing.pk, message="impossible", **{name: count})

@@ -213,6 +213,15 @@ def test_a_run_that_does_less_than_it_usually_does_is_slow_although_it_counts() 
     assert shown(replace(slow), at(119))["health"] == "slow"
 
 
+def test_what_follows_the_last_item_of_a_stage_is_not_slow() -> None:
+    readings = [(float(second), 10 * second) for second in range(100)]
+    stage = {**INDEX, "current": 990, "planned": 990, "readings": readings, "gap": 1.0, "usual": 10.0}
+    facts = with_run(
+        {**stage, "worked_seconds": 199.0, "worked_until": at(199)}, heartbeat_at=at(199), progressed_at=at(199)
+    )
+    assert shown(facts, at(199))["health"] == "live"
+
+
 def test_a_run_of_which_nothing_was_heard_yet_is_measured_from_its_last_change() -> None:
     assert shown(with_run(heartbeat_at=None, progressed_at=None), at(4 + 130))["health"] == "lost"
 

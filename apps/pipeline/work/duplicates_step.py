@@ -62,7 +62,7 @@ class _Report:
 
     def _tell(self, message: str) -> None:
         with self._lease.transaction():
-            progress.report(self._job.run_id, message=message)
+            progress.report(self._job.run_id, message=message, progressed=True)
         self._told_at = time.monotonic()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db.models import F
 from django.test import Client
 from PIL import Image
 from pytest_django import Settings
@@ -14,13 +16,20 @@ from pytest_django import Settings
 from apps.datasets.models import Dataset, NearDuplicate, Sample
 from apps.pipeline.images import duplicates
 from apps.pipeline.images.similar import similar_to
-from apps.pipeline.work import duplicates_step, embed_step
+from apps.pipeline.services import process_folder
+from apps.pipeline.work import duplicates_step, embed_step, runner
+from apps.pipeline.work.runner import Outcome, Runner
+from apps.progress import services as progress
+from apps.progress.health import Health
+from apps.progress.models import Run, Stage
 from apps.progress.snapshot import DatasetProgress
 from tests.images import make_images
 from tests.pipeline.images.test_embedders import photo
 from tests.pipeline.runs import process
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+OnChange = Callable[[Callable[[DatasetProgress], None]], None]
 
 TURNS = {
     Image.Transpose.FLIP_LEFT_RIGHT: "mirrored",
@@ -64,21 +73,73 @@ def test_near_duplicates_are_grouped(folder: Path) -> None:
     assert {"000003.jpg", "z.jpg"} not in groups()
 
 
-def test_the_share_of_the_search_that_is_done_is_told(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, on_change: Callable[[Callable[[DatasetProgress], None]], None]
-) -> None:
-    make_images(folder, 9)
+@pytest.fixture
+def shares(monkeypatch: pytest.MonkeyPatch, on_change: OnChange) -> list[str]:
+    """The shares of a search that are told, in one step for each pair of three chunks of vectors."""
     monkeypatch.setattr(duplicates_step, "SECONDS_BETWEEN_REPORTS", 0)
     monkeypatch.setattr(duplicates, "BATCH", 1)
     monkeypatch.setattr(duplicates, "_BLOCKS_AT_ONCE", 1)
     monkeypatch.setattr(embed_step, "EMBED_CHUNK", 3)
-    messages: list[str] = []
-    on_change(lambda state: messages.append(state.message))
+    monkeypatch.setattr(runner, "LOOK_SECONDS", 0)
+    told: list[str] = []
+
+    def tell(state: DatasetProgress) -> None:
+        if state.message.startswith(duplicates_step.WORDS):
+            told.append(state.message.removeprefix(duplicates_step.WORDS).strip())
+
+    on_change(tell)
+    return told
+
+
+def test_the_share_of_the_search_that_is_done_is_told(folder: Path, shares: list[str]) -> None:
+    make_images(folder, 9)
     process(folder)
-    told = [message for message in messages if message.startswith("Finding near-duplicates...")]
-    assert [message.removeprefix("Finding near-duplicates...").strip() for message in told] == [
-        "", "8%", "33%", "41%", "66%", "91%", "99%",
-    ]  # fmt: skip
+    assert shares == ["", "8%", "33%", "41%", "66%", "91%", "99%"]
+
+
+def test_a_long_search_is_no_standstill(folder: Path, shares: list[str], on_change: OnChange) -> None:
+    make_images(folder, 9)
+    seen: list[Health | None] = []
+
+    def let_an_hour_pass(state: DatasetProgress) -> None:
+        if shares:
+            seen.append(state.health)
+            hour = timedelta(hours=1)
+            Run.objects.update(progressed_at=F("progressed_at") - hour)
+            Stage.objects.filter(state="active").update(worked_until=F("worked_until") - hour, usual=100.0)
+
+    on_change(let_an_hour_pass)
+    process(folder)
+    assert seen[:-1] == ["live"] * 7
+    assert seen[-1] is None  # it is ready
+
+
+@pytest.mark.parametrize(
+    ("ask", "outcome"),
+    [(progress.request_cancel, Outcome.CANCELLED), (progress.request_pause, Outcome.RELEASED)],
+)
+def test_the_search_stops_between_two_products(
+    folder: Path, shares: list[str], on_change: OnChange, ask: Callable[[int], object], outcome: Outcome
+) -> None:
+    make_images(folder, 8)
+    shutil.copy(folder / "000003.jpg", folder / "z.jpg")
+    run = process_folder(folder, dataset_id="cats")
+
+    asked: list[str] = []
+
+    def ask_once(_: DatasetProgress) -> None:
+        if not asked and shares[-1:] == ["33%"]:
+            asked.extend(shares)
+            ask(run.pk)
+
+    on_change(ask_once)
+    assert Runner(run.pk).process() is outcome
+    assert asked == ["", "8%", "33%"]
+    assert set(shares[3:]) <= {"33%"}  # no product came after it
+    if outcome is Outcome.RELEASED:
+        progress.request_resume(run.pk)
+        assert Runner(run.pk).process() is Outcome.READY
+        assert groups() == [{"000003.jpg", "z.jpg"}]
 
 
 def test_pages_of_groups(folder: Path) -> None:
