@@ -240,3 +240,9 @@ def test_similar_images_that_a_busy_server_has_no_time_for_are_asked_for_again(
     expect(page.locator("main")).to_contain_text("Busy, trying again…")
     expect(page.locator("main")).to_contain_text("Shown once this sample has an embedding.")
     assert len(asked) == 3
+
+
+def test_large_bar_is_16_pixels_high(visit: Callable[..., Page], server: Server, run: Run) -> None:
+    page = visit(f"{server.url}/datasets/cats/")
+    track = page.locator("main .dataset-progress [role=progressbar]")
+    assert track.evaluate("bar => bar.getBoundingClientRect().height") == 16
