@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from .handler import Message
+
 # How long a request waits for its place before it is told that the server is busy.
 WAIT_SECONDS: Final = 4.5
 
@@ -60,53 +62,70 @@ def places() -> dict[str, int]:
 
 
 class PlacesOfKind:
-    """The places of one kind. To have one is to have taken it and not yet released it."""
+    """The places of one kind. To have one is to have taken it and not yet released it.
+
+    Whoever waits says how to begin. A place that is released begins the next request at once: in the rounds of a busy
+    event loop, one that was only woken up would begin much later, and nobody would use the place meanwhile.
+    """
 
     def __init__(self, count: int) -> None:
-        self._free = asyncio.Semaphore(count)
-        self._failure: asyncio.Future[None] | None = None  # done once the database fails; whoever waits then is refused
+        self._free = count
+        self._waiting: dict[asyncio.Future[Running | None], Begin] = {}  # in the order in which they came
 
-    @property
-    def is_free(self) -> bool:
-        return not self._free.locked()
+    def take(self) -> bool:
+        """Take a place. Returns False where none is free."""
+        if not self._free:
+            return False
+        self._free -= 1
+        return True
 
-    async def take(self) -> None:
-        """Take a place, at once if one is free. `wait` is for those that can be refused."""
-        await self._free.acquire()
-
-    async def wait(self, receive: Callable[[], Awaitable[Any]]) -> bool:
-        """Wait for a place. Returns whether it was taken: not where that takes too long or the client has gone."""
-        if self._failure is None:
-            self._failure = asyncio.get_running_loop().create_future()
-        failure = self._failure
+    async def wait(self, receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
+        """Wait for a place, and return what was begun; None where that takes too long or the client has gone."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[Running | None] = loop.create_future()
+        self._waiting[turn] = begin
         gone = asyncio.ensure_future(receive())
-        turn = asyncio.ensure_future(self._free.acquire())
+        gone.add_done_callback(lambda _: _refuse(turn))
+        too_long = loop.call_later(WAIT_SECONDS, _refuse, turn)
         try:
-            await asyncio.wait({turn, gone, failure}, timeout=WAIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            if turn.done():
-                self.release()
-            raise
+            return await turn
         finally:
-            is_taken, is_in_vain = turn.done(), gone.done() or failure.done()
-            turn.cancel()
+            self._waiting.pop(turn, None)
+            too_long.cancel()
             gone.cancel()
-        if is_taken and is_in_vain:
-            self.release()
-        return is_taken and not is_in_vain
 
     def release(self) -> None:
-        """Give a place back."""
-        self._free.release()
+        """Give a place to whoever has waited longest."""
+        while self._waiting:
+            turn = next(iter(self._waiting))
+            begin = self._waiting.pop(turn)
+            if turn.done():
+                continue
+            try:
+                turn.set_result(begin(self))
+            except RuntimeError as error:  # no thread could be started, and the place was released
+                turn.set_exception(error)
+            return
+        self._free += 1
 
     def refuse_waiting(self) -> None:
         """Refuse those that wait: the database has just failed one that had waited as long for it.
 
         With a place they would wait for the database from the beginning, and be refused after twice the time.
         """
-        if self._failure is not None:
-            self._failure.set_result(None)
-            self._failure = None
+        for turn in self._waiting:
+            _refuse(turn)
+        self._waiting.clear()
+
+
+Running = asyncio.Future[list[Message]]
+# Begins to answer a request, which releases its place of this kind afterwards.
+Begin = Callable[[PlacesOfKind], Running]
+
+
+def _refuse(turn: asyncio.Future[Running | None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 class Places:
@@ -115,15 +134,14 @@ class Places:
     def __init__(self) -> None:
         self._kinds = {kind: PlacesOfKind(count) for kind, count in places().items()}
 
-    async def take(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]]) -> PlacesOfKind | None:
-        """Take a place for a request, and return the places of its kind, one of which is to be released later.
+    async def begin(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
+        """Begin to answer a request in a place of its kind, and return the answer to come.
 
         None where it waited in vain or its client has gone. ``receive`` returns once the client has gone. A search
         waits for no other: its page asks again, and more searches would only make all of them slower.
         """
         kind = kind_of(scope)
         of_kind = self._kinds[kind]
-        if of_kind.is_free:
-            await of_kind.take()
-            return of_kind
-        return of_kind if kind != SIMILAR and await of_kind.wait(receive) else None
+        if of_kind.take():
+            return begin(of_kind)
+        return None if kind == SIMILAR else await of_kind.wait(receive, begin)

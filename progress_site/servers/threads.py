@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -41,8 +42,9 @@ class RequestThreads:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]  # all of it: `Door` has received it
         # `/health/` is asked by one request at a time, and must not wait behind those that keep the process busy.
-        places = None if is_health(scope) else await self._places.take(scope, receive)
-        messages = _refusal(scope) if places is None and not is_health(scope) else await self._run(scope, body, places)
+        begin = partial(self._run, scope, body)
+        running = begin(None) if is_health(scope) else await self._places.begin(scope, receive, begin)
+        messages = _refusal(scope) if running is None else await running
         for message in messages:
             await send(message)
 
@@ -53,11 +55,11 @@ class RequestThreads:
         thread = self._idle.pop() if self._idle else ThreadPoolExecutor(max_workers=1, thread_name_prefix="request")
 
         def finish(work: Future[list[Message]]) -> None:
+            self._keep_or_end(thread)  # before the place is released, so that whoever has it next has this thread
             if places is not None:
                 if work.exception() is None and work.result()[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
                     places.refuse_waiting()
                 places.release()
-            self._keep_or_end(thread)
             if answer.cancelled():
                 return
             if (error := work.exception()) is not None:

@@ -158,3 +158,11 @@ def test_crowd_of_requests_is_answered_over_a_limited_number_of_connections(
     with web_server(tmp_path / "log", env={"DATABASE_URL": url, "REQUEST_THREADS": "6"}) as server:
         assert asyncio.run(crowd(f"{server.url}/datasets/none/")) == [404] * 100
     assert 1 <= most <= 6 + 5  # the hub, the sockets and the notes that the process listens have theirs
+
+
+async def test_who_waited_has_the_thread_of_the_request_before() -> None:
+    views = Views()
+    views.go_on.set()
+    application = RequestThreads(views.answer)
+    assert await asyncio.gather(*(status_of(application, PAGE) for _ in range(10 * READS))) == [200] * (10 * READS)
+    assert len(set(views.threads)) == READS
