@@ -26,7 +26,7 @@ of the stage under way.
 *The range.* The guesses of the stages are added up, and so are their variances. The range goes from the median over
 exp(`WIDTH`·spread) to the median times that; its geometric middle is what is most likely. The seconds since the last
 reading are taken off. After `SILENT` times the usual gap between readings with a higher count, the wait itself is a
-reading.
+reading; and nothing is said of the last stage, where all its items are done and it goes on.
 
 Sources: Gott, "Implications of the Copernican principle for our future prospects", 1993 (how long growth goes on);
 Bates and Granger, "The combination of forecasts", 1969 (pooling by precision); Winkler, "A decision-theoretic approach
@@ -115,6 +115,8 @@ def time_left(stages: Sequence[Work], learned: Sequence[LearnedStage] = ()) -> S
         active = replace(active, total=past.total)
     done = [stage for stage in stages if stage.state == StageState.DONE]
     waiting = [stage for stage in stages if stage.state == StageState.WAITING]
+    if not waiting and _goes_on_without_items(active):
+        return None
     guess = _guess_now(active, past) or _guess_by_weight(active, done)
     if guess is None:
         return None
@@ -134,12 +136,23 @@ def _range(guesses: Sequence[Guess]) -> SecondsRange:
 # --- The stage under way ----------------------------------------------------------------------------------------------
 
 
+def _is_silent(stage: Work) -> bool:
+    """Whether the last item is much longer ago than there was between the items before it."""
+    waited = stage.seconds - stage.readings[-1][0]
+    gaps = [after - before for (before, less), (after, more) in pairwise(stage.readings[-12:]) if more > less]
+    return bool(gaps) and waited > SILENT * fmean(gaps)
+
+
+def _goes_on_without_items(stage: Work) -> bool:
+    """Whether a stage has done all its items and is at work all the same, for nobody knows how long."""
+    return 0 < stage.total <= stage.before + stage.readings[-1][1] and _is_silent(stage)
+
+
 def _guess_now(stage: Work, past: LearnedStage | None) -> Guess | None:
     """Guess the seconds that are left of the stage under way."""
     last, done = stage.readings[-1]
     waited = max(stage.seconds - last, 0.0)
-    gaps = [after - before for (before, less), (after, more) in pairwise(stage.readings[-12:]) if more > less]
-    if gaps and waited > SILENT * fmean(gaps):
+    if _is_silent(stage):
         return _guess(replace(stage, readings=[*stage.readings, (stage.seconds, done)]), past)
     # Until the next reading the guess is the same, and is made once.
     key = hash((tuple(map(tuple, stage.readings)), tuple(map(tuple, stage.totals)), stage.total, stage.before, past))

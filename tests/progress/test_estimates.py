@@ -134,6 +134,15 @@ def test_a_stage_whose_items_are_all_done_leaves_nothing() -> None:
     assert left_of(steady(10, 50, total=500)) == SecondsRange(0, 0)
 
 
+def test_nothing_is_said_of_work_that_goes_on_after_the_last_item() -> None:
+    steady = [(float(second), 10 * second) for second in range(11)]
+    stage = Work("a", ACTIVE, total=100, seconds=12.0, readings=steady)
+    assert time_left([stage]) == SecondsRange(0.0, 0.0)  # it may be about to end
+    assert time_left([replace(stage, seconds=20.0)]) is None
+    # The stages that follow are expected all the same.
+    assert time_left([replace(stage, seconds=20.0), Work("b", WAITING)]) is not None
+
+
 def test_a_total_that_grows_is_expected_to_grow_on_and_one_that_has_stopped_is_not() -> None:
     usual = left_of(steady(10, 50))
     growing = left_of(steady(10, 50, totals=[(float(5 * step), 100 * step) for step in range(1, 11)]))
