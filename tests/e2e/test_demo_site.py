@@ -26,7 +26,7 @@ def test_the_site_lives(tmp_path: Path) -> None:
         assert len(progress(port, "demo-crawl")["stages"]) == 6
         assert progress(port, "demo-stream")["total"] == 0
         wait_until(lambda: progress(port, "demo")["state"] == "embedding", seconds=120, what="no images")
-        assert " at 60 a second..." in progress(port, "demo")["message"]
+        assert progress(port, "demo")["message"] == "Slowed down to 60 a second"
         for dataset_id in ("demo-birds", "demo-maps"):
             wait_until(lambda: progress(port, dataset_id)["state"] == "ready", seconds=120, what="no run ended")  # noqa: B023 -- called at once
         wait_until(lambda: "curl " in log.read_text(), seconds=60, what="no line for a row of one's own")
