@@ -138,7 +138,7 @@ def test_page_gets_panel_and_rows(server: Server, batch: Batch) -> None:
         services.finish(run_of("dogs"))  # no row of this page
         frame = str(connection.recv(timeout=30))
         assert 'id="batch-live"' in frame
-        assert "1 of 2 datasets ready" in frame
+        assert "50% (1/2)" in frame
         add(batch, "birds")
         frames = [str(connection.recv(timeout=30)) for _ in range(2)]
         assert any(frame == "<!-- new dataset -->" for frame in frames)
