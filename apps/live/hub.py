@@ -40,11 +40,11 @@ from .watcher import SLOT_KEEPALIVE, SLOT_NEW_DATASET, Watcher
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS: Final = 0.1
-# A crowd is served less often, so that sending takes less than half of the time, and never less often than this.
-LONGEST_FLUSH_SECONDS: Final = 0.75
+# A crowd is served less often, so that sending takes a third of the time, and never less often than this.
+LONGEST_FLUSH_SECONDS: Final = 0.9
 CHECK_SECONDS: Final = 0.25
 # While the doorbell is connected, the check only finds what it lost.
-HEALING_CHECK_SECONDS: Final = 1.25
+HEALING_CHECK_SECONDS: Final = 1.0
 # How soon a watcher loses what it may no longer see.
 ACCESS_CHECK_SECONDS: Final = 3.0
 # How soon a poll is refused what its caller may no longer see, together with the time that the check takes.
@@ -322,7 +322,7 @@ class Hub:
 
 def flush_interval(sending_seconds: float) -> float:
     """Return how long after a flush began the next may begin, in seconds, where it was sending for so long."""
-    return min(max(FLUSH_SECONDS, 2.5 * sending_seconds), LONGEST_FLUSH_SECONDS)
+    return min(max(FLUSH_SECONDS, 3 * sending_seconds), LONGEST_FLUSH_SECONDS)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -14,7 +14,7 @@ MISSED_KEEPALIVES = 3
 # spread their requests over as much time.
 PAGE_MILLISECONDS = 10
 # Milliseconds that the server takes for a page that comes back: its socket, its header and its first poll.
-SOCKET_MILLISECONDS = 5
+SOCKET_MILLISECONDS = 6
 # Milliseconds that the server spares for a poll, while it has all these sockets to serve.
 POLL_MILLISECONDS = 1
 

@@ -269,7 +269,7 @@ def test_intervals_keep_the_promised_times() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sending_seconds", "interval"), [(0.0, 0.1), (0.03, 0.1), (0.1, 0.25), (0.2, 0.5), (30.0, 0.75)]
+    ("sending_seconds", "interval"), [(0.0, 0.1), (0.03, 0.1), (0.1, 0.3), (0.2, 0.6), (30.0, 0.9)]
 )
 def test_a_crowd_is_served_less_often(sending_seconds: float, interval: float) -> None:
     assert hub.flush_interval(sending_seconds) == pytest.approx(interval)

@@ -32,7 +32,7 @@
 #define POLL_MS 3000.0
 #define BAR_MS 2000.0
 #define ATTEMPTS 5
-#define SOCKET_MS 5.0
+#define SOCKET_MS 6.0
 #define POLL_COST_MS 1.0
 #define FAILED_MS 30000.0
 
