@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from apps.datasets.models import Dataset
+from apps.live.rendering import KEEPALIVE
 from tests.processes import Server, collect_static, web_server
 
 ALLOWED_ORIGIN = "https://frontend.example"
@@ -100,3 +101,10 @@ def login(user: User) -> dict[str, str]:
 def socket(server: Server, dataset: Dataset) -> Iterator[Socket]:
     with open_socket(server, dataset.dataset_id) as socket:
         yield socket
+
+
+def next_message(socket: ClientConnection) -> str:
+    """The next message that is no keepalive."""
+    while (text := str(socket.recv(timeout=30))).startswith(KEEPALIVE):
+        pass
+    return text

@@ -21,7 +21,7 @@ from apps.progress.services import StagePlan
 from tests.batches.conftest import ANYONE
 from tests.processes import Server
 
-from .conftest import Socket, login
+from .conftest import Socket, login, next_message
 
 
 @pytest.fixture
@@ -132,13 +132,13 @@ def test_errors_leave_the_connection_open(server: Server, batch: Batch) -> None:
 
 def test_page_gets_panel_and_rows(server: Server, batch: Batch) -> None:
     with connect(f"{server.socket_url}/batches/nightly/progress/live/?id=cats") as connection:
-        first = [str(connection.recv(timeout=30)) for _ in range(2)]
+        first = [next_message(connection) for _ in range(2)]
         assert any('id="batch-live"' in frame for frame in first)
         assert any('id="row-cats"' in frame for frame in first)
         services.finish(run_of("dogs"))  # no row of this page
-        frame = str(connection.recv(timeout=30))
+        frame = next_message(connection)
         assert 'id="batch-live"' in frame
         assert "50% (1/2)" in frame
         add(batch, "birds")
-        frames = [str(connection.recv(timeout=30)) for _ in range(2)]
+        frames = [next_message(connection) for _ in range(2)]
         assert any(frame == "<!-- new dataset -->" for frame in frames)

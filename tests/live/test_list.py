@@ -7,7 +7,7 @@ import re
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from apps.datasets.models import Dataset
 from apps.datasets.services import delete_dataset
@@ -16,7 +16,7 @@ from apps.live.rendering import GONE_ROW, KEEPALIVE, NEW_DATASET
 from apps.progress import services
 from tests.processes import Server
 
-from .conftest import login
+from .conftest import login, next_message
 
 
 def test_dataset_created_between_the_page_and_its_socket_is_announced(server: Server, transactional_db: None) -> None:
@@ -88,10 +88,3 @@ def test_row_that_was_gone_before_the_socket_opened_is_announced(server: Server,
     with connect(f"{server.socket_url}/progress/live/?id=cats&id=dogs&newest={newest}") as socket:
         assert next_message(socket) == GONE_ROW
         assert 'id="row-cats"' in next_message(socket)
-
-
-def next_message(socket: ClientConnection) -> str:
-    """The next message that is no keepalive."""
-    while (text := str(socket.recv(timeout=30))).startswith(KEEPALIVE):
-        pass
-    return text
