@@ -73,7 +73,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
             if self.is_counted:
                 limits.remove_connection(self.address)
                 self.hub.remove_watcher(self.watcher, self.watched)
-                del self.watcher  # which refers to this socket: without it, both go at once, and not as cyclic garbage
+                del self.watcher  # it refers to this socket, and would keep it until the next collection of garbage
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Handle an event of the server. `_find_visible` closes old connections to the database in its own threads.
@@ -156,7 +156,7 @@ class SocketConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels 
         return [dataset_id for dataset_id in dict.fromkeys(dataset_ids) if dataset_id not in found]
 
     def send_known(self) -> bool:
-        """Send what others show of all that is watched. Returns False where that is not known of each."""
+        """Send the state that other watchers show of each dataset. Returns False where one of them has no others."""
         return all(self.hub.send_known(dataset_pk, self.watcher) for dataset_pk in self.watched)
 
     def unwatch(self, dataset_ids: Collection[str]) -> None:

@@ -12,6 +12,11 @@ SHORTEST_SLICE_SECONDS: Final = 0.002
 LONGEST_SLICE_SECONDS: Final = 0.01
 
 
+def slice_seconds(seconds: float) -> float:
+    """Return how long a slice is, in seconds, that should take ``seconds``."""
+    return min(max(SHORTEST_SLICE_SECONDS, seconds), LONGEST_SLICE_SECONDS)
+
+
 class Slices:
     """Slices of time in which many watchers are served, with a round of the event loop after each.
 
@@ -30,4 +35,4 @@ class Slices:
             return
         await asyncio.sleep(0)
         now = self._clock()
-        self._ends_at = now + min(max(SHORTEST_SLICE_SECONDS, (now - ended_at) / 2), LONGEST_SLICE_SECONDS)
+        self._ends_at = now + slice_seconds((now - ended_at) / 2)

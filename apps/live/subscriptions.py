@@ -75,7 +75,7 @@ class Subscriptions:
         self.pending.add(dataset_pk)
 
     def message_sent_last(self, dataset_pk: int, form: Form) -> Message | None:
-        """Return what the watchers of a dataset were sent last, which is all that those of them show; None at first."""
+        """Return the message that the watchers of a dataset in this form were sent last; None where there was none."""
         return self.datasets[dataset_pk].sent_messages.get(form)
 
     def remove(self, dataset_pk: int, watcher: Watcher) -> bool:
@@ -140,9 +140,9 @@ class Subscriptions:
         watched = self.datasets[dataset_pk]
         has_changed = not rendered.state.looks_like(watched.sent)
         watched.sent = rendered.state
-        watched.sent_messages = (
-            (watched.sent_messages if not has_changed else {}) | rendered.updates | rendered.first_messages
-        )
+        if has_changed:
+            watched.sent_messages = dict(rendered.updates)
+        watched.sent_messages |= rendered.first_messages
         first_served, watched.first_served = watched.first_served, set()
         served = (watched.watchers if has_changed else first_served) - watched.new_watchers
         return (

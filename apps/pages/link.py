@@ -15,7 +15,7 @@ MISSED_KEEPALIVES = 3
 PAGE_MILLISECONDS = 10
 # Milliseconds that the server takes for a page that comes back: its socket, its header and its first poll.
 SOCKET_MILLISECONDS = 6
-# Milliseconds that the server spares for a poll, while it has all these sockets to serve.
+# Milliseconds between two polls of a page that comes back, for each page that comes back with it.
 POLL_MILLISECONDS = 1
 
 

@@ -71,7 +71,7 @@ class _Protocol(WebSocketProtocol):  # type: ignore[misc]  # daphne has no types
     def connectionLost(self, reason: Any) -> None:
         self._release_sender()
         super().connectionLost(reason)
-        # They hold this protocol. Without them it goes at once, and not as cyclic garbage.
+        # They refer to this protocol, and would keep it until the next collection of garbage.
         self.is_open = self.is_closed = None
 
     def dropConnection(self, abort: bool = False) -> None:

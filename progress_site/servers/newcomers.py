@@ -6,11 +6,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
 
-# A turn is as long as the rest of the round of the event loop was, but within these.
-SHORTEST_TURN_SECONDS: Final = 0.002
-LONGEST_TURN_SECONDS: Final = 0.01
+from apps.live.slices import slice_seconds
 
 
 class Newcomers[Connection]:
@@ -41,7 +38,7 @@ class Newcomers[Connection]:
     def _take_turn(self) -> None:
         self._is_turn_due = False
         now = self._clock()
-        ends_at = now + min(max(SHORTEST_TURN_SECONDS, now - self._turn_ended_at), LONGEST_TURN_SECONDS)
+        ends_at = now + slice_seconds(now - self._turn_ended_at)  # as long as the rest of the round was
         try:
             while self._waiting and self._clock() < ends_at:
                 self._serve(self._waiting.popleft())

@@ -26,7 +26,7 @@ import { findTransition } from "./reconnecting.js";
  * @property {number} interval milliseconds between two requests of a link that polls
  * @property {number} silence milliseconds without a message after which a socket counts as disconnected
  * @property {number} perSocket milliseconds that the server takes for one page that comes back
- * @property {number} perPoll milliseconds that the server takes for one poll
+ * @property {number} perPoll milliseconds between two polls of a page that comes back, for each socket of the process
  * @property {{missing: number, full: number}} closeCodes with which the server says that what is watched does not exist,
  *   or that it takes no more sockets
  * @property {() => Socket} openSocket

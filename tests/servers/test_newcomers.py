@@ -6,13 +6,14 @@ import asyncio
 
 import pytest
 
-from progress_site.servers.newcomers import LONGEST_TURN_SECONDS, SHORTEST_TURN_SECONDS, Newcomers
+from apps.live.slices import LONGEST_SLICE_SECONDS, SHORTEST_SLICE_SECONDS
+from progress_site.servers.newcomers import Newcomers
 from tests.live.test_slices import Loop
 from tests.live.test_watcher import in_a_loop
 
 
 @pytest.mark.parametrize(
-    ("others", "turn"), [(0.0, SHORTEST_TURN_SECONDS), (0.006, 0.006), (10.0, LONGEST_TURN_SECONDS)]
+    ("others", "turn"), [(0.0, SHORTEST_SLICE_SECONDS), (0.006, 0.006), (10.0, LONGEST_SLICE_SECONDS)]
 )
 def test_crowd_is_served_in_order_for_half_of_the_time(others: float, turn: float) -> None:
     """Each takes a tenth of a turn. The first turn may be long."""
