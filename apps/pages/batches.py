@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from django.utils.text import capfirst
+
 from apps.batches.progress import BatchProgress, BatchSegment
 from apps.progress.percentage import whole_of
 from apps.progress.transitions import State
@@ -122,4 +124,4 @@ def batch_sentence(progress: BatchProgress) -> str:
     left = f"{time_left(progress.eta_seconds)} left" if progress.eta_seconds is not None else ""
     failed = f"{plural(progress.failed, 'items')} failed" if progress.failed else ""
     line = ", ".join(part for part in (left, failed) if part)
-    return line[:1].upper() + line[1:]
+    return capfirst(line)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+from django.utils.text import capfirst
+
 from apps.pipeline.schedules import Schedule
+from apps.progress.control import Action
 from apps.progress.health import WORDS
 from apps.progress.snapshot import DatasetProgress, Eta, StageProgress
 from apps.progress.transitions import StageState, State
@@ -15,7 +18,11 @@ from .components import is_held, stage_label
 
 DAY: Final = 24 * HOUR
 
-
+# What becomes of many datasets that are steered together.
+STEERED: Final = {
+    Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
+    Action.RETRY: "asked to process again", Action.RETRY_FAILED: "asked to process failed items again",
+}  # fmt: skip
 REQUESTED: Final[dict[str | None, str]] = {"pause": "Pausing…", "cancel": "Cancelling…"}
 
 
@@ -260,6 +267,6 @@ def sentence(progress: DatasetProgress, silence: str) -> str:
         case _:
             parts = _working(progress, silence)
     line = ", ".join(part for part in [*parts, _failed(progress)] if part)
-    line = line[:1].upper() + line[1:]
+    line = capfirst(line)
     is_lost = progress.health == "lost" and not progress.paused
     return f"{line}. It goes on when the worker reports again." if is_lost else line

@@ -27,13 +27,10 @@ from apps.pages.amounts import plural
 from apps.pages.batches import batch_bar_of_segments
 from apps.pages.forms import BatchForm
 from apps.pages.listing import ListQuery, list_datasets
+from apps.pages.words import STEERED
 from apps.progress.control import Action
 
 PAGE_SIZE: Final = 50
-DONE: Final = {
-    Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
-    Action.RETRY: "asked to process again", Action.RETRY_FAILED: "asked to process failed items again",
-}  # fmt: skip
 
 
 @require_safe
@@ -84,7 +81,7 @@ def control(request: HttpRequest, batch_id: str) -> HttpResponse:
         return HttpResponse(f"Unknown action. Use one of {', '.join(Action)}.", status=400, content_type="text/plain")
     results = steer_batch(caller, action, batch)
     if changed := sum(result.changed for result in results):
-        messages.success(request, f"{plural(changed, 'datasets')}: {DONE[action]}.")
+        messages.success(request, f"{plural(changed, 'datasets')}: {STEERED[action]}.")
     else:
         for detail, count in Counter(result.detail for result in results).most_common(3):
             messages.warning(request, f"{plural(count, 'datasets')}: {detail}")

@@ -18,16 +18,13 @@ from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 from apps.pages.access import steering
 from apps.pages.amounts import plural
+from apps.pages.words import STEERED
 from apps.progress.control import Action
 from apps.progress.selectors import progress_of, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.steering import steer
 
 MOST_CHOSEN: Final = 1000
-DONE: Final = {
-    Action.PAUSE: "pausing", Action.RESUME: "resumed", Action.CANCEL: "cancelling", Action.END: "ended",
-    Action.RETRY: "asked to process again", Action.RETRY_FAILED: "asked to process failed items again",
-}  # fmt: skip
 
 
 @require_POST
@@ -54,7 +51,7 @@ def control_many(request: HttpRequest) -> HttpResponse:
     chosen = _chosen(request)
     results = steer(Caller(request.user), action, chosen)
     if changed := sum(result.changed for result in results):
-        messages.success(request, f"{plural(changed, 'datasets')}: {DONE[action]}.")
+        messages.success(request, f"{plural(changed, 'datasets')}: {STEERED[action]}.")
     for detail, count in Counter(result.detail for result in results if not result.changed).most_common(5):
         messages.warning(request, f"{plural(count, 'datasets')}: {detail}")
     if not chosen:
