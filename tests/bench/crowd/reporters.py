@@ -17,6 +17,14 @@ OTHERS = 50
 LONGEST_SECONDS = 5.0
 
 
+async def read_answer(reader: asyncio.StreamReader) -> bytes:
+    """Read a whole answer. Returns its head in lower case."""
+    head = (await reader.readuntil(b"\r\n\r\n")).lower()
+    length = head.partition(b"content-length:")[2].split(b"\r\n")[0]
+    await reader.readexactly(int(length or b"0"))
+    return head
+
+
 @dataclass
 class Tally:
     offered: int = 0
@@ -62,9 +70,7 @@ class Reporter:
         writer.write(
             f"{self._head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
         )
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        length = head.partition(b"content-length:")[2].split(b"\r\n")[0]
-        await reader.readexactly(int(length or b"0"))
+        head = await read_answer(reader)
         if b"connection: close" in head:
             self._close()
         return int(head.split()[1])

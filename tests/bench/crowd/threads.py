@@ -13,7 +13,7 @@ from rich.table import Table
 
 from tests import services
 from tests.bench.crowd.load import load
-from tests.bench.crowd.reporters import OTHERS
+from tests.bench.crowd.reporters import OTHERS, read_answer
 from tests.bench.crowd.servers import ours
 
 SECONDS: Final = float(os.environ.get("SECONDS", "8"))
@@ -54,9 +54,8 @@ async def _read(port: int) -> list[float]:
         while time.monotonic() < ends_at:
             began = time.monotonic()
             writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            await reader.readexactly(int(head.partition(b"content-length:")[2].split(b"\r\n")[0]))
-            if b" 200 " in head.split(b"\r\n")[0]:
+            head = await read_answer(reader)
+            if head.split()[1] == b"200":
                 took.append((time.monotonic() - began) * 1000)
         writer.close()
 
