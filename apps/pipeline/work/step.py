@@ -33,8 +33,10 @@ class Step[Result](ABC):
         self.run: Run = job.run
         self.thumbnails = thumbnail_folder(self.run.dataset_id)
         self.total, self.current = self.count()
+        # What stage and counts do not say: that the run is slower than it could be.
+        pace = f"Slowed down to {settings.PACE} a second" if settings.PACE else ""
         with lease.transaction():
-            progress.start_stage(self.run.pk, self.name, total=self.total, message=_message())
+            progress.start_stage(self.run.pk, self.name, total=self.total, message=pace)
             progress.report(self.run.pk, current=self.current)
 
     def count(self) -> tuple[int, int]:
@@ -65,9 +67,4 @@ class Step[Result](ABC):
             replaced = self.write(chunk, result)
             Chunk.objects.filter(pk=chunk.pk).update(done=True, items=replaced)
             self.current += chunk.size
-            return progress.report(self.run.pk, current=self.current, message=_message(), skipped=self.skipped)
-
-
-def _message() -> str:
-    """Return what stage and counts do not say: that the run is slower than it could be."""
-    return f"Slowed down to {settings.PACE} a second" if settings.PACE else ""
+            return progress.report(self.run.pk, current=self.current, skipped=self.skipped)
