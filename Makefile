@@ -49,9 +49,10 @@ bench: bench-pipeline bench-live bench-crowd bench-ingest bench-client bench-eta
 bench-pipeline: $(VENV)/.test
 	@$(RUN) -m tests.bench.pipeline
 
-# Installs imagededup and cleanvision, which are large, into an environment of their own.
+# Installs imagededup and cleanvision, which are large, into an environment of their own. Each process of the pool would
+# import a module that is run by -m.
 bench-images: $(VENV)/.test
-	@$(RUN) -m tests.bench.images
+	@$(RUN) -c 'from tests.bench.images import main; main()'
 
 bench-live: $(VENV)/.test
 	@scripts/install-programs

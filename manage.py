@@ -4,12 +4,18 @@
 import os
 import sys
 
-from django.core.management import execute_from_command_line
 
-from progress_site.startup import check_command, one_line_errors
+def main() -> None:
+    # Here, because each process of the pipeline's pool imports this module, and has no use for Django.
+    from django.core.management import execute_from_command_line
 
-if __name__ == "__main__":
+    from progress_site.startup import check_command, one_line_errors
+
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_site.settings")
     with one_line_errors():
         check_command(sys.argv)
         execute_from_command_line(sys.argv)
+
+
+if __name__ == "__main__":
+    main()

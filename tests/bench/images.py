@@ -3,8 +3,6 @@
 The peers find look-alikes and odd images among the same files, as their documentation shows. They are large, so they
 have an environment of their own, which is made where it is missing. Processor time is that of each program with its
 processes. Loading libraries is left out; starting processes is not.
-
-The pool's processes import this module, so it imports Django only once it runs.
 """
 
 from __future__ import annotations
@@ -139,7 +137,3 @@ def _report(speeds: dict[str, float]) -> None:
         result["vs_imagededup_800"] = round(speeds["ours_800"] / speeds["imagededup_800"], 2)
         result["vs_imagededup_4000"] = round(speeds["ours_4000"] / speeds["imagededup_4000"], 2)
     print(json.dumps(result))
-
-
-if __name__ == "__main__":
-    main()

@@ -25,7 +25,9 @@ from .scaling import thumbnail_size
 from .thumbnails import Remarks, small_rgb
 from .tiff import is_raw, keeps_values, read_tiff, tiff_size
 
-# Without these, `Image.open` imports every plugin there is when it meets one of their files.
+# Loaded once for all processes of a pool: `Image.open` loads five plugins with the first image, and every plugin there
+# is when it meets a file of one of these.
+Image.preinit()
 _PRELOADED: Final = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 # The modules that give Pillow another format, loaded with the first file of it.

@@ -33,10 +33,19 @@ def test_there_is_one_process_a_core(setting: int, count: int) -> None:
         wait_until(all_are_there, seconds=30, what="the processes did not start")
 
 
-def test_the_processes_load_nothing_of_django() -> None:
-    with Pool(1) as pool:
-        modules = pool.submit(loaded).result(30)
-    assert {"apps.pipeline.images.verify", "apps.pipeline.images.embedders"} <= modules
+def test_the_processes_of_a_worker_load_nothing_of_django(tmp_path: Path) -> None:
+    # A worker is started by manage.py, which each process of its pool imports.
+    script = """
+from apps.pipeline.work.pool import Pool
+from tests.pipeline.work.deadly import loaded
+with Pool(1) as pool:
+    print(*pool.submit(loaded).result(30))
+"""
+    environment = {**os.environ, "DATA_DIR": str(tmp_path), "SECRET_KEY": "x"}
+    command = [sys.executable, "manage.py", "shell", "--no-imports", "-c", script]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=True)
+    modules = set(run.stdout.split())
+    assert {"apps.pipeline.images.verify", "apps.pipeline.images.embedders", "PIL.JpegImagePlugin"} <= modules
     assert not [name for name in modules if name.partition(".")[0] == "django"]
 
 
