@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.paginator import Page
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import F, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from apps.core.paginator import BoundedPaginator
+from apps.core.paginator import MOST_COUNTED, BoundedPaginator
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
-from apps.progress.groups import LABELS, PLACES, Group, group_of, with_places
+from apps.datasets.search import MOST_FOUND, SEARCHED, Found, find
+from apps.progress.groups import LABELS, Group, GroupCounts, count_groups, group_of, in_group, with_places
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
@@ -33,11 +35,6 @@ SORTS: Final = {
     "group": "Group", "updated": "Last change", "name": "Name", "state": "State", "created": "Date created",
 }  # fmt: skip
 DEFAULT_SORT: Final = "group"
-# A search looks for a part of a name or an ID in the datasets that changed last, this many of them. Where there are
-# more, groups are neither counted nor put in order.
-SEARCHED: Final = 10_000
-# How many of the datasets that it finds are shown.
-MOST_FOUND: Final = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +100,17 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class GroupCount:
-    """A filter above the list: how many datasets a group has, and its address."""
+    """A filter above the list: how many datasets a group has at least, and its address."""
 
     label: str
     count: int
+    is_exact: bool
     address: str
     is_current: bool
 
     @property
     def figure(self) -> str:
-        return f"{self.count:,}" if self.count < SEARCHED else f"{SEARCHED:,}+"
+        return f"{self.count:,}" if self.is_exact else f"{self.count:,}+"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +129,7 @@ class Listing:
     query: ListQuery
     counts: tuple[GroupCount, ...]
     newest: str  # `Caller.newest_visible`, read before the rows were
+    found: Found | None  # by the search, if there was one
 
     @property
     def socket(self) -> str:
@@ -146,6 +145,17 @@ class Listing:
     def address(self) -> str:
         """The address from which the page fetches these rows again."""
         return self.query.address(self.page.number)
+
+    @property
+    def bound(self) -> str:
+        """What the list leaves out, in a sentence; empty if it leaves out nothing."""
+        if self.found and not self.found.searched_all:
+            return f"Searched the {SEARCHED:,} datasets that changed last, and all for this very name or ID."
+        if self.found and self.found.has_more:
+            return f"These are the {MOST_FOUND:,} that changed last. Search for more of the name to find others."
+        if self.page.paginator.count >= MOST_COUNTED and not self.page.has_next():
+            return f"The list ends after {MOST_COUNTED:,} datasets. Search, or choose a group, to find others."
+        return ""
 
     @property
     def path(self) -> str:
@@ -166,17 +176,6 @@ class Listing:
         ]
 
 
-def _found(datasets: QuerySet[Dataset], text: str) -> list[int]:
-    """Return row ids: partial matches among the `SEARCHED` latest datasets, and exact matches among all."""
-    latest = datasets.order_by(*_ORDERS["updated"])
-    searched = datasets.filter(pk__in=latest.values("pk")[:SEARCHED])
-    parts = searched.filter(Q(dataset_id__icontains=text) | Q(name__icontains=text))
-    found = list(parts.order_by(*_ORDERS["updated"]).values_list("pk", flat=True)[:MOST_FOUND])
-    found += datasets.filter(dataset_id=text).values_list("pk", flat=True)
-    found += datasets.filter(sort_name=text.lower()).order_by("pk").values_list("pk", flat=True)[:MOST_FOUND]
-    return found
-
-
 def list_datasets(
     user: AbstractBaseUser | AnonymousUser,
     query: ListQuery,
@@ -190,26 +189,37 @@ def list_datasets(
     caller = Caller(user)
     newest = caller.newest_visible()
     datasets = caller.visible(among)
-    if query.text:
-        datasets = datasets.filter(pk__in=_found(datasets, query.text))
+    found = find(datasets, query.text) if query.text else None
+    if found:
+        datasets = datasets.filter(pk__in=found.dataset_pks)
     now = timezone.now()
-    latest = datasets.order_by(*_ORDERS["updated"]).values("pk")[:SEARCHED]
-    counted = with_places(Dataset.objects.filter(pk__in=latest), now)
-    per_place = dict(counted.order_by().values_list("place").annotate(count=Count("pk")))
-    is_grouped = query.sort == DEFAULT_SORT and sum(per_place.values()) < SEARCHED
-    selected: Any = with_places(datasets, now) if is_grouped or isinstance(query.state, Group) else datasets
-    if isinstance(query.state, Group):
-        selected = selected.filter(place=PLACES[query.state])
-    elif query.state is not None:
-        selected = in_state(selected, query.state)
-    # What ended last comes first. What is under way stands in the order of names, which moves nothing.
-    ended_last = F("head__run__finished_at").desc(nulls_last=True)
-    order = ("place", ended_last, "sort_name", "pk") if is_grouped else _ORDERS.get(query.sort, _ORDERS["state"])
-    page: Page[Dataset] = BoundedPaginator(selected.order_by(*order), PAGE_SIZE).get_page(page_number)
+    counts = count_groups(datasets, now, MOST_COUNTED)
+    every = sum(counts.counts.values())
+    # Groups of more datasets than are counted are not put in order.
+    is_grouped = query.sort == DEFAULT_SORT and every < MOST_COUNTED
+    paginator = BoundedPaginator(_selected(datasets, query, now, is_grouped=is_grouped), PAGE_SIZE)
+    if query.state is None:
+        paginator.count = min(every, MOST_COUNTED)
+    elif isinstance(query.state, Group) and query.state not in counts.at_least:
+        paginator.count = counts.counts.get(query.state, 0)
+    page: Page[Dataset] = paginator.get_page(page_number)
     rows = _rows(caller, list(page.object_list), is_grouped=is_grouped)
     if query.sort == "updated":  # the stored order may be seconds behind
         rows.sort(key=lambda row: (row.progress.updated_at, row.dataset.pk), reverse=True)
-    return Listing(page, tuple(rows), query, _counts(query, per_place), newest)
+    return Listing(page, tuple(rows), query, _counts(query, counts, found), newest, found)
+
+
+def _selected(datasets: QuerySet[Dataset], query: ListQuery, now: datetime, *, is_grouped: bool) -> Any:
+    """Return the datasets of the group or the state of a query, in its order."""
+    if isinstance(query.state, Group):
+        datasets = in_group(datasets, query.state, now)
+    elif query.state is not None:
+        datasets = in_state(datasets, query.state)
+    if not is_grouped:
+        return datasets.order_by(*_ORDERS.get(query.sort, _ORDERS["state"]))
+    # What ended last comes first. What is under way stands in the order of names, which moves nothing.
+    ended_last = F("head__run__finished_at").desc(nulls_last=True)
+    return with_places(datasets, now).order_by("place", ended_last, "sort_name", "pk")
 
 
 def _rows(caller: Caller, datasets: list[Dataset], *, is_grouped: bool) -> list[Row]:
@@ -226,11 +236,19 @@ def _rows(caller: Caller, datasets: list[Dataset], *, is_grouped: bool) -> list[
     return rows
 
 
-def _counts(query: ListQuery, per_place: dict[int, int]) -> tuple[GroupCount, ...]:
+def _counts(query: ListQuery, counted: GroupCounts, found: Found | None) -> tuple[GroupCount, ...]:
     """Return the filters: all, and each group that has datasets or is shown."""
-    all_of_them = GroupCount("All", sum(per_place.values()), query.of(None).address(), query.state is None)
+    at_least = frozenset(Group) if found and found.has_more else counted.at_least
+    every = sum(counted.counts.values())
+    all_of_them = GroupCount("All", every, not at_least, query.of(None).address(), query.state is None)
     groups = (
-        GroupCount(LABELS[group], per_place.get(place, 0), query.of(group).address(), query.state == group)
-        for group, place in PLACES.items()
+        GroupCount(
+            LABELS[group],
+            counted.counts.get(group, 0),
+            group not in at_least,
+            query.of(group).address(),
+            query.state == group,
+        )
+        for group in Group
     )
     return all_of_them, *(group for group in groups if group.count or group.is_current)

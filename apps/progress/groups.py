@@ -5,13 +5,26 @@ Both say the same: a test compares them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
-from django.db.models import Case, F, FloatField, Func, IntegerField, OuterRef, Q, QuerySet, Subquery, Value, When
+from django.db.models import (
+    Case,
+    Count,
+    F,
+    FloatField,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce, Greatest
 from django.db.models.lookups import LessThan
 
@@ -20,7 +33,7 @@ from apps.datasets.models import Dataset
 from . import health, listening
 from .models import Run, Stage
 from .snapshot import DatasetProgress
-from .transitions import StageState, State
+from .transitions import STATE_ORDER, WORKING, StageState, State
 
 
 class Group(StrEnum):
@@ -40,6 +53,12 @@ LABELS: Final = {
     Group.CANCELLED: "Cancelled", Group.READY: "Ready", Group.NEW: "Not processed yet",
 }  # fmt: skip
 PLACES: Final = {group: place for place, group in enumerate(Group)}
+# The states of the datasets of a group. A search for one reads only those, by the index of states.
+_STATES: Final = {
+    Group.ATTENTION: WORKING | {State.ERROR}, Group.RUNNING: WORKING, Group.PAUSED: WORKING | {State.PENDING},
+    Group.QUEUED: {State.PENDING}, Group.CANCELLED: {State.ERROR}, Group.READY: {State.READY},
+    Group.NEW: {State.PENDING},
+}  # fmt: skip
 
 
 def group_of(progress: DatasetProgress) -> Group:
@@ -119,3 +138,29 @@ def with_places(datasets: QuerySet[Dataset], now: datetime) -> Any:
     ]
     whens = [When(condition, then=Value(PLACES[group])) for condition, group in conditions]
     return datasets.annotate(place=Case(*whens, default=Value(PLACES[Group.RUNNING]), output_field=IntegerField()))
+
+
+def in_group(datasets: QuerySet[Dataset], group: Group, now: datetime) -> Any:
+    """Filter datasets by their group, as of ``now``."""
+    datasets = datasets.filter(state_order__in=[STATE_ORDER.index(state) for state in _STATES[group]])
+    return datasets if group is Group.READY else with_places(datasets, now).filter(place=PLACES[group])
+
+
+class GroupCounts(NamedTuple):
+    """How many datasets each group has. Of those in ``at_least`` there may be more."""
+
+    counts: Mapping[Group, int]
+    at_least: frozenset[Group]
+
+
+def count_groups(datasets: QuerySet[Dataset], now: datetime, most: int) -> GroupCounts:
+    """Count the datasets of each group, reading at most ``most`` that are ready and ``most`` others. Two queries."""
+    ready = STATE_ORDER.index(State.READY)  # the last one
+    counts = {Group.READY: datasets.filter(state_order=ready).order_by()[:most].count()}
+    others = datasets.filter(state_order__lt=ready).order_by().values("pk")[:most]
+    places = with_places(Dataset.objects.filter(pk__in=others), now).order_by().values_list("place")
+    counts |= {list(Group)[place]: count for place, count in places.annotate(count=Count("pk"))}
+    at_least = {Group.READY} if counts[Group.READY] == most else set()
+    if sum(counts.values()) - counts[Group.READY] == most:
+        at_least |= set(Group) - {Group.READY}
+    return GroupCounts(counts, frozenset(at_least))

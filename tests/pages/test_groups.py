@@ -12,7 +12,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from apps.datasets import search
 from apps.datasets.models import Dataset
+from apps.pages import listing
 from apps.progress import listening, services
 from apps.progress.groups import PLACES, Group, group_of, with_places
 from apps.progress.listening import Listening
@@ -112,6 +114,45 @@ def test_counts_are_the_filter(client: Client, everything: None) -> None:
         assert rows(html) == ids
         slug = "not-processed-yet" if group == "new" else group
         assert re.search(rf'id="group-{slug}"[^>]*aria-current="page"', html)
+
+
+def test_counts_of_more_than_are_counted_say_so(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "MOST_COUNTED", 5)  # 12 are not ready
+    html = client.get("/").text
+    groups = words_of(html[html.index('aria-label="Groups"') : html.index('<ul class="rows"')])
+    counts = dict(re.findall(r"(All|Ready|[A-Z][a-z ]+) (\d+\+?)", groups))
+    assert counts.pop("All") == "6+"
+    assert counts.pop("Ready") == "1"
+    assert all(figure.endswith("+") for figure in counts.values())
+    assert 'class="row-heading"' not in html
+    # The groups are whole all the same.
+    assert sorted(rows(client.get("/", {"state": "attention"}).text)) == ["failed", "lost", "stalled"]
+    assert rows(client.get("/", {"state": "running", "sort": "name"}).text)[-1] == "silent-for-a-while"
+
+
+@pytest.mark.parametrize("dataset_id", ["cancelled", "ready", "new", "held-back", "queued", "paused", "stalled"])
+def test_group_of_any_dataset_lists_it_on_any_site(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch, dataset_id: str
+) -> None:
+    monkeypatch.setattr(listing, "MOST_COUNTED", 2)
+    group = group_of(progress_of_many([Dataset.objects.get(dataset_id=dataset_id).pk]).popitem()[1])
+    assert dataset_id in rows(client.get("/", {"state": group}).text)
+
+
+def test_list_says_what_it_leaves_out(client: Client, everything: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "The list ends" not in client.get("/").text
+    monkeypatch.setattr(listing, "MOST_COUNTED", 3)
+    assert "The list ends after 3 datasets. Search, or choose a group, to find others." in client.get("/").text
+    monkeypatch.setattr(search, "SEARCHED", 2)
+    monkeypatch.setattr(listing, "SEARCHED", 2)
+    monkeypatch.setattr(search, "_INDEX", "missing")
+    html = client.get("/", {"q": "no such thing"}).text
+    assert (
+        "No datasets match. Searched the 2 datasets that changed last, and all for this very name or ID."
+        in words_of(html)
+    )
 
 
 def test_rows_stand_in_groups(client: Client, everything: None) -> None:

@@ -1,6 +1,7 @@
 """What lists cost on a large site, over a small one, in processor time. The last line is one JSON object.
 
 The small site has 100 datasets; the large one 100,000 with a run each, a million transitions and a million samples.
+Five have failed on both.
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from typing import Any
 REPEATS = 5
 SMALL, LARGE = 100, int(os.environ.get("DATASETS", "100000"))
 EACH = 10  # transitions and samples of a dataset
-PAGES = ["/", "/?sort=name", "/?sort=state", "/?sort=created", "/?state=ready", "/?q=needle", "/api/datasets"]
+FAILED = 5
+PAGES = [
+    "/", "/?sort=name", "/?sort=state", "/?sort=created", "/?page=2", "/?state=ready", "/?state=attention",
+    "/?state=new", "/?q=needle", "/?q=set-99", "/batches/", "/api/datasets", "/api/datasets?state=error",
+]  # fmt: skip
 ADMIN = [
     f"/admin/{name}/"
     for name in ("datasets/dataset", "datasets/sample", "progress/run", "progress/stage", "progress/transition")
@@ -29,8 +34,12 @@ def fill(first: int, last: int) -> None:
     """Make the datasets of these numbers, as they are when their runs have ended."""
     from django.utils import timezone
 
+    def state_of(number: int) -> str:
+        return "error" if number < FAILED else "ready"
+
     from apps.datasets.models import Dataset, Sample
     from apps.progress.models import Head, Run, Stage, Transition
+    from apps.progress.transitions import STATE_ORDER
 
     now = timezone.now()
     for numbers in batched(range(first, last), 2_000):
@@ -40,7 +49,7 @@ def fill(first: int, last: int) -> None:
                     dataset_id=f"set-{n}",
                     visibility="public",
                     changed_at=now,
-                    state_order=n % 5,
+                    state_order=STATE_ORDER.index(state_of(n)),
                     file_counts={"samples": EACH},
                 )
                 for n in numbers
@@ -48,8 +57,8 @@ def fill(first: int, last: int) -> None:
         )
         runs = Run.objects.bulk_create(
             [
-                Run(dataset=dataset, number=1, state="ready", created_at=now, finished_at=now, updated_at=now)
-                for dataset in datasets
+                Run(dataset=dataset, number=1, state=state_of(n), created_at=now, finished_at=now, updated_at=now)
+                for dataset, n in zip(datasets, numbers, strict=True)
             ]
         )
         Head.objects.bulk_create([Head(dataset=run.dataset, run=run, version=1) for run in runs])

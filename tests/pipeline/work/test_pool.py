@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from apps.pipeline.work.pool import Pool
-from tests.pipeline.work.deadly import loaded
 from tests.repository import ROOT
 from tests.services import wait_until
 
