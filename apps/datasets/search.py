@@ -47,17 +47,22 @@ class Found(NamedTuple):
 def find(datasets: QuerySet[Dataset], text: str) -> Found:
     """Find the datasets that have ``text`` in their ID or name, in any case; at most `MOST_FOUND`, the latest."""
     latest = datasets.order_by("-changed_at", "-pk")
-    searched_all = len(text) >= _TRIGRAM and _has_index()
-    searched_all = searched_all or datasets.order_by()[: SEARCHED + 1].count() <= SEARCHED
-    searched = datasets if searched_all else datasets.filter(pk__in=latest.values("pk")[:SEARCHED])
+    # The first that is not searched; None: all are.
+    bound = None
+    if len(text) < _TRIGRAM or not _has_index():
+        bound = latest.values_list("changed_at", "pk")[SEARCHED : SEARCHED + 1].first()
+    searched = datasets
+    if bound is not None:
+        changed_at, pk = bound
+        searched = datasets.filter(Q(changed_at__gt=changed_at) | Q(pk__gt=pk), changed_at__gte=changed_at)
     parts = searched.filter(Q(dataset_id__icontains=text) | Q(name__icontains=text))
     found = list(parts.order_by("-changed_at", "-pk").values_list("pk", flat=True)[: MOST_FOUND + 1])
     has_more = len(found) > MOST_FOUND
     found = found[:MOST_FOUND]
-    if not searched_all:
+    if bound is not None:
         found += datasets.filter(dataset_id=text).values_list("pk", flat=True)
         found += datasets.filter(sort_name=text.lower()).order_by("pk").values_list("pk", flat=True)[:MOST_FOUND]
-    return Found(list(dict.fromkeys(found)), has_more, searched_all)
+    return Found(list(dict.fromkeys(found)), has_more, searched_all=bound is None)
 
 
 def _has_index() -> bool:

@@ -67,6 +67,16 @@ def test_only_some_are_looked_through_without_an_index(
     assert find(Dataset.objects.all(), "cats").searched_all
 
 
+def test_of_those_that_changed_at_one_moment_the_newest_are_looked_through(
+    datasets: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "SEARCHED", 3)
+    monkeypatch.setattr(search, "_INDEX", "missing")
+    Dataset.objects.update(changed_at=timezone.now())
+    assert found("s") == ["old-cats", "birds", "dogs"]
+    assert not find(Dataset.objects.all(), "s").searched_all
+
+
 @on_postgresql
 def test_index_finds_parts_in_any_number(datasets: list[Dataset], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "SEARCHED", 2)

@@ -22,7 +22,7 @@ EACH = 10  # transitions and samples of a dataset
 FAILED = 5
 PAGES = [
     "/", "/?sort=name", "/?sort=state", "/?sort=created", "/?page=2", "/?state=ready", "/?state=attention",
-    "/?state=new", "/?q=needle", "/?q=set-99", "/batches/", "/api/datasets", "/api/datasets?state=error",
+    "/?state=new", "/?q=needle", "/?q=set", "/batches/", "/api/datasets", "/api/datasets?state=error",
 ]  # fmt: skip
 ADMIN = [
     f"/admin/{name}/"
