@@ -151,7 +151,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.postgresql":
     timeouts = {"connect_timeout": 10, "keepalives_idle": 15, "keepalives_interval": 5, "tcp_user_timeout": 15_000}
     DATABASES["default"]["OPTIONS"] = {**timeouts, **DATABASES["default"].get("OPTIONS", {})}
 # How many requests that only read a web process answers at the same time, each over a database connection of its own.
-# Half as many that write are answered beside them. 0: 4 on SQLite, 16 on PostgreSQL.
+# They begin one after the other; one that takes longer than 0.05 s lets the next begin beside it. Half as many requests
+# that write are answered beside them. 0: 4 on SQLite, 16 on PostgreSQL.
 REQUEST_THREADS = env.int("REQUEST_THREADS", 0, validate=bounds.Range(min=0)) or (
     4 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3" else 16
 )

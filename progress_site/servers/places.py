@@ -1,7 +1,7 @@
 """Places: how many requests of a kind run at the same time. A request takes its place before it takes a thread.
 
-Each kind has its own places, so a crowd of one kind holds up no other. Reads have `REQUEST_THREADS`, and requests that
-write half as many: writers wait for one another, and on SQLite even for those of other processes.
+Each kind has its own places, so a crowd of one kind holds up no other. Reads have `REQUEST_THREADS`, and take turns.
+Requests that write have half as many: they wait for one another, and on SQLite even for those of other processes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from .handler import Message
 
 # How long a request waits for its place before it is told that the server is busy.
 WAIT_SECONDS: Final = 4.5
+
+# After this long a request is slow: it waits for the database, or has much to do.
+SLOW_SECONDS: Final = 0.05
 
 READ: Final = "read"
 WRITE: Final = "write"
@@ -35,6 +38,10 @@ FEW: Final = {
     THUMBNAIL: 4,  # as for an original
     LIST: 2,  # a list has many rows
 }
+
+# How many requests of a kind begin beside each other, unless they are slow. The interpreter renders one page at a time:
+# beside each other they would end no sooner, and a report would wait for several of them at each of its statements.
+_TURNS: Final = {READ: 1}
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
@@ -61,78 +68,101 @@ def places() -> dict[str, int]:
     return {READ: reads, WRITE: max(1, reads // 2), **FEW}
 
 
+class Place:
+    """A place that a request has taken. It also has a turn until it is released, or until the request is slow."""
+
+    def __init__(self, of_kind: PlacesOfKind) -> None:
+        self._of_kind = of_kind
+        self._turns = 1
+        self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._give_turn)
+
+    def release(self) -> None:
+        """Give the place to whoever has waited longest."""
+        self._timer.cancel()
+        self._of_kind.put_back(1, self._turns)
+
+    def refuse_waiting(self) -> None:
+        """Refuse those that wait for a place of this kind: the database has just failed one that waited as long for it.
+
+        With a place they would wait for the database from the beginning, and be refused after twice the time.
+        """
+        self._of_kind.refuse_waiting()
+
+    def _give_turn(self) -> None:
+        self._turns = 0
+        self._of_kind.put_back(0, 1)
+
+
 class PlacesOfKind:
-    """The places of one kind. To have one is to have taken it and not yet released it.
+    """The places of one kind, and the turns: a request begins when there are both.
 
     Whoever waits says how to begin. A place that is released begins the next request at once: in the rounds of a busy
     event loop, one that was only woken up would begin much later, and nobody would use the place meanwhile.
     """
 
-    def __init__(self, count: int) -> None:
-        self._free = count
+    def __init__(self, places: int, turns: int) -> None:
+        self._places, self._turns = places, turns
         self._waiting: dict[asyncio.Future[Running | None], Begin] = {}  # in the order in which they came
 
-    def take(self) -> bool:
-        """Take a place. Returns False where none is free."""
-        if not self._free:
-            return False
-        self._free -= 1
-        return True
+    def take(self) -> Place | None:
+        """Take a place with a turn. Returns None where there is none."""
+        if not (self._places and self._turns):
+            return None
+        self._places -= 1
+        self._turns -= 1
+        return Place(self)
 
     async def wait(self, receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
         """Wait for a place, and return what was begun; None where that takes too long or the client has gone."""
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[Running | None] = loop.create_future()
-        self._waiting[turn] = begin
+        begun: asyncio.Future[Running | None] = loop.create_future()
+        self._waiting[begun] = begin
         gone = asyncio.ensure_future(receive())
-        gone.add_done_callback(lambda _: _refuse(turn))
-        too_long = loop.call_later(WAIT_SECONDS, _refuse, turn)
+        gone.add_done_callback(lambda _: _refuse(begun))
+        too_long = loop.call_later(WAIT_SECONDS, _refuse, begun)
         try:
-            return await turn
+            return await begun
         finally:
-            self._waiting.pop(turn, None)
+            self._waiting.pop(begun, None)
             too_long.cancel()
             gone.cancel()
 
-    def release(self) -> None:
-        """Give a place to whoever has waited longest."""
-        while self._waiting:
-            turn = next(iter(self._waiting))
-            begin = self._waiting.pop(turn)
-            if turn.done():
+    def put_back(self, places: int, turns: int) -> None:
+        """Put back what a request had taken, and begin those that have waited longest."""
+        self._places += places
+        self._turns += turns
+        for begun, begin in list(self._waiting.items()):
+            if begun.done():
                 continue
+            if (place := self.take()) is None:
+                return
+            del self._waiting[begun]
             try:
-                turn.set_result(begin(self))
+                begun.set_result(begin(place))
             except RuntimeError as error:  # no thread could be started, and the place was released
-                turn.set_exception(error)
-            return
-        self._free += 1
+                begun.set_exception(error)
 
     def refuse_waiting(self) -> None:
-        """Refuse those that wait: the database has just failed one that had waited as long for it.
-
-        With a place they would wait for the database from the beginning, and be refused after twice the time.
-        """
-        for turn in self._waiting:
-            _refuse(turn)
+        for begun in self._waiting:
+            _refuse(begun)
         self._waiting.clear()
 
 
 Running = asyncio.Future[list[Message]]
-# Begins to answer a request, which releases its place of this kind afterwards.
-Begin = Callable[[PlacesOfKind], Running]
+# Begins to answer a request, which releases its place afterwards.
+Begin = Callable[[Place], Running]
 
 
-def _refuse(turn: asyncio.Future[Running | None]) -> None:
-    if not turn.done():
-        turn.set_result(None)
+def _refuse(begun: asyncio.Future[Running | None]) -> None:
+    if not begun.done():
+        begun.set_result(None)
 
 
 class Places:
     """The places of one process. All methods belong to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._kinds = {kind: PlacesOfKind(count) for kind, count in places().items()}
+        self._kinds = {kind: PlacesOfKind(count, _TURNS.get(kind, count)) for kind, count in places().items()}
 
     async def begin(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
         """Begin to answer a request in a place of its kind, and return the answer to come.
@@ -142,6 +172,6 @@ class Places:
         """
         kind = kind_of(scope)
         of_kind = self._kinds[kind]
-        if of_kind.take():
-            return begin(of_kind)
+        if (place := of_kind.take()) is not None:
+            return begin(place)
         return None if kind == SIMILAR else await of_kind.wait(receive, begin)

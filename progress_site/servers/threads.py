@@ -21,7 +21,7 @@ from progress_site.unavailable import unavailable
 
 from .handler import Message
 from .health import is_health
-from .places import Places, PlacesOfKind
+from .places import Place, Places
 
 # Idle threads that are kept.
 KEPT_THREADS: Final = 8
@@ -48,7 +48,7 @@ class RequestThreads:
         for message in messages:
             await send(message)
 
-    def _run(self, scope: Any, body: bytes, places: PlacesOfKind | None) -> asyncio.Future[list[Message]]:
+    def _run(self, scope: Any, body: bytes, place: Place | None) -> asyncio.Future[list[Message]]:
         """Begin to answer a request. The place is given back when the view has returned, also after a cancellation."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[list[Message]] = loop.create_future()
@@ -56,10 +56,10 @@ class RequestThreads:
 
         def finish(work: Future[list[Message]]) -> None:
             self._keep_or_end(thread)  # before the place is released, so that whoever has it next has this thread
-            if places is not None:
+            if place is not None:
                 if work.exception() is None and work.result()[0]["status"] == HTTPStatus.SERVICE_UNAVAILABLE:
-                    places.refuse_waiting()
-                places.release()
+                    place.refuse_waiting()
+                place.release()
             if answer.cancelled():
                 return
             if (error := work.exception()) is not None:
@@ -74,8 +74,8 @@ class RequestThreads:
         try:
             thread.submit(self._answer, scope, body).add_done_callback(tell_loop)
         except RuntimeError:  # the system could not start the thread
-            if places is not None:
-                places.release()
+            if place is not None:
+                place.release()
             raise
         return answer
 

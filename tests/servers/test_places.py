@@ -77,6 +77,7 @@ def test_kinds_of_requests(request_scope: Scope, kind: str) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places_of_kinds, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 0.0)
 
 
 async def begun(views: Views, application: Any, request_scope: Scope, count: int) -> list[asyncio.Task[int]]:
@@ -139,6 +140,39 @@ async def test_a_setting_says_how_many_requests_run(settings: Any, setting: int,
     assert sorted(views.under_way[:-1]) == sorted([PAGE["path"]] * reads + [REPORT["path"]] * writes)
     views.go_on.set()
     assert set(await asyncio.gather(*search, *crowd)) == {200}
+
+
+async def test_pages_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 60.0)
+    views = Views()
+    application = RequestThreads(views.answer)
+    first = await begun(views, application, PAGE, 1)
+    following = [asyncio.create_task(status_of(application, PAGE)) for _ in range(2)]
+    reports = await begun(views, application, REPORT, places()[WRITE])  # whatever else could begin has begun
+    assert views.under_way.count(PAGE["path"]) == 1
+    views.go_on.set()
+    assert await asyncio.gather(*first, *following, *reports) == [200] * (3 + len(reports))
+
+
+async def test_slow_page_lets_the_next_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 0.01)
+    views = Views()
+    application = RequestThreads(views.answer)
+    pages = await begun(views, application, PAGE, places()[READ])
+    following = asyncio.create_task(status_of(application, PAGE))
+    await begun(views, application, REPORT, 1)
+    assert views.under_way.count(PAGE["path"]) == places()[READ], "there are no more places"
+    views.go_on.set()
+    assert await asyncio.gather(*pages, following) == [200] * (len(pages) + 1)
+    # The turns are as many as before.
+    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 60.0)
+    views.go_on.clear()
+    first = await begun(views, application, PAGE, 1)
+    second = asyncio.create_task(status_of(application, PAGE))
+    await begun(views, application, REPORT, 1)
+    assert views.under_way[-2:] == [PAGE["path"], REPORT["path"]]
+    views.go_on.set()
+    assert await asyncio.gather(*first, second) == [200, 200]
 
 
 async def test_who_waits_too_long_is_told_so(impatient: None) -> None:
