@@ -74,12 +74,12 @@ class Place:
     def __init__(self, of_kind: PlacesOfKind) -> None:
         self._of_kind = of_kind
         self._turns = 1
-        self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._give_turn)
+        self._timer = asyncio.get_running_loop().call_later(SLOW_SECONDS, self._pass_turn)
 
     def release(self) -> None:
         """Give the place to whoever has waited longest."""
         self._timer.cancel()
-        self._of_kind.put_back(1, self._turns)
+        self._of_kind.put_back(places=1, turns=self._turns)
 
     def refuse_waiting(self) -> None:
         """Refuse those that wait for a place of this kind: the database has just failed one that waited as long for it.
@@ -88,9 +88,9 @@ class Place:
         """
         self._of_kind.refuse_waiting()
 
-    def _give_turn(self) -> None:
+    def _pass_turn(self) -> None:
         self._turns = 0
-        self._of_kind.put_back(0, 1)
+        self._of_kind.put_back(places=0, turns=1)
 
 
 class PlacesOfKind:
@@ -106,45 +106,45 @@ class PlacesOfKind:
 
     def take(self) -> Place | None:
         """Take a place with a turn. Returns None where there is none."""
-        if not (self._places and self._turns):
-            return None
+        return self._take() if self._places and self._turns else None
+
+    async def wait(self, receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
+        """Wait for a place, and return what was started; None where that takes too long or the client has gone."""
+        loop = asyncio.get_running_loop()
+        started: asyncio.Future[Running | None] = loop.create_future()
+        self._waiting[started] = begin
+        gone = asyncio.ensure_future(receive())
+        gone.add_done_callback(lambda _: _refuse(started))
+        too_long = loop.call_later(WAIT_SECONDS, _refuse, started)
+        try:
+            return await started
+        finally:
+            self._waiting.pop(started, None)
+            too_long.cancel()
+            gone.cancel()
+
+    def put_back(self, *, places: int, turns: int) -> None:
+        """Put back what a request had taken, and begin those that have waited longest."""
+        self._places += places
+        self._turns += turns
+        while self._waiting and self._places and self._turns:
+            started = next(iter(self._waiting))
+            begin = self._waiting.pop(started)
+            if started.done():
+                continue
+            try:
+                started.set_result(begin(self._take()))
+            except RuntimeError as error:  # no thread could be started, and the place was released
+                started.set_exception(error)
+
+    def _take(self) -> Place:
         self._places -= 1
         self._turns -= 1
         return Place(self)
 
-    async def wait(self, receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
-        """Wait for a place, and return what was begun; None where that takes too long or the client has gone."""
-        loop = asyncio.get_running_loop()
-        begun: asyncio.Future[Running | None] = loop.create_future()
-        self._waiting[begun] = begin
-        gone = asyncio.ensure_future(receive())
-        gone.add_done_callback(lambda _: _refuse(begun))
-        too_long = loop.call_later(WAIT_SECONDS, _refuse, begun)
-        try:
-            return await begun
-        finally:
-            self._waiting.pop(begun, None)
-            too_long.cancel()
-            gone.cancel()
-
-    def put_back(self, places: int, turns: int) -> None:
-        """Put back what a request had taken, and begin those that have waited longest."""
-        self._places += places
-        self._turns += turns
-        for begun, begin in list(self._waiting.items()):
-            if begun.done():
-                continue
-            if (place := self.take()) is None:
-                return
-            del self._waiting[begun]
-            try:
-                begun.set_result(begin(place))
-            except RuntimeError as error:  # no thread could be started, and the place was released
-                begun.set_exception(error)
-
     def refuse_waiting(self) -> None:
-        for begun in self._waiting:
-            _refuse(begun)
+        for started in self._waiting:
+            _refuse(started)
         self._waiting.clear()
 
 
@@ -153,9 +153,9 @@ Running = asyncio.Future[list[Message]]
 Begin = Callable[[Place], Running]
 
 
-def _refuse(begun: asyncio.Future[Running | None]) -> None:
-    if not begun.done():
-        begun.set_result(None)
+def _refuse(started: asyncio.Future[Running | None]) -> None:
+    if not started.done():
+        started.set_result(None)
 
 
 class Places:

@@ -74,12 +74,6 @@ def test_kinds_of_requests(request_scope: Scope, kind: str) -> None:
     assert kind_of(request_scope) == kind
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places_of_kinds, "WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 0.0)
-
-
 async def begun(views: Views, application: Any, request_scope: Scope, count: int) -> list[asyncio.Task[int]]:
     """Send requests and wait until ``count`` of them are under way."""
     tasks = [asyncio.create_task(status_of(application, request_scope)) for _ in range(count)]
@@ -129,8 +123,11 @@ async def test_no_kind_of_request_takes_the_places_of_another() -> None:
 
 
 @pytest.mark.parametrize(("setting", "reads", "writes"), [(1, 1, 1), (6, 6, 3)])
-async def test_a_setting_says_how_many_requests_run(settings: Any, setting: int, reads: int, writes: int) -> None:
+async def test_a_setting_says_how_many_requests_run(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, setting: int, reads: int, writes: int
+) -> None:
     settings.REQUEST_THREADS = setting
+    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 0.0)
     views = Views()
     application = RequestThreads(views.answer)
     crowd = [asyncio.create_task(status_of(application, each)) for each in [PAGE, REPORT] * (setting + 1)]
@@ -155,7 +152,7 @@ async def test_pages_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_slow_page_lets_the_next_begin(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 0.01)
+    monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 0.0)
     views = Views()
     application = RequestThreads(views.answer)
     pages = await begun(views, application, PAGE, places()[READ])
@@ -164,6 +161,7 @@ async def test_slow_page_lets_the_next_begin(monkeypatch: pytest.MonkeyPatch) ->
     assert views.under_way.count(PAGE["path"]) == places()[READ], "there are no more places"
     views.go_on.set()
     assert await asyncio.gather(*pages, following) == [200] * (len(pages) + 1)
+    await views.begun.acquire()  # of the one that followed
     # The turns are as many as before.
     monkeypatch.setattr(places_of_kinds, "SLOW_SECONDS", 60.0)
     views.go_on.clear()
@@ -175,10 +173,11 @@ async def test_slow_page_lets_the_next_begin(monkeypatch: pytest.MonkeyPatch) ->
     assert await asyncio.gather(*first, second) == [200, 200]
 
 
-async def test_who_waits_too_long_is_told_so(impatient: None) -> None:
+async def test_who_waits_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     views = Views()
     application = RequestThreads(views.answer)
     pages = await begun(views, application, PAGE, places()[READ])
+    monkeypatch.setattr(places_of_kinds, "WAIT_SECONDS", 0.05)
     assert await status_of(application, PAGE) == 503
     views.go_on.set()
     assert set(await asyncio.gather(*pages)) == {200}
