@@ -49,8 +49,8 @@ bench: bench-pipeline bench-live bench-crowd bench-ingest bench-client bench-eta
 bench-pipeline: $(VENV)/.test
 	@$(RUN) -m tests.bench.pipeline
 
-# Installs imagededup and cleanvision, which are large, into an environment of their own. Each process of the pool would
-# import a module that is run by -m.
+# Installs imagededup and cleanvision, which are large, into an environment of their own. Not by -m: each process of the
+# pool would import the benchmark as its main module, which would count.
 bench-images: $(VENV)/.test
 	@$(RUN) -c 'from tests.bench.images import main; main()'
 

@@ -6,7 +6,8 @@ import sys
 
 
 def main() -> None:
-    # Here, because each process of the pipeline's pool imports this module, and has no use for Django.
+    """Run the command that the command line names."""
+    # Imported late: each process of the pipeline's pool imports this module, and has no use for Django.
     from django.core.management import execute_from_command_line
 
     from progress_site.startup import check_command, one_line_errors

@@ -25,9 +25,9 @@ from .scaling import thumbnail_size
 from .thumbnails import Remarks, small_rgb
 from .tiff import is_raw, keeps_values, read_tiff, tiff_size
 
-# Loaded once for all processes of a pool: `Image.open` loads five plugins with the first image, and every plugin there
-# is when it meets a file of one of these.
+# `Image.open` would load these five plugins with the first image, in each process of a pool.
 Image.preinit()
+# Without these, it loads every plugin there is when it meets one of their files.
 _PRELOADED: Final = (AvifImagePlugin, TiffImagePlugin, WebPImagePlugin)
 
 # The modules that give Pillow another format, loaded with the first file of it.
