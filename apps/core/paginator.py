@@ -14,6 +14,16 @@ class BoundedPaginator(Paginator[Any]):
     """Counts at most `MOST_COUNTED` rows. Those beyond are on no page: they are found by a filter or a search."""
 
     @cached_property
-    def count(self) -> int:
+    def counted(self) -> int:
+        """How many rows there are, counted up to one more than are shown. Set it where that is known already."""
         rows: Any = self.object_list
-        return int(rows.order_by()[:MOST_COUNTED].count())
+        return int(rows.order_by()[: MOST_COUNTED + 1].count())
+
+    @cached_property
+    def count(self) -> int:
+        return min(self.counted, MOST_COUNTED)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows on no page."""
+        return self.counted > MOST_COUNTED
