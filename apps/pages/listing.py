@@ -13,11 +13,11 @@ from django.http import QueryDict
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from apps.core.paginator import MOST_COUNTED, BoundedPaginator
+from apps.core import paginator
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
-from apps.datasets.search import MOST_FOUND, SEARCHED, Found, find
-from apps.progress.groups import LABELS, Group, GroupCounts, count_groups, group_of, in_group, with_places
+from apps.datasets.search import Found, find
+from apps.progress.groups import LABELS, Group, GroupCounts, count_few, count_groups, group_of, in_group, with_places
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
 from apps.progress.transitions import State
@@ -100,7 +100,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class GroupCount:
-    """A filter above the list: how many datasets a group has at least, and its address."""
+    """A filter above the list: how many datasets a group has, exactly or at least, and its address."""
 
     label: str
     count: int
@@ -110,7 +110,10 @@ class GroupCount:
 
     @property
     def figure(self) -> str:
-        return f"{self.count:,}" if self.is_exact else f"{self.count:,}+"
+        """The count in words; empty where it may be any, so that "0+" stands nowhere."""
+        if self.is_exact:
+            return f"{self.count:,}"
+        return f"{self.count:,}+" if self.count else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ class Listing:
     counts: tuple[GroupCount, ...]
     newest: str  # `Caller.newest_visible`, read before the rows were
     found: Found | None  # by the search, if there was one
+    has_more: bool  # than are on its pages
 
     @property
     def socket(self) -> str:
@@ -147,15 +151,20 @@ class Listing:
         return self.query.address(self.page.number)
 
     @property
-    def bound(self) -> str:
-        """What the list leaves out, in a sentence; empty if it leaves out nothing."""
-        if self.found and not self.found.searched_all:
-            return f"Searched the {SEARCHED:,} datasets that changed last, and all for this very name or ID."
+    def limits_note(self) -> str:
+        """What the list leaves out, in sentences; empty if it leaves out nothing."""
+        notes = []
+        if self.found and self.found.searched is not None:
+            where = " in this group" if self.query.state else ""
+            latest = f"{self.found.searched:,} datasets{where} that changed last"
+            notes.append(f"Searched the {latest}, and all for this very name or ID.")
         if self.found and self.found.has_more:
-            return f"These are the {MOST_FOUND:,} that changed last. Search for more of the name to find others."
-        if self.page.paginator.count >= MOST_COUNTED and not self.page.has_next():
-            return f"The list ends after {MOST_COUNTED:,} datasets. Search, or choose a group, to find others."
-        return ""
+            notes.append("More match than are listed. Search for more of the name to find others.")
+        if self.has_more and not self.page.has_next():
+            notes.append(f"The list ends after {paginator.MOST_COUNTED:,} datasets.")
+            if not self.query.is_narrowed:
+                notes.append("Search, or choose a group, to find others.")
+        return " ".join(notes)
 
     @property
     def path(self) -> str:
@@ -188,38 +197,68 @@ def list_datasets(
     """
     caller = Caller(user)
     newest = caller.newest_visible()
-    datasets = caller.visible(among)
-    found = find(datasets, query.text) if query.text else None
-    if found:
-        datasets = datasets.filter(pk__in=found.dataset_pks)
+    visible = caller.visible(among)
     now = timezone.now()
-    counts = count_groups(datasets, now, MOST_COUNTED)
-    every = sum(counts.counts.values())
-    # Groups of more datasets than are counted are not put in order.
-    is_grouped = query.sort == DEFAULT_SORT and every < MOST_COUNTED
-    paginator = BoundedPaginator(_selected(datasets, query, now, is_grouped=is_grouped), PAGE_SIZE)
-    if query.state is None:
-        paginator.count = min(every, MOST_COUNTED)
-    elif isinstance(query.state, Group) and query.state not in counts.at_least:
-        paginator.count = counts.counts.get(query.state, 0)
-    page: Page[Dataset] = paginator.get_page(page_number)
+    found = find(visible, query.text) if query.text else None
+    counts = _counted(visible, found, now)
+    chips = _counts(query, counts)
+    chosen = _chosen(visible, query.state, now)
+    if found and query.state is not None:
+        # Among the datasets of the group alone, so that very many matches in others hide none.
+        found = find(chosen, query.text)
+    total = len(found.dataset_pks) if found else _total(query.state, counts)
+    # A list of more than `MOST_COUNTED` is sorted by state instead, which an index serves.
+    is_grouped = (
+        query.sort == DEFAULT_SORT
+        and not isinstance(query.state, State)
+        and total is not None
+        and total <= paginator.MOST_COUNTED
+    )
+    listed = visible.filter(pk__in=found.dataset_pks) if found else chosen
+    pages = paginator.BoundedPaginator(_in_order(listed, query, now, is_grouped=is_grouped), PAGE_SIZE)
+    if total is not None:
+        pages.counted = total
+    page: Page[Dataset] = pages.get_page(page_number)
     rows = _rows(caller, list(page.object_list), is_grouped=is_grouped)
     if query.sort == "updated":  # the stored order may be seconds behind
         rows.sort(key=lambda row: (row.progress.updated_at, row.dataset.pk), reverse=True)
-    return Listing(page, tuple(rows), query, _counts(query, counts, found), newest, found)
+    return Listing(page, tuple(rows), query, chips, newest, found, pages.has_more)
 
 
-def _selected(datasets: QuerySet[Dataset], query: ListQuery, now: datetime, *, is_grouped: bool) -> Any:
-    """Return the datasets of the group or the state of a query, in its order."""
-    if isinstance(query.state, Group):
-        datasets = in_group(datasets, query.state, now)
-    elif query.state is not None:
-        datasets = in_state(datasets, query.state)
+def _counted(datasets: QuerySet[Dataset], found: Found | None, now: datetime) -> GroupCounts:
+    """Count the datasets by group; those that a search found, if there was one."""
+    if found is None:
+        return count_groups(datasets, now, paginator.MOST_COUNTED)
+    counts = count_few(datasets.filter(pk__in=found.dataset_pks), now)
+    is_cut = found.has_more or found.searched is not None
+    return counts._replace(at_least=frozenset(Group)) if is_cut else counts
+
+
+def _chosen(datasets: QuerySet[Dataset], state: State | Group | None, now: datetime) -> Any:
+    """Return the datasets of a group or a state."""
+    if isinstance(state, Group):
+        return in_group(datasets, state, now)
+    return datasets if state is None else in_state(datasets, state)
+
+
+def _total(state: State | Group | None, counted: GroupCounts) -> int | None:
+    """Return how many datasets are in a list; above `MOST_COUNTED` only that there are more. None: not counted yet."""
+    if state is None:
+        return sum(counted.counts.values())
+    if isinstance(state, State):
+        return None
+    count = counted.counts.get(state, 0)
+    return count if state not in counted.at_least or count > paginator.MOST_COUNTED else None
+
+
+def _in_order(datasets: Any, query: ListQuery, now: datetime, *, is_grouped: bool) -> Any:
     if not is_grouped:
         return datasets.order_by(*_ORDERS.get(query.sort, _ORDERS["state"]))
     # What ended last comes first. What is under way stands in the order of names, which moves nothing.
-    ended_last = F("head__run__finished_at").desc(nulls_last=True)
-    return with_places(datasets, now).order_by("place", ended_last, "sort_name", "pk")
+    order = (F("head__run__finished_at").desc(nulls_last=True), "sort_name", "pk")
+    if query.state is not None:  # one group
+        return datasets.order_by(*order)
+    return with_places(datasets, now).order_by("place", *order)
 
 
 def _rows(caller: Caller, datasets: list[Dataset], *, is_grouped: bool) -> list[Row]:
@@ -236,19 +275,23 @@ def _rows(caller: Caller, datasets: list[Dataset], *, is_grouped: bool) -> list[
     return rows
 
 
-def _counts(query: ListQuery, counted: GroupCounts, found: Found | None) -> tuple[GroupCount, ...]:
-    """Return the filters: all, and each group that has datasets or is shown."""
-    at_least = frozenset(Group) if found and found.has_more else counted.at_least
-    every = sum(counted.counts.values())
-    all_of_them = GroupCount("All", every, not at_least, query.of(None).address(), query.state is None)
-    groups = (
+def _counts(query: ListQuery, counted: GroupCounts) -> tuple[GroupCount, ...]:
+    """Return the filters: all, and each group that has, or may have, datasets, or is shown."""
+    groups = [
         GroupCount(
             LABELS[group],
-            counted.counts.get(group, 0),
-            group not in at_least,
+            _least(counted.counts.get(group, 0), is_exact=group not in counted.at_least),
+            group not in counted.at_least,
             query.of(group).address(),
             query.state == group,
         )
         for group in Group
-    )
-    return all_of_them, *(group for group in groups if group.count or group.is_current)
+    ]
+    total = sum(group.count for group in groups)
+    all_of_them = GroupCount("All", total, not counted.at_least, query.of(None).address(), query.state is None)
+    return all_of_them, *(group for group in groups if group.count or group.is_current or not group.is_exact)
+
+
+def _least(count: int, *, is_exact: bool) -> int:
+    """Return a count without the one row beyond the bound, which only tells that there are more."""
+    return count if is_exact else min(count, paginator.MOST_COUNTED)

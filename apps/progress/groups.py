@@ -5,6 +5,7 @@ Both say the same: a test compares them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -53,7 +54,8 @@ LABELS: Final = {
     Group.CANCELLED: "Cancelled", Group.READY: "Ready", Group.NEW: "Not processed yet",
 }  # fmt: skip
 PLACES: Final = {group: place for place, group in enumerate(Group)}
-# The states of the datasets of a group. A search for one reads only those, by the index of states.
+_GROUPS: Final = {place: group for group, place in PLACES.items()}
+# The states that the datasets of a group may have. The filter `in_group` reads only those, by the index of states.
 _STATES: Final = {
     Group.ATTENTION: WORKING | {State.ERROR}, Group.RUNNING: WORKING, Group.PAUSED: WORKING | {State.PENDING},
     Group.QUEUED: {State.PENDING}, Group.CANCELLED: {State.ERROR}, Group.READY: {State.READY},
@@ -147,20 +149,38 @@ def in_group(datasets: QuerySet[Dataset], group: Group, now: datetime) -> Any:
 
 
 class GroupCounts(NamedTuple):
-    """How many datasets each group has. Of those in ``at_least`` there may be more."""
+    """How many datasets each group has, by group. A group in ``at_least`` may have more than were counted."""
 
     counts: Mapping[Group, int]
     at_least: frozenset[Group]
 
 
 def count_groups(datasets: QuerySet[Dataset], now: datetime, most: int) -> GroupCounts:
-    """Count the datasets of each group, reading at most ``most`` that are ready and ``most`` others. Two queries."""
-    ready = STATE_ORDER.index(State.READY)  # the last one
-    counts = {Group.READY: datasets.filter(state_order=ready).order_by()[:most].count()}
-    others = datasets.filter(state_order__lt=ready).order_by().values("pk")[:most]
-    places = with_places(Dataset.objects.filter(pk__in=others), now).order_by().values_list("place")
-    counts |= {list(Group)[place]: count for place, count in places.annotate(count=Count("pk"))}
-    at_least = {Group.READY} if counts[Group.READY] == most else set()
-    if sum(counts.values()) - counts[Group.READY] == most:
-        at_least |= set(Group) - {Group.READY}
-    return GroupCounts(counts, frozenset(at_least))
+    """Count ``datasets`` by group, as of ``now``. Two queries.
+
+    Of each state at most ``most + 1`` of these datasets are counted, so that a state of many hides no other one. That
+    bounds what is counted of the datasets that the caller sees, not how many others are read to find those. The groups
+    that a dataset may be in whose state has more than ``most`` are in ``at_least``.
+    """
+    pks = {
+        state: datasets.filter(state_order=place).order_by().values("pk")[: most + 1]
+        for place, state in enumerate(STATE_ORDER)
+    }
+    # All of them are in one group, so their places, which cost most, are left out.
+    ready = pks.pop(State.READY).count()
+    of_state, of_group = Counter({State.READY: ready}), Counter({Group.READY: ready})
+    # SQLite has no slice in a union, so each stands in a query of its own.
+    first, *others = (Dataset.objects.filter(pk__in=of_one).values("pk") for of_one in pks.values())
+    placed = with_places(Dataset.objects.filter(pk__in=first.union(*others, all=True)), now).order_by()
+    for state_order, place, count in placed.values_list("state_order", "place").annotate(count=Count("pk")):
+        # Added, because a dataset may change its state between the two queries.
+        of_state[STATE_ORDER[state_order]] += count
+        of_group[_GROUPS[place]] += count
+    cut = {state for state, count in of_state.items() if count > most}
+    return GroupCounts(of_group, frozenset(group for group in Group if _STATES[group] & cut))
+
+
+def count_few(datasets: QuerySet[Dataset], now: datetime) -> GroupCounts:
+    """Count all of ``datasets`` by group, as of ``now``. One query, which reads them all."""
+    places = with_places(datasets, now).order_by().values_list("place").annotate(count=Count("pk"))
+    return GroupCounts({_GROUPS[place]: count for place, count in places}, frozenset())

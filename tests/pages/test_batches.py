@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from apps.batches import selectors
 from apps.batches.models import Batch, BatchMember
+from apps.core import paginator
 from apps.datasets.models import Dataset
 from apps.progress import services as progress
 from apps.progress.models import Head, Run
@@ -74,6 +75,17 @@ def test_each_fact_stands_once(as_user: As, owner: User, nightly: Batch, run_in:
     assert re.search(r"36% Paused 12,345 failed by olga ?, \d\d:\d\d", shown)
     assert "3 datasets" not in shown
     assert "1 running" not in shown
+
+
+def test_page_says_what_it_leaves_out(
+    as_user: As, owner: User, nightly: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 2)
+    exact = as_user(owner).get("/batches/nightly/").text
+    assert exact.count('class="row-heading"') == 2
+    assert "The list ends" not in exact
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 1)
+    assert "The list ends after 1 datasets." in as_user(owner).get("/batches/nightly/").text
 
 
 def test_htmx_gets_the_rows_and_the_panel(client: Client, nightly: Batch) -> None:

@@ -12,9 +12,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
+from apps.core import paginator
 from apps.datasets import search
 from apps.datasets.models import Dataset
-from apps.pages import listing
 from apps.progress import listening, services
 from apps.progress.groups import PLACES, Group, group_of, with_places
 from apps.progress.listening import Listening
@@ -116,43 +116,161 @@ def test_counts_are_the_filter(client: Client, everything: None) -> None:
         assert re.search(rf'id="group-{slug}"[^>]*aria-current="page"', html)
 
 
+# Seven of the thirteen datasets are working, three pending.
+@pytest.mark.parametrize("most", [4, 6, 7, 12, 13])
+def test_each_group_is_whole_on_a_site_of_any_size(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(paginator, "MOST_COUNTED", most)
+    in_groups = {group: sorted(rows(client.get("/", {"state": group}).text)) for group in Group}
+    assert in_groups == {
+        Group.ATTENTION: ["failed", "lost", "stalled"],
+        Group.RUNNING: ["long-steps", "lost-but-slow-by-nature", "running", "silent-for-a-while"],
+        Group.PAUSED: ["held-back", "paused"],
+        Group.QUEUED: ["queued"],
+        Group.CANCELLED: ["cancelled"],
+        Group.READY: ["ready"],
+        Group.NEW: ["new"],
+    }
+
+
+def chips(html: str) -> dict[str, str]:
+    """The figures of the filters, by their labels."""
+    return dict(re.findall(r'id="group-[^>]*>([^<]+?)(?: <span[^>]*>([^<]+)</span>)?</a>', html))
+
+
 def test_counts_of_more_than_are_counted_say_so(
     client: Client, everything: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "MOST_COUNTED", 5)  # 12 are not ready
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 2)
     html = client.get("/").text
-    groups = words_of(html[html.index('aria-label="Groups"') : html.index('<ul class="rows"')])
-    counts = dict(re.findall(r"(All|Ready|[A-Z][a-z ]+) (\d+\+?)", groups))
-    assert counts.pop("All") == "6+"
-    assert counts.pop("Ready") == "1"
-    assert all(figure.endswith("+") for figure in counts.values())
+    shown = chips(html)
+    assert {label: shown[label] for label in ("Cancelled", "Ready")} == {"Cancelled": "1", "Ready": "1"}
+    assert all(shown[label][-1:] in ("+", "") for label in ("All", "Attention", "Running", "Paused", "Queued"))
     assert 'class="row-heading"' not in html
-    # The groups are whole all the same.
-    assert sorted(rows(client.get("/", {"state": "attention"}).text)) == ["failed", "lost", "stalled"]
-    assert rows(client.get("/", {"state": "running", "sort": "name"}).text)[-1] == "silent-for-a-while"
+    assert rows(client.get("/", {"state": "running", "sort": "name"}).text)[0] == "long-steps"
+
+
+def test_counts_of_as_many_as_are_counted_are_exact(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 13)
+    html = client.get("/").text
+    assert chips(html)["All"] == "13"
+    assert html.count('class="row-heading"') == 7
+    assert "The list ends" not in html
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 7)  # as many are working
+    html = client.get("/").text
+    assert chips(html) == chips(client.get("/?sort=name").text)
+    assert not [figure for figure in chips(html).values() if "+" in figure]
+    assert len(rows(html)) == 7
+    assert "The list ends after 7 datasets." in html
+
+
+def test_one_that_failed_is_counted_beside_any_number_that_wait(
+    client: Client, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Dataset.objects.bulk_create(Dataset(dataset_id=f"new-{number}", visibility="public") for number in range(5))
+    services.fail(start("failed").pk, "No space.")
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 3)
+    html = client.get("/").text
+    assert chips(html) == {
+        "All": "4+", "Attention": "1", "Paused": "", "Queued": "", "Not processed yet": "3+",
+    }  # fmt: skip
+    assert rows(client.get("/?state=attention").text) == ["failed"]
+    assert len(rows(client.get("/?state=new").text)) == 3
+
+
+def test_group_is_in_its_order_on_a_site_of_any_size(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 3)
+    services.finish(start("a-later-one").pk)
+    Run.objects.filter(dataset__dataset_id="ready").update(finished_at=timezone.now() + timedelta(days=1))
+    html = client.get("/?state=ready").text
+    assert rows(html) == ["ready", "a-later-one"]
+    assert '<li class="row-heading">Ready</li>' in html
+
+
+def test_member_of_few_is_told_their_counts(as_user: As, stranger: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = Dataset.objects.bulk_create(Dataset(dataset_id=f"set-{number}") for number in range(40))
+    for dataset in datasets[:2]:
+        dataset.members.add(stranger)
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 2)
+    html = as_user(stranger).get("/").text
+    assert chips(html) == {"All": "2", "Not processed yet": "2"}
+    assert rows(html) == ["set-0", "set-1"]
+    assert "The list ends" not in html
 
 
 @pytest.mark.parametrize("dataset_id", ["cancelled", "ready", "new", "held-back", "queued", "paused", "stalled"])
 def test_group_of_any_dataset_lists_it_on_any_site(
     client: Client, everything: None, monkeypatch: pytest.MonkeyPatch, dataset_id: str
 ) -> None:
-    monkeypatch.setattr(listing, "MOST_COUNTED", 2)
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 2)
     group = group_of(progress_of_many([Dataset.objects.get(dataset_id=dataset_id).pk]).popitem()[1])
     assert dataset_id in rows(client.get("/", {"state": group}).text)
 
 
 def test_list_says_what_it_leaves_out(client: Client, everything: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "The list ends" not in client.get("/").text
-    monkeypatch.setattr(listing, "MOST_COUNTED", 3)
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 3)
     assert "The list ends after 3 datasets. Search, or choose a group, to find others." in client.get("/").text
-    monkeypatch.setattr(search, "SEARCHED", 2)
-    monkeypatch.setattr(listing, "SEARCHED", 2)
+    assert "The list ends after 3 datasets.</p>" in client.get("/?state=running").text
+    assert "The list ends" not in client.get("/?state=attention").text
+
+
+@pytest.fixture
+def without_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "SEARCHED", 3)
     monkeypatch.setattr(search, "_INDEX", "missing")
-    html = client.get("/", {"q": "no such thing"}).text
-    assert (
-        "No datasets match. Searched the 2 datasets that changed last, and all for this very name or ID."
-        in words_of(html)
-    )
+
+
+def test_search_says_what_it_leaves_out(
+    client: Client, everything: None, without_index: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = "Searched the 3 datasets that changed last, and all for this very name or ID."
+    assert f"No datasets match. {searched}" in words_of(client.get("/", {"q": "no such thing"}).text)
+    assert searched + "</p>" in client.get("/", {"q": "s"}).text
+    assert searched.replace("datasets", "datasets in this group") in client.get("/?q=s&state=running").text
+    monkeypatch.setattr(search, "MOST_FOUND", 1)
+    more = "More match than are listed. Search for more of the name to find others."
+    assert f"{searched} {more}</p>" in client.get("/", {"q": "s"}).text
+
+
+def test_counts_of_a_search_that_is_cut_are_at_least(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chips(client.get("/?q=paused").text) == {"All": "1", "Paused": "1"}
+    monkeypatch.setattr(search, "MOST_FOUND", 2)
+    shown = chips(client.get("/?q=s").text)
+    assert shown.pop("All") == "2+"
+    assert set(shown.values()) <= {"1+", "2+", ""}
+    assert len(shown) == len(Group)
+
+
+def test_counts_of_a_search_that_looked_through_some_are_at_least(
+    client: Client, everything: None, without_index: None
+) -> None:
+    assert chips(client.get("/?q=paused").text) == {
+        "All": "1+", "Attention": "", "Running": "", "Paused": "1+", "Queued": "", "Cancelled": "", "Ready": "",
+        "Not processed yet": "",
+    }  # fmt: skip
+
+
+def test_search_in_a_group_finds_it_among_very_many_that_match(
+    client: Client, everything: None, without_index: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "MOST_FOUND", 2)
+    old = timezone.now() - timedelta(days=1)
+    Dataset.objects.filter(dataset_id__in=["failed", "cancelled"]).update(changed_at=old)
+    without_group = client.get("/?q=e").text
+    assert "failed" not in rows(without_group)
+    in_group = client.get("/?q=e&state=attention").text
+    assert "failed" in rows(in_group)
+    assert chips(in_group) == chips(without_group)
+    assert rows(client.get("/?q=e&state=cancelled").text) == ["cancelled"]
+    assert rows(client.get("/?q=e&state=error").text) == ["cancelled", "failed"]
 
 
 def test_rows_stand_in_groups(client: Client, everything: None) -> None:
