@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from apps.datasets.search import create_index
 from apps.pipeline.services import note_restore
 
 
@@ -14,4 +15,5 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         note_restore()
+        create_index()  # a backup of an earlier version has none
         self.stdout.write("Open pages and programs take what they are shown from now on. No worker holds a run.")
