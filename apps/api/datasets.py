@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Query, Status
 
 from apps.datasets.access.errors import UnknownDataset
 from apps.datasets.access.lookup import get_manageable, get_visible
 from apps.datasets.models import Dataset
+from apps.datasets.search import has_part
 from apps.datasets.services import delete_dataset, forget_missing_samples
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.transitions import State
@@ -43,7 +43,7 @@ def list_datasets(
     spend_rows(request, limit)
     datasets = caller_of(request).visible()
     if search := search.replace("\0", ""):  # which is in no id and no name, and which PostgreSQL refuses
-        datasets = datasets.filter(Q(dataset_id__icontains=search) | Q(name__icontains=search))
+        datasets = datasets.filter(has_part(search))
     if state is not None:
         datasets = in_state(datasets, state)
     page, following = page_after(datasets, "dataset_id", after, limit)

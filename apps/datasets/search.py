@@ -55,15 +55,14 @@ def find(datasets: QuerySet[Dataset], text: str) -> Found:
     ASCII letters alone.
     """
     latest = datasets.order_by("-changed_at", "-pk")
-    # None: all are searched.
-    first_unsearched = None
+    first_unsearched = None  # then all are searched
     if not _TRIGRAM.search(text) or not _has_index():
         first_unsearched = latest.values_list("changed_at", "pk")[SEARCHED : SEARCHED + 1].first()
     searched = latest
     if first_unsearched is not None:
         changed_at, pk = first_unsearched
         searched = latest.filter(Q(changed_at__gt=changed_at) | Q(pk__gt=pk), changed_at__gte=changed_at)
-    parts = _first(searched.filter(Q(dataset_id__icontains=text) | Q(name__icontains=text)))
+    parts = _first(searched.filter(has_part(text)))
     if first_unsearched is None:
         return Found(parts[:MOST_FOUND], len(parts) > MOST_FOUND, searched=None)
     # By the index of each: one condition for both would read all datasets.
@@ -71,6 +70,11 @@ def find(datasets: QuerySet[Dataset], text: str) -> Found:
     names = _first(datasets.filter(sort_name=Lower(Value(text))).order_by("pk"))
     found = list(dict.fromkeys(parts[:MOST_FOUND] + ids + names[:MOST_FOUND]))
     return Found(found, max(len(parts), len(names)) > MOST_FOUND, searched=SEARCHED)
+
+
+def has_part(text: str) -> Q:
+    """Return the condition that an ID or a name has ``text`` in it, in any case."""
+    return Q(dataset_id__icontains=text) | Q(name__icontains=text)
 
 
 def _first(datasets: QuerySet[Dataset]) -> list[int]:

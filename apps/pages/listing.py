@@ -200,8 +200,7 @@ def list_datasets(
     visible = caller.visible(among)
     now = timezone.now()
     found = find(visible, query.text) if query.text else None
-    counts = _counted(visible, found, now)
-    chips = _counts(query, counts)
+    counts = _count(visible, found, now)
     chosen = _chosen(visible, query.state, now)
     if found and query.state is not None:
         # Among the datasets of the group alone, so that very many matches in others hide none.
@@ -222,10 +221,10 @@ def list_datasets(
     rows = _rows(caller, list(page.object_list), is_grouped=is_grouped)
     if query.sort == "updated":  # the stored order may be seconds behind
         rows.sort(key=lambda row: (row.progress.updated_at, row.dataset.pk), reverse=True)
-    return Listing(page, tuple(rows), query, chips, newest, found, pages.has_more)
+    return Listing(page, tuple(rows), query, _filters(query, counts), newest, found, pages.has_more)
 
 
-def _counted(datasets: QuerySet[Dataset], found: Found | None, now: datetime) -> GroupCounts:
+def _count(datasets: QuerySet[Dataset], found: Found | None, now: datetime) -> GroupCounts:
     """Count the datasets by group; those that a search found, if there was one."""
     if found is None:
         return count_groups(datasets, now, paginator.MOST_COUNTED)
@@ -252,6 +251,7 @@ def _total(state: State | Group | None, counted: GroupCounts) -> int | None:
 
 
 def _in_order(datasets: Any, query: ListQuery, now: datetime, *, is_grouped: bool) -> Any:
+    """Return the datasets in the order of a query, or of their groups."""
     if not is_grouped:
         return datasets.order_by(*_ORDERS.get(query.sort, _ORDERS["state"]))
     # What ended last comes first. What is under way stands in the order of names, which moves nothing.
@@ -275,7 +275,7 @@ def _rows(caller: Caller, datasets: list[Dataset], *, is_grouped: bool) -> list[
     return rows
 
 
-def _counts(query: ListQuery, counted: GroupCounts) -> tuple[GroupCount, ...]:
+def _filters(query: ListQuery, counted: GroupCounts) -> tuple[GroupCount, ...]:
     """Return the filters: all, and each group that has, or may have, datasets, or is shown."""
     groups = [
         GroupCount(

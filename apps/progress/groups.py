@@ -33,6 +33,7 @@ from apps.datasets.models import Dataset
 
 from . import health, listening
 from .models import Run, Stage
+from .selectors import in_state
 from .snapshot import DatasetProgress
 from .transitions import STATE_ORDER, WORKING, StageState, State
 
@@ -144,7 +145,7 @@ def with_places(datasets: QuerySet[Dataset], now: datetime) -> Any:
 
 def in_group(datasets: QuerySet[Dataset], group: Group, now: datetime) -> Any:
     """Filter datasets by their group, as of ``now``."""
-    datasets = datasets.filter(state_order__in=[STATE_ORDER.index(state) for state in _STATES[group]])
+    datasets = in_state(datasets, *_STATES[group])
     return datasets if group is Group.READY else with_places(datasets, now).filter(place=PLACES[group])
 
 
@@ -162,10 +163,7 @@ def count_groups(datasets: QuerySet[Dataset], now: datetime, most: int) -> Group
     bounds what is counted of the datasets that the caller sees, not how many others are read to find those. The groups
     that a dataset may be in whose state has more than ``most`` are in ``at_least``.
     """
-    pks = {
-        state: datasets.filter(state_order=place).order_by().values("pk")[: most + 1]
-        for place, state in enumerate(STATE_ORDER)
-    }
+    pks = {state: in_state(datasets, state).order_by().values("pk")[: most + 1] for state in STATE_ORDER}
     # All of them are in one group, so their places, which cost most, are left out.
     ready = pks.pop(State.READY).count()
     of_state, of_group = Counter({State.READY: ready}), Counter({Group.READY: ready})

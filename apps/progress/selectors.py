@@ -206,9 +206,9 @@ def failure_note(run: Run) -> str:
     return end.note if end is not None and not run.cancelled and end.note not in run.error else ""
 
 
-def in_state(datasets: QuerySet[Dataset], state: State) -> QuerySet[Dataset]:
-    """Filter datasets by the state of their latest run. A dataset that never ran is pending."""
-    return datasets.filter(state_order=STATE_ORDER.index(state))
+def in_state(datasets: QuerySet[Dataset], *states: State) -> QuerySet[Dataset]:
+    """Filter datasets by the state of their latest run: one of ``states``. A dataset that never ran is pending."""
+    return datasets.filter(state_order__in=[STATE_ORDER.index(state) for state in states])
 
 
 def newest_dataset_pk() -> int:

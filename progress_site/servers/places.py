@@ -69,7 +69,7 @@ def places() -> dict[str, int]:
 
 
 class Place:
-    """A place that a request has taken. It also has a turn until it is released, or until the request is slow."""
+    """A place that a request has taken, with a turn. A request that is slow passes the turn on and keeps the place."""
 
     def __init__(self, of_kind: PlacesOfKind) -> None:
         self._of_kind = of_kind
@@ -100,8 +100,8 @@ class PlacesOfKind:
     event loop, one that was only woken up would begin much later, and nobody would use the place meanwhile.
     """
 
-    def __init__(self, places: int, turns: int) -> None:
-        self._places, self._turns = places, turns
+    def __init__(self, place_count: int, turn_count: int) -> None:
+        self._places, self._turns = place_count, turn_count
         self._waiting: dict[asyncio.Future[Running | None], Begin] = {}  # in the order in which they came
 
     def take(self) -> Place | None:
@@ -137,15 +137,16 @@ class PlacesOfKind:
             except RuntimeError as error:  # no thread could be started, and the place was released
                 started.set_exception(error)
 
+    def refuse_waiting(self) -> None:
+        """Refuse all that wait."""
+        for started in self._waiting:
+            _refuse(started)
+        self._waiting.clear()
+
     def _take(self) -> Place:
         self._places -= 1
         self._turns -= 1
         return Place(self)
-
-    def refuse_waiting(self) -> None:
-        for started in self._waiting:
-            _refuse(started)
-        self._waiting.clear()
 
 
 Running = asyncio.Future[list[Message]]

@@ -36,12 +36,12 @@ def fill(first: int, last: int) -> None:
 
     from django.utils import timezone
 
-    def state_of(number: int) -> str:
-        return "error" if number < FAILED else "ready"
-
     from apps.datasets.models import Dataset, Sample
     from apps.progress.models import Head, Run, Stage, Transition
     from apps.progress.transitions import STATE_ORDER
+
+    def state_of(number: int) -> str:
+        return "error" if number < FAILED else "ready"
 
     now = timezone.now()
     for numbers in batched(range(first, last), 2_000):
