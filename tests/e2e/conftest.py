@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from apps.datasets.models import Dataset, Sample
 from apps.progress import services as progress
@@ -227,6 +227,15 @@ def pass_time(page: Page, until: Callable[[], object], what: str) -> None:
         return bool(until())
 
     wait_until(has_happened, seconds=PATIENCE / SECONDS, what=what)
+
+
+def wait_for_layout(place: Locator, is_so: str) -> None:
+    """Wait until a script that measures an element is true.
+
+    A frame replaces the element in which it is shown, and one that is not in the page any more measures 0.
+    """
+    script = f"element => element.isConnected && ({is_so})(element)"
+    wait_until(lambda: place.evaluate(script) is True, seconds=PATIENCE / SECONDS, what=f"not so: {is_so}")
 
 
 def give_up(page: Page) -> None:

@@ -17,7 +17,18 @@ from apps.progress.reports import Report, accept_reports
 from tests.processes import Server
 
 from .answers import visit_and_poll, wait_for_answers
-from .conftest import CONNECTION, GONE, SECONDS, TOTAL, is_live, make_sample, pass_time, report_and_see, see
+from .conftest import (
+    CONNECTION,
+    GONE,
+    SECONDS,
+    TOTAL,
+    is_live,
+    make_sample,
+    pass_time,
+    report_and_see,
+    see,
+    wait_for_layout,
+)
 
 
 def create_again(run: Run) -> Run:
@@ -245,4 +256,4 @@ def test_similar_images_that_a_busy_server_has_no_time_for_are_asked_for_again(
 def test_large_bar_is_16_pixels_high(visit: Callable[..., Page], server: Server, run: Run) -> None:
     page = visit(f"{server.url}/datasets/cats/")
     track = page.locator("main .dataset-progress [role=progressbar]")
-    assert track.evaluate("bar => bar.getBoundingClientRect().height") == 16
+    wait_for_layout(track, "bar => bar.getBoundingClientRect().height === 16")

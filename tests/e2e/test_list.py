@@ -17,7 +17,7 @@ from apps.progress.services import StagePlan
 from tests.processes import Server
 
 from .answers import let_go, visit_and_poll
-from .conftest import SECONDS, TOTAL, give_up, is_live, pass_time
+from .conftest import SECONDS, TOTAL, give_up, is_live, pass_time, wait_for_layout
 
 
 def test_row_that_may_not_be_seen_any_more_is_gone_at_once(
@@ -75,8 +75,9 @@ def test_sweep_goes_on_over_the_row_that_moves(visit: Callable[..., Page], serve
     progress.finish(run.pk)
     row = page.locator("li.row[data-phase$=ready]")
     expect(row).to_be_visible()  # below the other one, in a group of its own
-    top = "element => Math.round(element.getBoundingClientRect().top)"
-    assert page.locator(".sweep").evaluate(top) == row.evaluate(top)
+    expect(page.locator(".sweep")).to_have_count(1)
+    top = "Math.round(document.querySelector('{}').getBoundingClientRect().top)"
+    wait_for_layout(page.locator("body"), f"() => {top.format('.sweep')} === {top.format('li.row[data-phase$=ready]')}")
 
 
 def test_list_that_could_not_fetch_its_new_rows_fetches_them_again(
@@ -189,4 +190,3 @@ def test_screen_of_a_laptop_holds_twenty_rows(visit: Callable[..., Page], server
     assert page.evaluate(ROWS_IN_VIEW) >= 17
     page.locator(".row").first.evaluate("row => row.scrollIntoView()")
     assert page.evaluate(ROWS_IN_VIEW) >= 20
-    page.screenshot(path="/tmp/pages2-scrolled.png")

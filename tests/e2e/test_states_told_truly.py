@@ -18,11 +18,12 @@ from apps.progress.models import Run, Stage
 from apps.progress.reports import Report, accept_reports
 from tests.processes import Server
 
-from .conftest import TOTAL, is_live
+from .conftest import TOTAL, is_live, wait_for_layout
 
 HEADER = "#progress-header"
 PANEL = "#dataset-live"
-ENDS_WITHIN = "(inner, outer) => inner.getBoundingClientRect().right <= outer.getBoundingClientRect().right"
+ENDS_WITHIN_ITS_LINE = """time => time.getBoundingClientRect().right
+    <= time.closest('#dataset-run, li.row').getBoundingClientRect().right"""
 
 
 @pytest.fixture
@@ -89,10 +90,10 @@ def test_long_name_is_cut_off_and_not_the_time_beside_it(
     page, rows = visit(f"{server.url}/datasets/cats/", admin), visit(f"{server.url}/", admin)
     for place in (page.locator("#dataset-run"), rows.locator("li.row")):
         name, time = place.get_by_title("nightly-"), place.locator("time").last
-        assert name.evaluate("name => name.scrollWidth > name.clientWidth && name.offsetHeight < 30")
+        wait_for_layout(name, "name => name.scrollWidth > name.clientWidth && name.offsetHeight < 30")
         expect(time).to_have_text(re.compile(r"^\d\d:\d\d$"))
-        assert time.evaluate("time => time.parentElement.scrollWidth <= time.parentElement.clientWidth")
-        assert time.evaluate(ENDS_WITHIN, place.element_handle())
+        wait_for_layout(time, "time => time.parentElement.scrollWidth <= time.parentElement.clientWidth")
+        wait_for_layout(time, ENDS_WITHIN_ITS_LINE)
 
 
 def test_cancelled_run_is_grey_keeps_its_length_and_has_its_own_filter(run: Run, pages: tuple[Page, Page]) -> None:
