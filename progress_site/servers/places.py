@@ -1,7 +1,8 @@
-"""Places: how many requests of a kind run at the same time. A request takes its place before it takes a thread.
+"""Places: how many requests of a kind run at the same time. Each kind has its own, so a crowd of one holds up no other.
 
-Each kind has its own places, so a crowd of one kind holds up no other. Reads have `REQUEST_THREADS`, and take turns.
-Requests that write have half as many: they wait for one another, and on SQLite even for those of other processes.
+Reads have `REQUEST_THREADS`, and take turns. Requests that write have half as many: they wait for one another, and on
+SQLite even for those of other processes. Their places are the threads of `write_threads`. All others take a place
+before they take a thread.
 """
 
 from __future__ import annotations
@@ -160,18 +161,18 @@ def _refuse(started: asyncio.Future[Running | None]) -> None:
 
 
 class Places:
-    """The places of one process. All methods belong to the event loop's thread."""
+    """The places of one process, for all that does not write. All methods belong to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._kinds = {kind: PlacesOfKind(count, _TURNS.get(kind, count)) for kind, count in places().items()}
+        counts = {kind: count for kind, count in places().items() if kind != WRITE}
+        self._kinds = {kind: PlacesOfKind(count, _TURNS.get(kind, count)) for kind, count in counts.items()}
 
-    async def begin(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
+    async def begin(self, kind: str, receive: Callable[[], Awaitable[Any]], begin: Begin) -> Running | None:
         """Begin to answer a request in a place of its kind, and return the answer to come.
 
         None where it waited in vain or its client has gone. ``receive`` returns once the client has gone. A search
         waits for no other: its page asks again, and more searches would only make all of them slower.
         """
-        kind = kind_of(scope)
         of_kind = self._kinds[kind]
         if (place := of_kind.take()) is not None:
             return begin(place)

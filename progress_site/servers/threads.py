@@ -21,7 +21,8 @@ from progress_site.unavailable import unavailable
 
 from .handler import Message
 from .health import is_health
-from .places import Place, Places
+from .places import WRITE, Place, Places, kind_of, places
+from .write_threads import WriteThreads
 
 # Idle threads that are kept.
 KEPT_THREADS: Final = 8
@@ -30,23 +31,36 @@ KEPT_THREADS: Final = 8
 class RequestThreads:
     """ASGI application that answers each HTTP request in the thread that became idle last, or else in a new one.
 
-    ``answer`` is called in the thread, with the scope and the body of the request, and returns the messages to send. A
-    request that finds no place is answered with 503. All methods belong to the event loop's thread.
+    Requests that write have threads of their own. ``answer`` is called in the thread, with the scope and the body of a
+    request, and returns the messages to send. A request that finds no place is answered with 503. All methods belong to
+    the event loop's thread.
     """
 
     def __init__(self, answer: Callable[[Any, bytes], list[Message]]) -> None:
         self._answer = answer
         self._idle: list[ThreadPoolExecutor] = []
         self._places = Places()
+        self._writes = WriteThreads(places()[WRITE])
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]  # all of it: `Door` has received it
-        # `/health/` is asked by one request at a time, and must not wait behind those that keep the process busy.
-        begin = partial(self._run, scope, body)
-        running = begin(None) if is_health(scope) else await self._places.begin(scope, receive, begin)
-        messages = _refusal(scope) if running is None else await running
+        messages = await self._messages(scope, body, receive)
+        if messages is None:
+            messages = _refusal(scope)
         for message in messages:
             await send(message)
+
+    async def _messages(self, scope: Any, body: bytes, receive: Any) -> list[Message] | None:
+        """Return the answer to a request; None where it found no place."""
+        begin = partial(self._run, scope, body)
+        # `/health/` is asked by one request at a time, and must not wait behind those that keep the process busy.
+        if is_health(scope):
+            return await begin(None)
+        kind = kind_of(scope)
+        if kind == WRITE:
+            return await self._writes.run(partial(self._answer, scope, body), receive)
+        running = await self._places.begin(kind, receive, begin)
+        return None if running is None else await running
 
     def _run(self, scope: Any, body: bytes, place: Place | None) -> asyncio.Future[list[Message]]:
         """Begin to answer a request. The place is given back when the view has returned, also after a cancellation."""

@@ -173,16 +173,35 @@ async def test_slow_page_lets_the_next_begin(monkeypatch: pytest.MonkeyPatch) ->
     assert await asyncio.gather(*first, second) == [200, 200]
 
 
-async def test_who_waits_too_long_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("request_scope", [PAGE, REPORT])
+async def test_who_waits_too_long_is_told_so(request_scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     views = Views()
     application = RequestThreads(views.answer)
-    pages = await begun(views, application, PAGE, places()[READ])
+    count = places()[kind_of(request_scope)]
+    first = await begun(views, application, request_scope, count)
     monkeypatch.setattr(places_of_kinds, "WAIT_SECONDS", 0.05)
-    assert await status_of(application, PAGE) == 503
+    assert await status_of(application, request_scope) == 503
     views.go_on.set()
-    assert set(await asyncio.gather(*pages)) == {200}
-    for _ in range(places()[READ] + 1):  # who waited in vain kept no place
-        assert await status_of(application, PAGE) == 200
+    assert set(await asyncio.gather(*first)) == {200}
+    for _ in range(count + 1):  # who waited in vain kept no place
+        assert await status_of(application, request_scope) == 200
+
+
+async def test_cancelled_report_is_not_run_unless_it_has_begun() -> None:
+    views = Views()
+    application = RequestThreads(views.answer)
+    first = await begun(views, application, REPORT, places()[WRITE])
+    waiting = asyncio.create_task(status_of(application, REPORT))
+    following = asyncio.create_task(status_of(application, REPORT))
+    await begun(views, application, PAGE, 1)  # by now both wait
+    for cancelled in (first[0], waiting):
+        cancelled.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await cancelled
+    views.go_on.set()
+    assert set(await asyncio.gather(*first[1:], following)) == {200}
+    assert views.under_way.count(REPORT["path"]) == len(first) + 1
+    assert set(await asyncio.gather(*await begun(views, application, REPORT, len(first)))) == {200}
 
 
 async def test_a_request_whose_client_leaves_while_it_waits_is_not_run() -> None:

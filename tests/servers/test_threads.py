@@ -168,3 +168,18 @@ async def test_who_waited_has_the_thread_of_the_request_before(monkeypatch: pyte
     application = RequestThreads(views.answer)
     assert await asyncio.gather(*(status_of(application, PAGE) for _ in range(10 * READS))) == [200] * (10 * READS)
     assert len(set(views.threads)) == 1, "pages take turns"
+
+
+async def test_next_report_needs_no_turn_of_the_event_loop(settings: Any) -> None:
+    settings.REQUEST_THREADS = 1
+    views = Views()
+    application = RequestThreads(views.answer)
+    report = PAGE | {"path": "/api/datasets/cats/progress", "method": "POST"}
+    reports = [asyncio.create_task(status_of(application, report)) for _ in range(3)]
+    await views.begun.acquire()
+    assert len(views.under_way) == 1
+    views.go_on.set()
+    # Not awaited: the event loop stands still meanwhile.
+    wait_until(lambda: len(views.under_way) == 3, seconds=30, what="the reports have not begun")
+    assert await asyncio.gather(*reports) == [200] * 3
+    assert len(set(views.threads)) == 1
