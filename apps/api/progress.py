@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponseBase
@@ -11,7 +10,7 @@ from django.utils.http import quote_etag
 
 from apps.datasets.access.errors import UnknownDataset
 from apps.datasets.dataset_ids import is_dataset_id
-from apps.progress.facts import Facts, vitals_of
+from apps.progress.facts import Facts, Vitals, vitals_of
 from apps.progress.polls import UNCHANGED, note_facts
 from apps.progress.selectors import facts_for
 from apps.progress.snapshot import DatasetProgress, snapshot
@@ -41,22 +40,22 @@ OPENAPI: Final[dict[str, Any]] = {
 }  # fmt: skip
 
 
-def etag_of(facts: Facts, now: datetime) -> str:
-    """Return the strong ETag of what `snapshot` makes of ``facts`` at ``now``.
+def etag_of(facts: Facts, vitals: Vitals) -> str:
+    """Return the strong ETag of what `snapshot` makes of ``facts`` that have these ``vitals`` (`vitals_of`).
 
     The version changes with every write, and the epoch when the database is restored. The health of a silent run
     changes without one, by the clock, and its time left with it, so the tag names a health other than live, and how
     many workers are silent.
     """
-    health, silent = vitals_of(facts, now)
+    health, silent = vitals
     tag = f"{facts.epoch}-{facts.version}"
     tag = tag if health in (None, "live") else f"{tag}-{health}"
     return quote_etag(f"{tag}-{silent}" if silent else tag)
 
 
-def json_variant(etag: str, facts: Facts, now: datetime) -> str:
+def json_variant(etag: str, facts: Facts, vitals: Vitals) -> str:
     """Return which answer a client with this ``etag`` (empty: none) gets: all that get the same are answered alike."""
-    return UNCHANGED if etag == etag_of(facts, now) else "whole"
+    return UNCHANGED if etag == etag_of(facts, vitals) else "whole"
 
 
 @router.get(
@@ -79,7 +78,8 @@ def get_progress(request: HttpRequest, dataset_id: DatasetId) -> HttpResponseBas
     now = timezone.now()
     note_facts(request, facts, now)
     # The same JSON that sockets send.
-    return conditional_response(request, etag_of(facts, now), lambda: snapshot(facts, now).model_dump_json())
+    etag = etag_of(facts, vitals_of(facts, now))
+    return conditional_response(request, etag, lambda: snapshot(facts, now).model_dump_json())
 
 
 # A route of its own: as a second method of the one above it would have the same operation id in OpenAPI.

@@ -17,6 +17,9 @@ from .models import Run, Stage
 from .transitions import FINISHED, WORKING, StageState, State
 from .workers import silent_workers
 
+# What `vitals_of` returns.
+Vitals = tuple[Health | None, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -107,7 +110,7 @@ def silent_workers_of(facts: Facts, now: datetime) -> int:
     return silent_workers(run, stage, now)
 
 
-def vitals_of(facts: Facts, now: datetime) -> tuple[Health | None, int]:
+def vitals_of(facts: Facts, now: datetime) -> Vitals:
     """Return what changes with the time alone: the health at ``now``, and how many workers are silent."""
     return health_of(facts, now), silent_workers_of(facts, now)
 

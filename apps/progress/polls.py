@@ -1,4 +1,4 @@
-"""What a view that is polled says of its answer, for those that ask for the same (`progress_site.servers.polls`)."""
+"""What a view that is polled says of its answer, for others that ask for the same (`progress_site.servers`)."""
 
 from __future__ import annotations
 

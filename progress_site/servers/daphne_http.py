@@ -7,6 +7,7 @@ and stores all that a client does not read.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from io import BytesIO
 from typing import Any, Final
 
@@ -14,12 +15,13 @@ from daphne import http_protocol
 from twisted.internet import tcp
 from twisted.protocols import basic
 from twisted.web import http
+from twisted.web.http import datetimeToString  # `http` is a proxy, whose attributes take ten times as long
 
 from apps.live.limits import are_handshakes_full
 
 from . import door
-from .daphne_polls import answer_bytes, answer_to
 from .newcomers import Newcomers
+from .wire import answer_bytes
 
 _large_bodies: Final = door.LargeBodies()
 
@@ -74,28 +76,63 @@ class Channel(http.HTTPChannel):
     is_new = True  # until a request was answered
     _discarded = 0
     _linger: Any = None
+    _is_waiting = False  # for the answer to a poll
+    _pipelined = b""  # what has come after it
 
     def dataReceived(self, data: bytes) -> None:
+        if self._is_waiting:
+            self._pipelined += data
+            self.transport.pauseProducing()
+            return
         if not self.is_refused:
-            if not self._answer_from_memory(data):
+            if not self._answer_poll(data):
                 basic.LineReceiver.dataReceived(self, data)  # it does not start the time limit anew, as Twisted would
             return
         self._discarded += len(data)
         if self._discarded > door.LINGER_BYTES:
             self.transport.abortConnection()
 
-    def _answer_from_memory(self, data: bytes) -> bool:
-        """Answer a poll whose answer is known, where no other request is being read or answered. Returns whether."""
+    def _answer_poll(self, data: bytes) -> bool:
+        """Answer a poll past Twisted's parser, where no other request is being read or answered. Returns whether."""
         is_between_requests = self.line_mode and not self.requests and not self._buffer and self.persistent
         if not is_between_requests or not isinstance(self.transport, Transport):
             return False
-        answer = answer_to(data, self.factory.server, self.transport.getPeer().host)
-        if answer is None:
+        polls = self.factory.polls
+        scope = polls.read(data, self.transport.client)
+        if scope is None:
             return False
+        if (answer := polls.answer_at_once(scope)) is not None:
+            self._write_answer(answer)
+        elif polls.answer_later(scope, partial(self._answer_waiting, data)):
+            self._is_waiting = True
+            self.resetTimeout()
+        else:
+            return False
+        return True
+
+    def _answer_waiting(self, data: bytes, answer: bytes | None) -> None:
+        """Answer a poll that has waited, and go on with what has come in meanwhile."""
+        self._is_waiting = False
+        if not self.transport.connected:
+            return
+        try:
+            if answer is None:
+                basic.LineReceiver.dataReceived(self, data)
+            else:
+                self._write_answer(answer)
+            if self._pipelined:
+                data, self._pipelined = self._pipelined, b""
+                if not self._waitingForTransport:
+                    self.transport.resumeProducing()
+                self.dataReceived(data)
+        except Exception:
+            self.transport.abortConnection()  # as the event loop ends a connection whose bytes cannot be read
+            raise
+
+    def _write_answer(self, answer: bytes) -> None:
         self.is_new = False
         self.resetTimeout()
         self.transport.write_at_once(answer)
-        return True
 
     def lineReceived(self, line: bytes) -> bool:
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
@@ -133,7 +170,8 @@ class Channel(http.HTTPChannel):
             self.is_refused = True
             self.setTimeout(None)
             headers, body = door.refusal(status, getattr(self, "_path", b"").decode("latin-1"))
-            self.transport.write(answer_bytes(status, [(name.title(), value) for name, value in headers], body))
+            start = {"status": status, "headers": [(name.title(), value) for name, value in headers]}
+            self.transport.write(answer_bytes([start, {"body": body}]))
             self.transport.unregisterProducer()
             self.transport.loseWriteConnection()
             self._linger = self.callLater(door.LINGER_SECONDS, self.transport.abortConnection)
@@ -149,8 +187,11 @@ class Factory(http_protocol.HTTPFactory):  # type: ignore[misc]  # daphne has no
     protocol = Channel
 
     def __init__(self, server: Any) -> None:
+        from .daphne_polls import DaphnePolls  # here, because Django is set up when the application is loaded
+
         super().__init__(server)
         self.timeOut = door.REQUEST_SECONDS
+        self.polls = DaphnePolls(server)
 
 
 class Request(http_protocol.WebRequest):  # type: ignore[misc]  # daphne has no types
@@ -213,7 +254,7 @@ class Request(http_protocol.WebRequest):  # type: ignore[misc]  # daphne has no 
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start" and not self.finished and self.channel is not None:
-            self.setHeader(b"date", http.datetimeToString())
+            self.setHeader(b"date", datetimeToString())
             if self.producer is None:
                 self.registerProducer(self, True)
         super().handle_reply(message)

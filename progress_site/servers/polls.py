@@ -31,8 +31,7 @@ from apps.datasets.dataset_ids import DATASET_ID_PATTERN
 from apps.live.hub import current_hub
 from apps.live.limits import address_of
 from apps.pages.views.partials import bar_variant, header_variant
-from apps.progress.facts import Facts, vitals_of
-from apps.progress.health import Health
+from apps.progress.facts import Facts, Vitals, vitals_of
 from apps.progress.polls import FACTS, UNCHANGED
 
 # An answer that shows something is not repeated when it is older: it may say how long ago something was.
@@ -40,6 +39,8 @@ LONGEST: Final = timedelta(seconds=1)
 # Answers that are kept.
 MOST_ANSWERS: Final = 4_096
 LONGEST_QUERY: Final = 300
+# The key under which a scope has the `Poll` that was read of it already.
+POLL: Final = "poll"
 
 _ADDRESS: Final = re.compile(
     rf"/(?:datasets/({DATASET_ID_PATTERN})/progress/(header|bar)/|api/datasets/({DATASET_ID_PATTERN})/progress)"
@@ -73,11 +74,11 @@ class Poll:
     def key(self) -> tuple[Any, ...]:
         return self.dataset_id, self.kind, self.varies_with
 
-    def variant(self, facts: Facts, now: datetime) -> str:
-        """Return which of the possible answers this one gets, where ``facts`` hold."""
+    def variant(self, facts: Facts, vitals: Vitals) -> str:
+        """Return which of the possible answers this one gets, where ``facts`` hold and have these ``vitals``."""
         if self.query is None:
-            return json_variant(self.etag, facts, now)
-        return (header_variant if self.kind == "header" else bar_variant)(self.query, facts, now)
+            return json_variant(self.etag, facts, vitals)
+        return (header_variant if self.kind == "header" else bar_variant)(self.query, facts, vitals)
 
     def is_ahead_of(self, facts: Facts) -> bool:
         """Whether the page shows a later version, which another process wrote, and this one has yet to hear of."""
@@ -99,17 +100,17 @@ class Answer:
 
     messages: list[Message]
     facts: Facts
-    vitals: tuple[Health | None, int]
+    vitals: Vitals
     read_at: datetime
     asked_at: float  # of the monotonic clock, before anything was read
 
-    def holds(self, facts: Facts, now: datetime, variant: str) -> bool:
-        """Whether a view that reads ``facts`` at ``now`` would answer the same."""
+    def holds(self, facts: Facts, vitals: Vitals, now: datetime, variant: str) -> bool:
+        """Whether a view that reads ``facts``, with these ``vitals`` at ``now``, would answer the same."""
         if variant == UNCHANGED and self.is_empty:
             return True  # whatever the version is that the page shows
         is_same = self.facts.dataset_pk == facts.dataset_pk and self.facts.key == facts.key
         is_recent = variant == UNCHANGED or now - self.read_at < LONGEST
-        return is_same and is_recent and self.vitals == vitals_of(facts, now)
+        return is_same and is_recent and self.vitals == vitals
 
     @property
     def is_empty(self) -> bool:
@@ -128,7 +129,7 @@ class Answers:
         if len(self._by_variant) >= MOST_ANSWERS:
             self._by_variant.clear()
             self._latest.clear()
-        variant = poll.variant(answer.facts, answer.read_at)
+        variant = poll.variant(answer.facts, answer.vitals)
         self._by_variant[(*poll.key, variant)] = self._latest[poll.key] = answer
 
     def repeat(self, poll: Poll) -> list[Message] | None:
@@ -137,22 +138,28 @@ class Answers:
         if facts is None or poll.is_ahead_of(facts):
             return None
         now = timezone.now()
-        variant = poll.variant(facts, now)
+        vitals = vitals_of(facts, now)
+        variant = poll.variant(facts, vitals)
         answer = self._by_variant.get((*poll.key, variant))
-        if answer is None or not answer.holds(facts, now, variant) or not poll.spend():
+        if answer is None or not answer.holds(facts, vitals, now, variant) or not poll.spend():
             return None
         return answer.messages
 
-    def answer_asked_after(self, poll: Poll, came_at: float) -> list[Message] | None:
-        """Return the answer to somebody who asked after ``came_at``, where it is this poll's as well; else None."""
+    def answer_for_waiting(self, poll: Poll, came_at: float) -> list[Message] | None:
+        """Return the answer to a poll that has waited since ``came_at``; else None.
+
+        That is one that is known to hold, or one to somebody who asked later.
+        """
+        return self.repeat(poll) or self._answer_asked_after(poll, came_at)
+
+    def _answer_asked_after(self, poll: Poll, came_at: float) -> list[Message] | None:
         latest = self._latest.get(poll.key)
         if latest is None:
             return None
-        answer = self._by_variant.get((*poll.key, poll.variant(latest.facts, timezone.now())))
+        answer = self._by_variant.get((*poll.key, poll.variant(latest.facts, latest.vitals)))
         if answer is None or answer.facts.key != latest.facts.key or answer.asked_at < came_at:
             return None
-        may_see = current_hub().known.may_see(poll.identity, poll.dataset_id)
-        return answer.messages if may_see and poll.spend() else None
+        return answer.messages if is_caller_known(poll) and poll.spend() else None
 
 
 _answers: WeakKeyDictionary[asyncio.AbstractEventLoop, Answers] = WeakKeyDictionary()
@@ -166,6 +173,11 @@ def current_answers() -> Answers:
     return _answers[loop]
 
 
+def is_caller_known(poll: Poll) -> bool:
+    """Whether whoever polls is known to see the dataset."""
+    return current_hub().known.may_see(poll.identity, poll.dataset_id)
+
+
 class SharedPolls:
     """ASGI middleware that repeats answers to polls."""
 
@@ -174,7 +186,7 @@ class SharedPolls:
         self._asking: dict[tuple[Any, ...], asyncio.Event] = {}  # by a poll's key; set once its view has answered
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        poll = read_poll(scope)
+        poll = scope.get(POLL) or read_poll(scope)
         if poll is None:
             await self._application(scope, receive, send)
             return
@@ -189,13 +201,12 @@ class SharedPolls:
 
         All who waited for an answer take it in the same round of the event loop, however many they are.
         """
-        if not current_hub().known.may_see(poll.identity, poll.dataset_id):
+        if not is_caller_known(poll):
             return await self._ask(poll, scope, receive)
         came_at = time.monotonic()
         while (answered := self._asking.get(poll.key)) is not None:
             await answered.wait()
-            answers = current_answers()
-            if messages := answers.repeat(poll) or answers.answer_asked_after(poll, came_at):
+            if messages := current_answers().answer_for_waiting(poll, came_at):
                 return messages
         self._asking[poll.key] = answered = asyncio.Event()
         try:

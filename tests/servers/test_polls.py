@@ -111,14 +111,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
     return told
 
 
-@pytest.fixture
-def dataset(transactional_db: None) -> Dataset:
-    dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
-    run = services.begin_run(dataset, [services.StagePlan("index", total=100)])
-    services.start_stage(run.pk, "index")
-    return dataset
-
-
 def cookie_of(user: User) -> str:
     client = Client()
     client.force_login(user)
@@ -237,7 +229,7 @@ def shown(answer: Answered) -> str:
     return str(found).replace("&amp;", "&")
 
 
-def test_unchanged_answers_ask_no_view(dataset: Dataset) -> None:
+def test_unchanged_answers_ask_no_view(running: Dataset) -> None:
     async def main(site: Site) -> None:
         etag = dict((await site.shared(json("cats")))[1])[b"ETag"].decode()
         query = shown(await site.shared(header("cats")))
@@ -251,8 +243,8 @@ def test_unchanged_answers_ask_no_view(dataset: Dataset) -> None:
     in_site(main)
 
 
-def test_a_change_is_made_once_for_all_who_ask_for_it(dataset: Dataset) -> None:
-    run = Run.objects.get(dataset=dataset)
+def test_a_change_is_made_once_for_all_who_ask_for_it(running: Dataset) -> None:
+    run = Run.objects.get(dataset=running)
 
     async def main(site: Site) -> None:
         query = shown(await site.shared(header("cats")))
@@ -278,7 +270,7 @@ def test_a_change_is_made_once_for_all_who_ask_for_it(dataset: Dataset) -> None:
     in_site(main)
 
 
-def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(dataset: Dataset) -> None:
+def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(running: Dataset) -> None:
     run = Run.objects.get()
     head = Head.objects.get()
 
@@ -288,7 +280,7 @@ def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(dataset: D
 
         frames: asyncio.Queue[Any] = asyncio.Queue()
         watcher = Watcher(Form.PANEL, frames.put, lambda _: None)
-        current_hub().watch(dataset.pk, watcher)
+        current_hub().watch(running.pk, watcher)
         await frames.get()
         assert (await site.shared(unchanged(head.version)))[0] == 204
         asked = site.asked
@@ -297,13 +289,13 @@ def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(dataset: D
             await frames.get()
             assert (await site.shared(unchanged(head.version + number)))[0] == 204
         assert site.asked == asked
-        current_hub().remove_watcher(watcher, [dataset.pk])
+        current_hub().remove_watcher(watcher, [running.pk])
 
     in_site(main)
 
 
-def test_a_report_is_seen_by_whoever_asks_after_it(dataset: Dataset) -> None:
-    run = Run.objects.get(dataset=dataset)
+def test_a_report_is_seen_by_whoever_asks_after_it(running: Dataset) -> None:
+    run = Run.objects.get(dataset=running)
 
     async def main(site: Site) -> None:
         for current in range(1, 30):
@@ -314,9 +306,9 @@ def test_a_report_is_seen_by_whoever_asks_after_it(dataset: Dataset) -> None:
     in_site(main)
 
 
-def test_a_crowd_does_not_get_an_answer_of_before_it_came(dataset: Dataset) -> None:
+def test_a_crowd_does_not_get_an_answer_of_before_it_came(running: Dataset) -> None:
     """A view that has read before a report may not answer for those who ask after it."""
-    run = Run.objects.get(dataset=dataset)
+    run = Run.objects.get(dataset=running)
 
     async def main(site: Site) -> None:
         await site.shared(json("cats"))
@@ -331,11 +323,11 @@ def test_a_crowd_does_not_get_an_answer_of_before_it_came(dataset: Dataset) -> N
     in_site(main)
 
 
-def test_a_change_that_nobody_announced_is_found(dataset: Dataset) -> None:
+def test_a_change_that_nobody_announced_is_found(running: Dataset) -> None:
     async def main(site: Site) -> None:
         query = shown(await site.shared(header("cats")))
         assert (await site.shared(header("cats", query)))[0] == 204
-        await aside(Head.objects.filter(dataset=dataset).update, version=1_000)
+        await aside(Head.objects.filter(dataset=running).update, version=1_000)
         async with asyncio.timeout(30):
             while (await site.shared(header("cats", query)))[0] == 204:  # noqa: ASYNC110 -- no event marks it
                 await asyncio.sleep(0.05)
@@ -343,20 +335,20 @@ def test_a_change_that_nobody_announced_is_found(dataset: Dataset) -> None:
     in_site(main)
 
 
-def test_a_page_that_is_ahead_of_this_process_is_not_taken_back(dataset: Dataset) -> None:
+def test_a_page_that_is_ahead_of_this_process_is_not_taken_back(running: Dataset) -> None:
     async def main(site: Site) -> None:
         query = shown(await site.shared(header("cats")))
         assert (await site.shared(bar("cats")))[0] == 200  # and it is kept
-        await aside(Head.objects.filter(dataset=dataset).update, version=1_000)  # another process
+        await aside(Head.objects.filter(dataset=running).update, version=1_000)  # another process
         assert (await site.shared(bar("cats", re.sub(r"\bv=\d+", "v=1000", query))))[0] == 204
 
     in_site(main)
 
 
-def test_what_may_no_longer_be_seen_is_refused(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_may_no_longer_be_seen_is_refused(running: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "POLL_ACCESS_CHECK_SECONDS", 0.1)
     owner, stranger = User.objects.create_user("owner"), User.objects.create_user("stranger")
-    Dataset.objects.filter(pk=dataset.pk).update(owner=owner)
+    Dataset.objects.filter(pk=running.pk).update(owner=owner)
     cookies = {user: cookie_of(user) for user in (owner, stranger)}
 
     async def main(site: Site) -> None:
@@ -364,7 +356,7 @@ def test_what_may_no_longer_be_seen_is_refused(dataset: Dataset, monkeypatch: py
         asked = {user: header("cats", query, cookie=cookie) for user, cookie in cookies.items()}
         for scope in [*asked.values(), header("cats", query)]:
             assert (await site.shared(scope))[0] == 204
-        await aside(Dataset.objects.filter(pk=dataset.pk).update, visibility="private")
+        await aside(Dataset.objects.filter(pk=running.pk).update, visibility="private")
         async with asyncio.timeout(30):
             for scope in (asked[stranger], header("cats", query)):
                 while (await site.shared(scope))[0] != 404:  # noqa: ASYNC110 -- no event marks it
@@ -374,7 +366,7 @@ def test_what_may_no_longer_be_seen_is_refused(dataset: Dataset, monkeypatch: py
     in_site(main)
 
 
-def test_repeated_answers_are_counted_against_the_address(dataset: Dataset, settings: Any) -> None:
+def test_repeated_answers_are_counted_against_the_address(running: Dataset, settings: Any) -> None:
     settings.READS_PER_ADDRESS = 2
 
     async def main(site: Site) -> None:

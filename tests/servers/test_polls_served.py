@@ -11,22 +11,13 @@ import httpx
 import pytest
 
 from apps.datasets.models import Dataset
-from apps.progress import services
 from tests.processes import DAPHNE, UVICORN, Server, web_server
 
 from .raw import Answer, answer_of, line_to
 
 
-@pytest.fixture
-def dataset(transactional_db: None) -> Dataset:
-    dataset = Dataset.objects.create(dataset_id="cats", visibility="public")
-    run = services.begin_run(dataset, [services.StagePlan("index", total=100)])
-    services.start_stage(run.pk, "index")
-    return dataset
-
-
 @pytest.fixture(params=[DAPHNE, UVICORN], ids=["daphne", "uvicorn"])
-def served(request: pytest.FixtureRequest, dataset: Dataset, tmp_path: Path) -> Iterator[Server]:
+def served(request: pytest.FixtureRequest, running: Dataset, tmp_path: Path) -> Iterator[Server]:
     with web_server(tmp_path / "log", program=request.param) as server:
         yield server
 
@@ -86,7 +77,7 @@ ODD: dict[str, tuple[list[bytes], int]] = {
 }
 
 
-def test_an_odd_poll_is_answered_as_any_request(dataset: Dataset, tmp_path: Path) -> None:
+def test_an_odd_poll_is_answered_as_any_request(running: Dataset, tmp_path: Path) -> None:
     with web_server(tmp_path / "log", program=DAPHNE) as server:
         answers = {name: _answers(server, pieces) for name, (pieces, _) in ODD.items()}
     for name, (_, status) in ODD.items():

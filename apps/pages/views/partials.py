@@ -5,7 +5,6 @@ Each takes one query. An unchanged version is answered with 204, without renderi
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_safe
 
 from apps.datasets.access.rules import Caller
 from apps.pages.panel import panel_of
-from apps.progress.facts import Facts, health_of, vitals_of, vitals_word
+from apps.progress.facts import Facts, Vitals, vitals_of, vitals_word
 from apps.progress.health import Health
 from apps.progress.polls import UNCHANGED, note_facts
 from apps.progress.selectors import facts_for
@@ -26,21 +25,22 @@ CHANGED: Final = "changed"
 NEW_RUN: Final = "new run"
 
 
-def header_variant(params: QueryDict, facts: Facts, now: datetime) -> str:
+def header_variant(params: QueryDict, facts: Facts, vitals: Vitals) -> str:
     """Return which answer the header's request gets: all that get the same one are answered alike.
 
-    `UNCHANGED` where the page shows this version and ``health``, which time changes. Without ``health``, the version
-    alone is looked at.
+    ``vitals``: `vitals_of` the facts. `UNCHANGED` where the page shows this version and ``health``, which time changes.
+    Without ``health``, the version alone is looked at.
     """
-    health = health_of(facts, now) or ""
-    is_unchanged = _is_shown(params, facts) and params.get("health", health) == health
-    return UNCHANGED if is_unchanged else CHANGED
+    if not _is_shown(params, facts):
+        return CHANGED
+    health = vitals[0] or ""
+    return UNCHANGED if params.get("health", health) == health else CHANGED
 
 
-def bar_variant(params: QueryDict, facts: Facts, now: datetime) -> str:
+def bar_variant(params: QueryDict, facts: Facts, vitals: Vitals) -> str:
     """Return the same for the panel's request. `NEW_RUN`: ``run`` is not the latest, so the header comes along."""
     if _is_shown(params, facts):
-        health, silent = vitals_of(facts, now)
+        health, silent = vitals
         # The panel of a run that is slow or worse says for how long, so it is never the same.
         is_same = health in (None, Health.LIVE) and params.get("health") == vitals_word(health, silent)
         if "health" not in params or is_same:
@@ -77,7 +77,7 @@ def header(request: HttpRequest, dataset_id: str) -> HttpResponse:
     facts = _facts(request, dataset_id)
     now = timezone.now()
     note_facts(request, facts, now)
-    if header_variant(request.GET, facts, now) == UNCHANGED:
+    if header_variant(request.GET, facts, vitals_of(facts, now)) == UNCHANGED:
         return _answer()
     progress = snapshot(facts, now)
     return _answer(render_to_string("components/progress_header.html", {"progress": progress}))
@@ -92,7 +92,7 @@ def bar(request: HttpRequest, dataset_id: str) -> HttpResponse:
     facts = _facts(request, dataset_id)
     now = timezone.now()
     note_facts(request, facts, now)
-    variant = bar_variant(request.GET, facts, now)
+    variant = bar_variant(request.GET, facts, vitals_of(facts, now))
     if variant == UNCHANGED:
         return _answer()
     progress = snapshot(facts, now)
