@@ -76,11 +76,11 @@ class Channel(http.HTTPChannel):
     is_new = True  # until a request was answered
     _discarded = 0
     _linger: Any = None
-    _is_waiting = False  # for the answer to a poll
+    _is_poll_waiting = False  # for its answer
     _pipelined = b""  # what has come after it
 
     def dataReceived(self, data: bytes) -> None:
-        if self._is_waiting:
+        if self._is_poll_waiting:
             self._pipelined += data
             self.transport.pauseProducing()
             return
@@ -103,16 +103,16 @@ class Channel(http.HTTPChannel):
             return False
         if (answer := polls.answer_at_once(scope)) is not None:
             self._write_answer(answer)
-        elif polls.answer_later(scope, partial(self._answer_waiting, data)):
-            self._is_waiting = True
+        elif polls.answer_later(scope, partial(self._answer_later, data)):
+            self._is_poll_waiting = True
             self.resetTimeout()
         else:
             return False
         return True
 
-    def _answer_waiting(self, data: bytes, answer: bytes | None) -> None:
+    def _answer_later(self, data: bytes, answer: bytes | None) -> None:
         """Answer a poll that has waited, and go on with what has come in meanwhile."""
-        self._is_waiting = False
+        self._is_poll_waiting = False
         if not self.transport.connected:
             return
         try:

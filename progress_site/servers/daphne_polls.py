@@ -25,7 +25,7 @@ from .wire import answer_bytes
 logger = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
-# Called with an answer, or with None where there is none.
+# Called with an answer, or with None: then Twisted has to read the request.
 Reply = Callable[[bytes | None], None]
 
 # One whole request without a body. A name with an underscore could pose as another one, so none is taken here.
@@ -96,8 +96,8 @@ class DaphnePolls:
     def answer_later(self, scope: Scope, reply: Reply) -> bool:
         """Answer a poll once the application has answered one like it.
 
-        ``reply`` is called with the answer, or with None where the application has failed.
-        Returns False where nobody knows that the caller may see the dataset: then the poll cannot wait with others.
+        ``reply`` is called with the answer, or with None where the application has failed. Returns False where nobody
+        knows that the caller may see the dataset: then the poll cannot wait with others.
         """
         waiting = _Waiting(scope, time.monotonic(), reply)
         if not is_caller_known(waiting.poll):
@@ -148,7 +148,7 @@ class DaphnePolls:
 
         async def receive() -> Message:
             if not request:
-                await asyncio.Future()  # a client that leaves is not told of: others may wait for the same answer
+                await asyncio.Future()  # for ever: the view goes on if this client leaves, for those that wait
             return request.pop()
 
         async def send(message: Message) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from twisted.web.http import datetimeToString
 
-# Their answers have no body, and so no length.
+# An answer with one of these has no body, and so no length.
 _WITHOUT_BODY: Final = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 

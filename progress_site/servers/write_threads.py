@@ -39,9 +39,8 @@ class WriteThreads:
         request = Answered()
         self._begin_or_wait(request, answer)
         answered = asyncio.wrap_future(request)
-        too_long = asyncio.get_running_loop().call_later(
-            places.WAIT_SECONDS, request.cancel
-        )  # nothing once it has begun
+        # To cancel a request that has begun does nothing.
+        too_long = asyncio.get_running_loop().call_later(places.WAIT_SECONDS, request.cancel)
         gone = asyncio.ensure_future(receive())
         gone.add_done_callback(lambda _: request.cancel())
         try:
@@ -65,8 +64,9 @@ class WriteThreads:
         except RuntimeError:
             with self._lock:
                 self._idle += 1
-                self._waiting.pop(request, None)
-            raise
+                is_left = self._waiting.pop(request, None) is not None
+            if is_left:  # else another thread has taken it
+                raise
 
     def _work(self) -> None:
         """Answer one request after the other, until none waits."""

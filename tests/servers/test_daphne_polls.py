@@ -71,21 +71,23 @@ def waiting(polls: DaphnePolls, poll: bytes = POLL) -> asyncio.Future[bytes | No
     return answer
 
 
-async def hold_up(site: Site, run: Run) -> None:
-    """Have the caller known, then something reported that has yet to be asked for; hold up the views from now on."""
+async def hold_up(site: Site, run: Run) -> DaphnePolls:
+    """Have the caller known, then something reported that has yet to be asked for; hold up the views from now on.
+
+    Returns the polls of the site.
+    """
     await site.shared(header("cats"))
     await aside(services.report, run.pk, current=1)
     site.asked, site.begun = 0, asyncio.Semaphore(0)
     site.go_on.clear()
+    return polls_of(site)
 
 
 def test_whoever_waits_has_the_answer_of_one(running: Dataset) -> None:
     run = Run.objects.get()
 
-    async def main(_: Site) -> None:
-        site = Site()
-        polls = polls_of(site)
-        await hold_up(site, run)
+    async def main(site: Site) -> None:
+        polls = await hold_up(site, run)
         crowd = [waiting(polls) for _ in range(50)]
         await site.begun.acquire()
         crowd += [waiting(polls) for _ in range(50)]
@@ -104,9 +106,7 @@ def test_who_comes_after_the_view_has_read_waits_for_the_next(running: Dataset) 
 
     async def main(_: Site) -> None:
         site = LateSite()
-        polls = polls_of(site)
-        site.go_on.set()
-        await hold_up(site, run)
+        polls = await hold_up(site, run)
         early = waiting(polls)
         await site.begun.acquire()
         await aside(services.report, run.pk, current=2)
@@ -123,9 +123,7 @@ def test_a_view_that_fails_leaves_nobody_waiting(running: Dataset, caplog: pytes
 
     async def main(_: Site) -> None:
         site = LateSite()
-        polls = polls_of(site)
-        site.go_on.set()
-        await hold_up(site, run)
+        polls = await hold_up(site, run)
         site.failing = 2
         crowd = [waiting(polls) for _ in range(5)]
         site.go_on.set()
