@@ -13,7 +13,9 @@ class DatasetsConfig(AppConfig):
 
         from .checks import check_visibility
         from .search import create_index
+        from .state_counts import create_triggers
 
         register(check_visibility, deploy=True)
         connection_created.connect(check_migrations, dispatch_uid="core.database_version")
         post_migrate.connect(create_index, sender=self, dispatch_uid="datasets.search")
+        post_migrate.connect(create_triggers, sender=self, dispatch_uid="datasets.state_counts")

@@ -134,6 +134,17 @@ class Dataset(models.Model):
         return missing
 
 
+class StateCount(models.Model):
+    """A part of how many datasets of a visibility have a state: the sum of its rows counts. Kept by `state_counts`."""
+
+    visibility = models.CharField(max_length=7)
+    state_order = models.PositiveSmallIntegerField()
+    count = models.IntegerField(help_text="Negative where more left this state than came.")
+
+    def __str__(self) -> str:
+        return f"{self.count:+} {self.visibility} in state {self.state_order}"
+
+
 class Membership(models.Model):
     """A member of a dataset, and what the member may do with it. All members see it."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -17,10 +18,21 @@ from apps.core import paginator
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset
 from apps.datasets.search import Found, find
-from apps.progress.groups import LABELS, Group, GroupCounts, count_few, count_groups, group_of, in_group, with_places
+from apps.datasets.state_counts import counts_visible_to
+from apps.progress.groups import (
+    LABELS,
+    Group,
+    GroupCounts,
+    complete_counts,
+    count_few,
+    count_groups,
+    group_of,
+    in_group,
+    with_places,
+)
 from apps.progress.selectors import in_state, progress_of_many
 from apps.progress.snapshot import DatasetProgress
-from apps.progress.transitions import State
+from apps.progress.transitions import STATE_ORDER, State
 
 from .words import named
 
@@ -200,12 +212,13 @@ def list_datasets(
     visible = caller.visible(among)
     now = timezone.now()
     found = find(visible, query.text) if query.text else None
-    counts = _count(visible, found, now)
+    kept = counts_visible_to(caller, paginator.MOST_COUNTED) if among is None and found is None else None
+    counts = _count(visible, found, now, kept)
     chosen = _chosen(visible, query.state, now)
     if found and query.state is not None:
         # Among the datasets of the group alone, so that very many matches in others hide none.
         found = find(chosen, query.text)
-    total = len(found.dataset_pks) if found else _total(query.state, counts)
+    total = len(found.dataset_pks) if found else _total(query.state, counts, kept)
     # A list of more than `MOST_COUNTED` is sorted by state instead, which an index serves.
     is_grouped = (
         query.sort == DEFAULT_SORT
@@ -224,8 +237,12 @@ def list_datasets(
     return Listing(page, tuple(rows), query, _filters(query, counts), newest, found, pages.has_more)
 
 
-def _count(datasets: QuerySet[Dataset], found: Found | None, now: datetime) -> GroupCounts:
+def _count(
+    datasets: QuerySet[Dataset], found: Found | None, now: datetime, kept: Mapping[int, int] | None
+) -> GroupCounts:
     """Count the datasets by group; those that a search found, if there was one."""
+    if kept is not None:
+        return complete_counts(kept, datasets, now, paginator.MOST_COUNTED)
     if found is None:
         return count_groups(datasets, now, paginator.MOST_COUNTED)
     counts = count_few(datasets.filter(pk__in=found.dataset_pks), now)
@@ -240,12 +257,12 @@ def _chosen(datasets: QuerySet[Dataset], state: State | Group | None, now: datet
     return datasets if state is None else in_state(datasets, state)
 
 
-def _total(state: State | Group | None, counted: GroupCounts) -> int | None:
+def _total(state: State | Group | None, counted: GroupCounts, kept: Mapping[int, int] | None) -> int | None:
     """Return how many datasets are in a list; above `MOST_COUNTED` only that there are more. None: not counted yet."""
     if state is None:
-        return sum(counted.counts.values())
+        return sum(counted.counts.values()) if counted.total is None else counted.total
     if isinstance(state, State):
-        return None
+        return None if kept is None else kept.get(STATE_ORDER.index(state), 0)
     count = counted.counts.get(state, 0)
     return count if state not in counted.at_least or count > paginator.MOST_COUNTED else None
 
@@ -287,8 +304,9 @@ def _filters(query: ListQuery, counted: GroupCounts) -> tuple[GroupCount, ...]:
         )
         for group in Group
     ]
-    total = sum(group.count for group in groups)
-    all_of_them = GroupCount("All", total, not counted.at_least, query.of(None).address(), query.state is None)
+    is_exact = counted.total is not None or not counted.at_least
+    total = sum(group.count for group in groups) if counted.total is None else counted.total
+    all_of_them = GroupCount("All", total, is_exact, query.of(None).address(), query.state is None)
     return all_of_them, *(group for group in groups if group.count or group.is_current or not group.is_exact)
 
 

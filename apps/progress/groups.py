@@ -150,10 +150,14 @@ def in_group(datasets: QuerySet[Dataset], group: Group, now: datetime) -> Any:
 
 
 class GroupCounts(NamedTuple):
-    """How many datasets each group has, by group. A group in ``at_least`` may have more than were counted."""
+    """How many datasets each group has, by group, and in all. A group in ``at_least`` may have more than were counted.
+
+    ``total`` is None where only the groups are counted.
+    """
 
     counts: Mapping[Group, int]
     at_least: frozenset[Group]
+    total: int | None = None
 
 
 def count_groups(datasets: QuerySet[Dataset], now: datetime, most: int) -> GroupCounts:
@@ -163,19 +167,56 @@ def count_groups(datasets: QuerySet[Dataset], now: datetime, most: int) -> Group
     bounds what is counted of the datasets that the caller sees, not how many others are read to find those. The groups
     that a dataset may be in whose state has more than ``most`` are in ``at_least``.
     """
-    pks = {state: in_state(datasets, state).order_by().values("pk")[: most + 1] for state in STATE_ORDER}
+    of_states = {state: in_state(datasets, state) for state in STATE_ORDER}
     # All of them are in one group, so their places, which cost most, are left out.
-    ready = pks.pop(State.READY).count()
-    of_state, of_group = Counter({State.READY: ready}), Counter({Group.READY: ready})
+    ready = of_states.pop(State.READY).order_by()[: most + 1].count()
+    of_state, of_group = _count_places(of_states, now, most)
+    of_state[State.READY] = of_group[Group.READY] = ready
+    return GroupCounts(of_group, _cut(of_state, most))
+
+
+def complete_counts(kept: Mapping[int, int], datasets: QuerySet[Dataset], now: datetime, most: int) -> GroupCounts:
+    """Count ``datasets`` by group, of which ``kept`` says how many each state has, by place in `STATE_ORDER`.
+
+    Those that are ready and those that never ran are not counted again. Of the others as in `count_groups`. One query.
+    """
+    known = {state: kept.get(place, 0) for place, state in enumerate(STATE_ORDER)}
+    counted = [state for state in STATE_ORDER if state != State.READY and known[state]]
+    of_states: dict[State, QuerySet[Dataset]] = {state: in_state(datasets, state) for state in counted}
+    if State.PENDING in of_states:
+        waiting = Run.objects.filter(state=State.PENDING).values("dataset")
+        of_states[State.PENDING] = of_states[State.PENDING].filter(pk__in=waiting)
+    of_state, of_group = _count_places(of_states, now, most)
+    at_least = _cut(of_state, most)
+    of_group[Group.READY] = known[State.READY]
+    if Group.NEW not in at_least:
+        of_group[Group.NEW] = max(known[State.PENDING] - of_state[State.PENDING], 0)
+    return GroupCounts(of_group, at_least, sum(known.values()))
+
+
+def _count_places(
+    of_states: Mapping[State, QuerySet[Dataset]], now: datetime, most: int
+) -> tuple[Counter[State], Counter[Group]]:
+    """Count at most ``most + 1`` datasets of each state, by state and by group."""
+    of_state, of_group = Counter[State](), Counter[Group]()
+    if not of_states:
+        return of_state, of_group
     # SQLite has no slice in a union, so each stands in a query of its own.
-    first, *others = (Dataset.objects.filter(pk__in=of_one).values("pk") for of_one in pks.values())
-    placed = with_places(Dataset.objects.filter(pk__in=first.union(*others, all=True)), now).order_by()
+    slices = (datasets.order_by().values("pk")[: most + 1] for datasets in of_states.values())
+    first, *others = (Dataset.objects.filter(pk__in=of_one).values("pk") for of_one in slices)
+    some = first.union(*others, all=True) if others else first
+    placed = with_places(Dataset.objects.filter(pk__in=some), now).order_by()
     for state_order, place, count in placed.values_list("state_order", "place").annotate(count=Count("pk")):
         # Added, because a dataset may change its state between the two queries.
         of_state[STATE_ORDER[state_order]] += count
         of_group[_GROUPS[place]] += count
+    return of_state, of_group
+
+
+def _cut(of_state: Mapping[State, int], most: int) -> frozenset[Group]:
+    """Return the groups that may have more datasets than were counted."""
     cut = {state for state, count in of_state.items() if count > most}
-    return GroupCounts(of_group, frozenset(group for group in Group if _STATES[group] & cut))
+    return frozenset(group for group in Group if _STATES[group] & cut)
 
 
 def count_few(datasets: QuerySet[Dataset], now: datetime) -> GroupCounts:

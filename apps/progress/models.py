@@ -138,6 +138,8 @@ class Run(models.Model):
                 name="run_finished_has_a_time",
             ),
         ]
+        # Among any number of datasets that never ran, it finds those whose run waits.
+        indexes = [models.Index(fields=["dataset"], condition=Q(state="pending"), name="run_pending")]
 
     def __str__(self) -> str:
         return f"run {self.number} of {self.dataset}"
@@ -376,12 +378,7 @@ class Head(models.Model):
     version = models.PositiveBigIntegerField(default=0)
     run = models.ForeignKey(Run, null=True, on_delete=models.SET_NULL, related_name="+")
     retry = models.CharField(
-        max_length=6,
-        choices=Retry,
-        blank=True,
-        default="",
-        db_default="",
-        help_text="What the next run is asked.",
+        max_length=6, choices=Retry, blank=True, default="", db_default="", help_text="What the next run is asked."
     )
     retry_by = models.CharField(max_length=200, blank=True, default="", db_default="")
     retry_at = models.DateTimeField(null=True, blank=True)

@@ -145,8 +145,9 @@ def test_counts_of_more_than_are_counted_say_so(
     monkeypatch.setattr(paginator, "MOST_COUNTED", 2)
     html = client.get("/").text
     shown = chips(html)
-    assert {label: shown[label] for label in ("Cancelled", "Ready")} == {"Cancelled": "1", "Ready": "1"}
-    assert all(shown[label][-1:] in ("+", "") for label in ("All", "Attention", "Running", "Paused", "Queued"))
+    exact = {"All": "13", "Queued": "1", "Cancelled": "1", "Ready": "1", "Not processed yet": "1"}
+    assert {label: shown[label] for label in exact} == exact
+    assert all(shown[label][-1:] in ("+", "") for label in ("Attention", "Running", "Paused")), "7 are working"
     assert 'class="row-heading"' not in html
     assert rows(client.get("/", {"state": "running", "sort": "name"}).text)[0] == "long-steps"
 
@@ -174,11 +175,38 @@ def test_one_that_failed_is_counted_beside_any_number_that_wait(
     services.fail(start("failed").pk, "No space.")
     monkeypatch.setattr(paginator, "MOST_COUNTED", 3)
     html = client.get("/").text
-    assert chips(html) == {
-        "All": "4+", "Attention": "1", "Paused": "", "Queued": "", "Not processed yet": "3+",
-    }  # fmt: skip
+    assert chips(html) == {"All": "6", "Attention": "1", "Not processed yet": "5"}
     assert rows(client.get("/?state=attention").text) == ["failed"]
     assert len(rows(client.get("/?state=new").text)) == 3
+
+
+def test_more_that_wait_for_a_worker_than_are_counted_say_so(
+    client: Client, everything: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 1)  # two have a run that waits, and one never ran
+    shown = chips(client.get("/").text)
+    assert shown["All"] == "13"
+    assert all(shown[label][-1:] in ("+", "") for label in ("Paused", "Queued", "Not processed yet"))
+
+
+def test_owner_of_more_than_are_counted_is_told_so(as_user: As, owner: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    Dataset.objects.bulk_create(Dataset(dataset_id=f"set-{number}", owner=owner) for number in range(4))
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 3)
+    assert chips(as_user(owner).get("/").text)["All"] == "3+"
+    monkeypatch.setattr(paginator, "MOST_COUNTED", 4)
+    assert chips(as_user(owner).get("/").text) == {"All": "4", "Not processed yet": "4"}
+
+
+def test_counts_are_those_of_what_each_user_sees(as_user: As, everything: None, owner: User, stranger: User) -> None:
+    Dataset.objects.create(dataset_id="own", owner=stranger)
+    services.finish(start("hidden").pk)
+    Dataset.objects.filter(dataset_id="hidden").update(visibility="private", owner=owner)
+    of_anyone, of_owner, of_stranger = (
+        {label: int(figure) for label, figure in chips(as_user(user).get("/").text).items()}
+        for user in (None, owner, stranger)
+    )
+    assert of_owner == {**of_anyone, "All": 14, "Ready": 2}
+    assert of_stranger == {**of_anyone, "All": 14, "Not processed yet": 2}
 
 
 def test_group_is_in_its_order_on_a_site_of_any_size(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, PermissionsMixin
@@ -54,11 +55,14 @@ class Caller:
             return datasets.none()
         if self.user is not None and not self.is_staff:
             rule = Q(visibility=Dataset.Visibility.PUBLIC)
-            if not self.user.is_anonymous:
-                member_of = Membership.objects.filter(user_id=self.user.pk).values("dataset_id")
-                rule |= Q(owner_id=self.user.pk) | Q(pk__in=member_of)
-            datasets = datasets.filter(rule)
+            datasets = datasets.filter(rule if self.user.is_anonymous else rule | _is_own(self.user.pk))
         return datasets if self.token is None else datasets.filter(covered(self.token.patterns))
+
+    def own(self) -> QuerySet[Dataset]:
+        """Return the datasets that the caller's user owns or is a member of."""
+        if self.user is None or self._is_anonymous:
+            return Dataset.objects.none()
+        return Dataset.objects.filter(_is_own(self.user.pk))
 
     def newest_visible(self) -> str:
         """Return when the newest dataset that the caller may see was created, as a text to compare; empty: none."""
@@ -143,6 +147,11 @@ class Caller:
 
     def _owns(self, dataset: Dataset) -> bool:
         return self.user is not None and not self._is_anonymous and dataset.owner_id == self.user.pk
+
+
+def _is_own(user_pk: Any) -> Q:
+    """Return the condition that a user owns a dataset or is a member of it."""
+    return Q(owner_id=user_pk) | Q(pk__in=Membership.objects.filter(user_id=user_pk).values("dataset_id"))
 
 
 def authenticate(secret: str) -> Caller | None:

@@ -16,10 +16,10 @@ from django.utils.safestring import SafeString
 
 from apps.batches.progress import BatchProgress
 from apps.pages import amounts, signs, words
-from apps.pages.amounts import rate
 from apps.pages.batches import batch_panel_of
 from apps.pages.components import STATE_NAMES, Bar, bar_of, bar_of_props
 from apps.pages.panel import panel_of, phase
+from apps.pages.rows import row_html
 from apps.pages.runs.page import result_of
 from apps.progress.snapshot import DatasetProgress
 
@@ -91,11 +91,10 @@ def done_about(progress: DatasetProgress | BatchProgress) -> SafeString | str:
     return clock(timezone.now() + timedelta(seconds=(eta.low + eta.high) / 2)) if eta else ""
 
 
-@register.inclusion_tag("components/row.html")
-def dataset_row(progress: DatasetProgress, *, oob: bool = False) -> dict[str, Any]:
+@register.simple_tag
+def dataset_row(progress: DatasetProgress, *, oob: bool = False) -> SafeString:
     """Render what moves in the dataset's row of the list; with ``oob`` as an out-of-band fragment for htmx."""
-    speed = rate(progress.rate, progress.stage.unit if progress.stage else "items") if progress.rate else ""
-    return {"progress": progress, "bar": bar_of(progress), "rate": speed, "oob": oob}
+    return row_html(progress, oob=oob)
 
 
 @register.simple_tag

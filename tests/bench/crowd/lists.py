@@ -37,6 +37,7 @@ def fill(first: int, last: int) -> None:
     from django.utils import timezone
 
     from apps.datasets.models import Dataset, Sample
+    from apps.datasets.state_counts import add_up
     from apps.progress.models import Head, Run, Stage, Transition
     from apps.progress.transitions import STATE_ORDER
 
@@ -77,6 +78,8 @@ def fill(first: int, last: int) -> None:
                 for dataset in datasets for number in range(EACH)
             ]
         )  # fmt: skip
+        while add_up():  # as a worker does
+            pass
 
 
 def measured(client: Any, addresses: list[str]) -> Iterator[float]:

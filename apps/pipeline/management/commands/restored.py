@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from apps.datasets.search import create_index
+from apps.datasets.state_counts import create_triggers
 from apps.pipeline.services import note_restore
 
 
@@ -16,4 +17,5 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         note_restore()
         create_index()  # a backup of an earlier version has none
+        create_triggers()  # nor these
         self.stdout.write("Open pages and programs take what they are shown from now on. No worker holds a run.")

@@ -20,6 +20,7 @@ from django.db.backends.signals import connection_created
 from django_tasks_db.management.commands import db_worker
 
 from apps.core.text import one_line
+from apps.datasets.state_counts import add_up
 from apps.notifications.sender_thread import send_often
 from apps.pipeline.queue import admit_held, queue_resumed, sweep
 from apps.pipeline.retries import take_retries
@@ -160,12 +161,13 @@ def _begin_often() -> None:
 
 
 def _remove_often() -> None:
-    """Remove what was deleted or is too old. In a thread of its own: it may take minutes, and dead runs do not wait."""
+    """Remove what was deleted or is too old, and add up counts. In a thread of its own: it may take minutes."""
     prune_at = 0.0  # of the monotonic clock
     while not stopping.wait(REMOVE_SECONDS):
         try:
             remove_deleted_datasets(stopping)
             delete_forgotten_samples(stopping)
+            add_up()
             if time.monotonic() >= prune_at:
                 prune(stopping)
                 prune_at = time.monotonic() + PRUNE_SECONDS

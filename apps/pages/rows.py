@@ -1,0 +1,40 @@
+"""What moves in a dataset's row, rendered once for all lists and sockets that show it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from apps.progress.snapshot import DatasetProgress
+
+from . import words
+from .amounts import rate
+from .components import bar_of
+
+# How many are kept, each of 2 KB.
+MOST_KEPT: Final = 2_000
+
+_kept: Final[dict[tuple[object, ...], SafeString]] = {}
+
+
+def row_html(progress: DatasetProgress, *, oob: bool) -> SafeString:
+    """Return the row of a dataset; with ``oob`` as an out-of-band fragment for htmx.
+
+    It is that of this moment: a finished run changes it only with the words for how long ago it ended, an unfinished
+    one with each second.
+    """
+    now = timezone.now()
+    ended = progress.finished_at
+    moment = words.relative(timezone.localtime(ended), now) if ended is not None else int(now.timestamp())
+    key = (progress.dataset_id, progress.epoch, progress.version, progress.vitals, moment, oob)
+    html = _kept.get(key)
+    if html is None:
+        if len(_kept) >= MOST_KEPT:
+            _kept.clear()
+        speed = rate(progress.rate, progress.stage.unit if progress.stage else "items") if progress.rate else ""
+        context = {"progress": progress, "bar": bar_of(progress), "rate": speed, "oob": oob}
+        html = _kept[key] = render_to_string("components/row.html", context)
+    return html
