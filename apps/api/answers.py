@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field
 
-from apps.datasets.models import Dataset, Sample
+from apps.datasets.models import Dataset
 from apps.progress.health import Health
 from apps.progress.models import Run
 from apps.progress.snapshot import DatasetProgress, Moment
@@ -82,7 +82,7 @@ class DatasetDetail(DatasetOut):
     def of(cls, dataset: Dataset, progress: DatasetProgress) -> Self:
         return cls(
             **vars(DatasetOut.of(dataset, progress)),
-            samples=Sample.objects.present().filter(dataset=dataset).count(),
+            samples=dataset.count_samples(),
             missing=dataset.missing_samples().count(),
             copies=dataset.file_counts.get("copies", 0),
             damaged=dataset.file_counts.get("damaged", 0),

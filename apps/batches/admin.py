@@ -12,13 +12,14 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from apps.core.admin import PartialSave
 from apps.core.paginator import BoundedPaginator
 
 from .models import Batch
 
 
 @admin.register(Batch)
-class BatchAdmin(admin.ModelAdmin[Batch]):
+class BatchAdmin(PartialSave[Batch]):
     """Edit the name, owner and limit of a batch. Its own page shows its datasets, and adds and removes them."""
 
     list_display = ("batch_id", "name", "datasets_count", "limit", "owner", "created_at", "page")

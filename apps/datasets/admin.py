@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from apps.core.admin import PartialSave
 from apps.core.paginator import BoundedPaginator
 
 from .models import Dataset, EmbeddingBlock, Membership, ReservedPrefix, Sample, Token
@@ -60,7 +61,7 @@ class DatasetForm(forms.ModelForm[Dataset]):
         return dataset_id
 
 
-class DatasetAdmin(admin.ModelAdmin[Dataset]):
+class DatasetAdmin(PartialSave[Dataset]):
     """Edit the name of a dataset, its owner and who may see it."""
 
     form = DatasetForm
@@ -97,7 +98,7 @@ class ReservedPrefixAdmin(admin.ModelAdmin[ReservedPrefix]):
 
 
 @admin.register(Token)
-class TokenAdmin(admin.ModelAdmin[Token]):
+class TokenAdmin(PartialSave[Token]):
     """Create tokens, whose secret is shown once, and revoke them."""
 
     list_display = (

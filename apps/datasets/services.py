@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -121,6 +121,20 @@ def remove_dataset(dataset_pk: int) -> None:
 def remove_near_duplicates(dataset_pk: int) -> int:
     """Remove some of what was found to be near-duplicates. Returns how many rows; 0: there are none left."""
     return delete_some(NearDuplicate.objects.filter(dataset=dataset_pk))
+
+
+def add_to_sample_count(dataset_pk: int, more: int) -> None:
+    """Keep how many samples of a dataset have their files, in the transaction that writes them, after its head.
+
+    ``more`` is negative where files are gone.
+    """
+    if more:
+        Dataset.with_deleted.filter(pk=dataset_pk).update(sample_count=F("sample_count") + more)
+
+
+def set_sample_count(dataset_pk: int, count: int) -> None:
+    """Keep how many samples of a dataset have their files, which were counted while nobody wrote any."""
+    Dataset.with_deleted.filter(pk=dataset_pk).update(sample_count=count)
 
 
 def note_file_counts(dataset_pk: int, files: Mapping[str, Any]) -> None:

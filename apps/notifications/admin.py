@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from apps.core.admin import PartialSave
 from apps.datasets.admin import ReadOnlyAdmin
 
 from .channels import check_address
@@ -52,7 +53,7 @@ class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in
 
 
 @admin.register(Subscription)
-class SubscriptionAdmin(admin.ModelAdmin[Subscription]):
+class SubscriptionAdmin(PartialSave[Subscription]):
     """The subscriptions of the site, which are told of all datasets. Those of users are theirs alone."""
 
     form = SubscriptionForm

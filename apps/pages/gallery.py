@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from django.db.models import Count, Subquery
-from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
 from apps.datasets.models import Dataset, Sample
@@ -32,16 +30,6 @@ def gallery_page(dataset: Dataset, params: QueryDict) -> CursorPage[Sample]:
     if "damaged" in params:
         samples = samples.exclude(damage="")
     return requested_page(samples, PAGE_SIZE, params)
-
-
-def count_samples(dataset: Dataset) -> tuple[int, int]:
-    """Return how many samples of a dataset are present, and how many are missing and not forgotten. One query."""
-    present = Sample.objects.present().filter(dataset=dataset)
-    counts = [
-        Coalesce(Subquery(rows.order_by().values("dataset").annotate(count=Count("pk")).values("count")), 0)
-        for rows in (present, dataset.missing_samples())
-    ]
-    return Dataset.with_deleted.filter(pk=dataset.pk).values_list(*counts).first() or (0, 0)  # it may be removed by now
 
 
 def copies_of(sample: Sample) -> list[Sample]:

@@ -17,7 +17,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from apps.datasets.models import Dataset, EmbeddingBlock, Membership, NearDuplicate, ReservedPrefix, Sample, Token
+from apps.datasets.models import (
+    Dataset,
+    EmbeddingBlock,
+    Membership,
+    NearDuplicate,
+    ReservedPrefix,
+    Sample,
+    StateCount,
+    Token,
+)
 from apps.datasets.services import delete_dataset, issue_token
 from apps.pipeline.models import Chunk, Job, Source
 from apps.progress import reports as reporting
@@ -83,7 +92,8 @@ def address(model: type[Any], page: str, *args: Any) -> str:
 
 def test_every_model_is_registered() -> None:
     models = [model for app in ("datasets", "progress", "pipeline") for model in apps.get_app_config(app).get_models()]
-    elsewhere = {Membership, NearDuplicate, Listening}  # on the pages of their dataset; the last is the server's own
+    # On the pages of their dataset; the last two are the server's own.
+    elsewhere = {Membership, NearDuplicate, Listening, StateCount}
     assert set(models) - elsewhere == set(ALL)
     assert all(admin.site.is_registered(model) for model in ALL)
 

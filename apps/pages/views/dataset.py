@@ -16,7 +16,7 @@ from apps.pages import words
 from apps.pages.access import visible_dataset
 from apps.pages.cursor import requested_page
 from apps.pages.failures import REASON_PARAMETER, SEARCH_PARAMETER, count_reasons, failures_query, matching
-from apps.pages.gallery import count_samples, gallery_page
+from apps.pages.gallery import gallery_page
 from apps.pages.panel import phase
 from apps.pages.snippets import address_of, snippets
 from apps.pages.tabs import Tab, chosen_tab, links
@@ -78,10 +78,9 @@ def detail(request: HttpRequest, dataset_id: str) -> HttpResponse:
 
 
 def _samples(dataset: Dataset, source: Source | None) -> dict[str, Any]:
-    sample_count, missing_count = count_samples(dataset)
     return {
-        "sample_count": sample_count,
-        "missing_count": missing_count,
+        "sample_count": dataset.count_samples(),
+        "missing_count": dataset.missing_samples().count(),
         "not_looked_at": describe(dataset.file_counts),
         "has_patterns": source is not None and bool(source.include or source.exclude),
     }

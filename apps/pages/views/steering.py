@@ -106,7 +106,7 @@ def delete(request: HttpRequest, dataset: Dataset) -> HttpResponse:
     context = {
         "dataset": dataset,
         "progress": progress_of(dataset.pk),
-        "sample_count": Sample.objects.filter(dataset=dataset).count(),
+        "sample_count": dataset.count_samples() + Sample.objects.missing().filter(dataset=dataset).count(),
         "run_count": Run.objects.filter(dataset=dataset).count(),
     }
     return render(request, "pages/dataset_delete.html", context)

@@ -72,6 +72,8 @@ def _nearest(sample: Sample, own: EmbeddingBlock, limit: int) -> list[Similar]:
         scores = turned[np.arange(len(ids)), turn]
         scores[np.isin(ids, missing)] = -np.inf
         top = np.argpartition(-scores, min(keep, len(scores)) - 1)[:keep]
+        if len(best) == keep:  # of most blocks few or none are better
+            top = top[scores[top] >= best[-1][0]]
         best = nlargest(keep, [*best, *((float(scores[i]), int(ids[i]), block.pk, int(turn[i])) for i in top)])
     wanted = [(score, pk, block_pk, turn) for score, pk, block_pk, turn in best if pk != sample.pk]
     samples = Sample.objects.present().in_bulk([pk for _, pk, _, _ in wanted])

@@ -73,7 +73,10 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         earlier = self._earlier.pop(chunk.pk, {})
         indexed = [item for item in result if isinstance(item, Indexed)]
         rejected = [(item.path, item.reason) for item in result if isinstance(item, Rejected)]
-        unchanged = [earlier[path].pk for path in set(earlier) - {item.path for item in result}]
+        unread = set(earlier) - {item.path for item in result}
+        unchanged = [earlier[path].pk for path in unread]
+        there = {path for path, sample in earlier.items() if sample.missing_since is None}
+        self.new_samples = len((unread | {item.path for item in indexed}) - there)
         Sample.objects.filter(pk__in=unchanged).update(seen_in_run=self.run.number, missing_since=None)
         self.skipped += len(unchanged)
         Sample.objects.bulk_create(

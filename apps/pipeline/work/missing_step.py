@@ -8,6 +8,7 @@ from typing import Final
 from django.db.models.functions import Now
 
 from apps.core.beneath import Folder
+from apps.datasets import services as datasets
 from apps.datasets.models import Sample
 from apps.pipeline.images.absence import Absence
 from apps.pipeline.images.folders import reach_of, selection_of
@@ -40,11 +41,13 @@ def mark_missing_samples(job: Job, source: Source, lease: Lease, look: Callable[
             kept = {sight.directory: sight.reason for sight in sights.values() if sight.reason}
             with lease.transaction():
                 gone = unseen.filter(pk__in=[pk for pk, sight in sights.items() if sight.is_gone])
-                job.gone += gone.update(missing_since=Now())
+                gone_count = gone.update(missing_since=Now())
+                job.gone += gone_count
                 job.save(update_fields=["gone"])
                 if kept:
                     failures = [(directory or ".", reason) for directory, reason in kept.items()]
                     progress.record_failures(job.run_id, INDEX, failures)
+                datasets.add_to_sample_count(job.run.dataset_id, -gone_count)
             present = [path for pk, path in rows if not sights[pk].is_gone]
             keeps_remounted |= any(absence.remounted_above(path) is not None for path in present)
             last = rows[-1][0]

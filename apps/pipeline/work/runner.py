@@ -224,10 +224,12 @@ class Runner:
 
     def _finish(self, job: Job, source: Source, lease: Lease) -> None:
         delete_replaced_blocks(job, lease)
-        counts = _count_samples(job.run.dataset_id)
+        samples, counts = _count_samples(job.run.dataset_id)
         with lease.transaction():
             progress.finish(self.run_pk, message=_closing_message(job, source, counts))
-            datasets.note_file_counts(job.run.dataset_id, counts)  # after the head, as reporters lock
+            # After the head, as reporters lock.
+            datasets.note_file_counts(job.run.dataset_id, counts)
+            datasets.set_sample_count(job.run.dataset_id, samples)
             if job.forget_missing:
                 datasets.forget_missing_samples(job.run.dataset)
         delete_chunks(job)
@@ -272,12 +274,12 @@ def _closing_message(job: Job, source: Source, counts: Mapping[str, int]) -> str
     return " ".join(filter(None, [*sentences, describe(files)]))
 
 
-def _count_samples(dataset_pk: int) -> dict[str, int]:
-    """Count the samples of a dataset, those that are damaged, and the copies: those beyond one for each content.
+def _count_samples(dataset_pk: int) -> tuple[int, dict[str, int]]:
+    """Count the samples of a dataset; and those that are damaged, and the copies: those beyond one for each content.
 
     A file under several names is several samples of one content.
     """
     present = Sample.objects.present().filter(dataset=dataset_pk)
     counts = present.aggregate(samples=Count("pk"), contents=Count("sha256", distinct=True))
     damaged = present.exclude(damage="").count()
-    return {"samples": counts["samples"], "copies": counts["samples"] - counts["contents"], "damaged": damaged}
+    return counts["samples"], {"copies": counts["samples"] - counts["contents"], "damaged": damaged}

@@ -76,7 +76,7 @@ class ScanStep:
         with self.lease.transaction():
             self.job.planned = self.found
             self.job.save(update_fields=["planned", "mounts"])
-            datasets.note_file_counts(self.job.run.dataset_id, self.tally.as_json() | {"samples": None})
+            datasets.note_file_counts(self.job.run.dataset_id, self.tally.as_json())
             self.job.enter_phase(Job.Phase.INDEX)
 
     def _usable_files(self, entries: Iterator[Entry]) -> Iterator[FoundFile]:
@@ -107,7 +107,7 @@ class ScanStep:
         present = Sample.objects.present().filter(dataset=self.job.run.dataset_id)
         # A person who excludes all files means it.
         if not self.found and not self.tally.excluded and (before := present.count()):
-            words = describe(self.tally.as_json() | {"samples": None})
+            words = describe(self.tally.as_json())
             raise FolderRefused(
                 f"No image was found in {self.source.folder}, where there were {before:,}."
                 f" Nothing was changed: is it mounted? {words}".rstrip()

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 
 from django.conf import settings
 
+from apps.datasets import services as datasets
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
 from apps.progress import services as progress
@@ -26,6 +27,7 @@ class Step[Result](ABC):
 
     name: str
     skipped: int | None = None  # None: this step skips nothing
+    new_samples = 0  # which the results that were written last have added
 
     def __init__(self, job: Job, lease: Lease) -> None:
         self.job = job
@@ -67,4 +69,6 @@ class Step[Result](ABC):
             replaced = self.write(chunk, result)
             Chunk.objects.filter(pk=chunk.pk).update(done=True, items=replaced)
             self.current += chunk.size
-            return progress.report(self.run.pk, current=self.current, skipped=self.skipped)
+            run = progress.report(self.run.pk, current=self.current, skipped=self.skipped)
+            datasets.add_to_sample_count(self.run.dataset_id, self.new_samples)
+            return run

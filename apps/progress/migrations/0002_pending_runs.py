@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('datasets', '0002_state_counts'),
+        ('datasets', '0002_kept_counts'),
         ('progress', '0001_initial'),
     ]
 

@@ -53,7 +53,7 @@ def fill(first: int, last: int) -> None:
                     visibility="public",
                     changed_at=now - timedelta(seconds=n),
                     state_order=STATE_ORDER.index(state_of(n)),
-                    file_counts={"samples": EACH},
+                    sample_count=EACH,
                 )
                 for n in numbers
             ]

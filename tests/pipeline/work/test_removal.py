@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from apps.core import sql
-from apps.datasets.models import Dataset, EmbeddingBlock, Sample
+from apps.datasets.models import Dataset, EmbeddingBlock, Sample, StateCount, Token
 from apps.datasets.services import delete_dataset
 from apps.pipeline.images.media import thumbnail_folder
 from apps.pipeline.models import Chunk, Job
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TABLES = [
     model for label in ("datasets", "progress", "pipeline") for model in apps.get_app_config(label).get_models()
-    if model is not apps.get_model("datasets", "Token")
+    if model not in (Token, StateCount)
 ]  # fmt: skip
 
 

@@ -1,0 +1,24 @@
+"""What the admin of several apps has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Model
+from django.http import HttpRequest
+
+
+class PartialSave[M: Model](admin.ModelAdmin[M]):
+    """Write of a row only the columns that the form has changed.
+
+    Django writes all of them, with the values that they had when the form was checked. A run, a worker or another
+    person may have changed some of them since.
+    """
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        columns = {field.name for field in obj._meta.concrete_fields}
+        obj.save(update_fields=columns.intersection(form.changed_data))
