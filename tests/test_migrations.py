@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,9 @@ from apps.datasets.models import Dataset
 from apps.datasets.services import issue_token
 from tests.images import make_images
 from tests.pipeline.runs import process
-from tests.processes import collect_static, web_server
+from tests.processes import collect_static, environment, web_server
+from tests.repository import ROOT
+from tests.services import run_quietly
 
 OURS = [config.label for config in apps.get_app_configs() if config.name.startswith("apps.")]
 # With these, an older version can go on reading and writing. Data may be changed by `RunPython` in batches.
@@ -105,3 +109,21 @@ def test_running_processes_go_on_after_a_later_migration(transactional_db: None,
             use("birds")
             assert process(tmp_path / "images")[1].name == "READY"
             assert client.delete("/api/datasets/birds").status_code in (200, 204)
+
+
+def test_a_later_migration_can_be_taken_back(tmp_path: Path) -> None:
+    """Whatever it has made is gone, and datasets can be written as before."""
+    database = tmp_path / "site.sqlite3"
+    env = environment({"DATABASE_URL": f"sqlite:///{database}"})
+    for target in ([], ["datasets", "0001"]):
+        run_quietly([sys.executable, "manage.py", "migrate", "--verbosity", "0", *target], env=env, cwd=ROOT)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall() == []
+        connection.execute(
+            "INSERT INTO datasets_dataset (dataset_id, name, visibility, created_at)"
+            " VALUES ('a', '', 'public', '2026-11-30')"
+        )
+        connection.commit()
+    run_quietly([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=env, cwd=ROOT)
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT SUM(count) FROM datasets_statecount").fetchall() == [(1,)]

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 
 
 class PartialSave[M: Model](admin.ModelAdmin[M]):
     """Write of a row only the columns that the form has changed.
 
-    Django writes all of them, with the values that they had when the form was checked. A run, a worker or another
-    person may have changed some of them since.
+    Django writes all of them, with the values that they had when the form was checked. A run or a worker may have
+    changed those that are not in the form. A row that was deleted meanwhile is not found.
     """
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -21,4 +21,7 @@ class PartialSave[M: Model](admin.ModelAdmin[M]):
             super().save_model(request, obj, form, change)
             return
         columns = {field.name for field in obj._meta.concrete_fields}
-        obj.save(update_fields=columns.intersection(form.changed_data))
+        try:
+            obj.save(update_fields=columns.intersection(form.changed_data))
+        except obj.NotUpdated:
+            raise Http404 from None

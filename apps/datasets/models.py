@@ -84,8 +84,8 @@ class Dataset(models.Model):
     )
     # The samples that are missing since then or longer count as missing no longer. A worker deletes them.
     missing_forgotten_at = models.DateTimeField(null=True, editable=False)
-    # The samples whose files are there, kept by whoever writes samples. None: a run of an earlier version wrote them.
-    sample_count = models.PositiveIntegerField(null=True, default=0, editable=False)
+    # The samples whose files are there: kept by the pipeline from the first run on. None: not kept.
+    sample_count = models.PositiveIntegerField(null=True, editable=False)
     # What the last run counted: files that are no samples (`selection.Tally`), copies and damaged samples.
     file_counts = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), editable=False)
     # From then on it is gone for everybody, and its id is free. A worker removes its rows and files.

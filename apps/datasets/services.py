@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -124,17 +124,19 @@ def remove_near_duplicates(dataset_pk: int) -> int:
 
 
 def add_to_sample_count(dataset_pk: int, more: int) -> None:
-    """Keep how many samples of a dataset have their files, in the transaction that writes them, after its head.
+    """Keep how many samples of a dataset have their files, in the transaction that writes the samples, after its head.
 
-    ``more`` is negative where files are gone.
+    ``more`` is negative where files are gone. Sets it to None if it would become negative: an earlier version wrote
+    samples without counting them. A dataset that is deleted is left alone, as in `note_listed`.
     """
     if more:
-        Dataset.with_deleted.filter(pk=dataset_pk).update(sample_count=F("sample_count") + more)
+        count = Case(When(sample_count__gte=-more, then=F("sample_count") + more))
+        Dataset.objects.filter(pk=dataset_pk).update(sample_count=count)
 
 
-def set_sample_count(dataset_pk: int, count: int) -> None:
-    """Keep how many samples of a dataset have their files, which were counted while nobody wrote any."""
-    Dataset.with_deleted.filter(pk=dataset_pk).update(sample_count=count)
+def set_sample_count(dataset_pk: int, count: int | None) -> None:
+    """Keep how many samples of a dataset have their files, counted while nobody wrote any; None: not known."""
+    Dataset.objects.filter(pk=dataset_pk).update(sample_count=count)
 
 
 def note_file_counts(dataset_pk: int, files: Mapping[str, Any]) -> None:

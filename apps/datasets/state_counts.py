@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.models import Count, QuerySet, Sum
 
 from .access.rules import Caller
@@ -19,14 +20,16 @@ from .models import Dataset, StateCount
 
 logger = logging.getLogger(__name__)
 
-# With more rows than this, `add_up` has something to do.
+# `add_up` runs above this many rows.
 MOST_ROWS: Final = 200
-# So many it takes in one transaction, which other writers wait for on SQLite.
+# Rows per transaction. On SQLite other writers wait for it.
 ADDED_AT_ONCE: Final = 5_000
 
 _COUNTS: Final = StateCount._meta.db_table
 _DATASETS: Final = Dataset._meta.db_table
+# Triggers with another text need another name, and a migration that drops these.
 _TRIGGER: Final = "dataset_counted"
+_TRIGGERS: Final = (_TRIGGER, f"{_TRIGGER}_update", f"{_TRIGGER}_delete")
 _INSERT: Final = f"INSERT INTO {_COUNTS} (visibility, state_order, count)"
 _RECOUNT: Final = [
     f"DELETE FROM {_COUNTS}",  # noqa: S608 -- a model's
@@ -67,8 +70,8 @@ _IS_THERE: Final = {
 def counts_visible_to(caller: Caller, most: int) -> Mapping[int, int] | None:
     """Return how many datasets a user sees, by `Dataset.state_order`. At most two queries.
 
-    What is private to others is in no count. The private ones that a user sees who is not of the staff are counted one
-    by one; None where those are more than ``most``, and for a token, which may cover a part of them.
+    For a user who is not staff, count the private datasets that they see. None where those are more than ``most``, and
+    for a token, which may cover a part of what its user sees.
     """
     if caller.token is not None:
         return None
@@ -88,9 +91,9 @@ def _kept(rows: QuerySet[StateCount]) -> Counter[int]:
 
 
 def add_up() -> bool:
-    """Make one row of those that count the same, of some. Return False where there are only few rows.
+    """Make one row of some rows that count the same. Return False where there are only few rows.
 
-    Those that another process has just taken are left to it.
+    Skip rows that another process has locked.
     """
     if len(StateCount.objects.values_list("pk")[: MOST_ROWS + 1]) <= MOST_ROWS:
         return False
@@ -112,22 +115,35 @@ def create_triggers(using: str = DEFAULT_DB_ALIAS, **_: Any) -> None:
     """Create the triggers where they are missing, and count all datasets anew: after each migration.
 
     SQLite drops the triggers of a table that a migration changes, and a flush of the database empties the tables in any
-    order. On PostgreSQL writers wait for the count, and the count waits no longer than 5 s for them: what goes wrong is
-    logged, and the triggers that are there go on counting.
+    order. On PostgreSQL writers wait for the count, and the count waits no longer than 5 s for them. What goes wrong is
+    logged, and the triggers go on counting; it is raised where there are none yet.
     """
     connection = connections[using]
     if not {_COUNTS, _DATASETS} <= set(connection.introspection.table_names()):
         return
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_THERE[connection.vendor], [f"{_TRIGGER}_update"])
+        is_there = cursor.fetchone() is not None
     try:
         with transaction.atomic(using=using), connection.cursor() as cursor:
             if connection.vendor == "postgresql":
                 cursor.execute("SET LOCAL lock_timeout = '5s'")
-                cursor.execute(f"LOCK TABLE {_DATASETS} IN SHARE ROW EXCLUSIVE MODE")
-            cursor.execute(_IS_THERE[connection.vendor], [f"{_TRIGGER}_update"])
-            if cursor.fetchone() is None:
-                for statement in _SQLITE if connection.vendor == "sqlite" else _POSTGRESQL:
-                    cursor.execute(statement)
-            for statement in _RECOUNT:
+                cursor.execute(f"LOCK TABLE {_DATASETS} IN SHARE ROW EXCLUSIVE MODE")  # those who write datasets wait
+                cursor.execute(f"LOCK TABLE {_COUNTS} IN EXCLUSIVE MODE")  # and those who add up
+            creation = _SQLITE if connection.vendor == "sqlite" else _POSTGRESQL
+            for statement in _RECOUNT if is_there else [*creation, *_RECOUNT]:
                 cursor.execute(statement)
     except DatabaseError as error:
+        if not is_there:
+            raise
         logger.warning("The datasets of each state could not be counted anew: %s", error)
+
+
+def drop_triggers(apps: Any, editor: BaseDatabaseSchemaEditor) -> None:
+    """Drop the triggers, before a migration that is taken back drops the table that they write to."""
+    is_postgresql = editor.connection.vendor == "postgresql"
+    with editor.connection.cursor() as cursor:
+        for name in _TRIGGERS:
+            cursor.execute(f"DROP TRIGGER IF EXISTS {name}{f' ON {_DATASETS}' if is_postgresql else ''}")
+        if is_postgresql:
+            cursor.execute(f"DROP FUNCTION IF EXISTS {_TRIGGER}()")

@@ -20,11 +20,18 @@ from .services import send_test, subscribe
 CHANNELS = [choice for choice in Subscription.Channel.choices if choice[0] != Subscription.Channel.PAGE]
 
 
+class KeptField(forms.CharField):
+    """A field whose value is not shown. Left empty, it has not changed."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(data)
+
+
 class SubscriptionForm(forms.ModelForm):  # type: ignore[type-arg]  # generic in the stubs alone
     """An address that is left empty stays as it is."""
 
     channel = forms.ChoiceField(choices=CHANNELS)
-    address = forms.CharField(
+    address = KeptField(
         max_length=2000, required=False, widget=forms.PasswordInput,
         help_text="Of an email, a webhook, or a chat service as Apprise writes it. Never shown; empty: it stays.",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from . import words
 from .amounts import rate
 from .components import bar_of
 
-# How many are kept, each of 2 KB.
+# Rows in the cache, 2 KB each.
 MOST_KEPT: Final = 2_000
 
 _kept: Final[dict[tuple[object, ...], SafeString]] = {}
@@ -23,13 +23,10 @@ _kept: Final[dict[tuple[object, ...], SafeString]] = {}
 def row_html(progress: DatasetProgress, *, oob: bool) -> SafeString:
     """Return the row of a dataset; with ``oob`` as an out-of-band fragment for htmx.
 
-    It is that of this moment: a finished run changes it only with the words for how long ago it ended, an unfinished
-    one with each second.
+    The key holds all that changes the row: beside the version, for a finished run the words for how long ago it ended,
+    for an unfinished one the second.
     """
-    now = timezone.now()
-    ended = progress.finished_at
-    moment = words.relative(timezone.localtime(ended), now) if ended is not None else int(now.timestamp())
-    key = (progress.dataset_id, progress.epoch, progress.version, progress.vitals, moment, oob)
+    key = (progress.dataset_id, progress.epoch, progress.version, progress.vitals, _age(progress), oob)
     html = _kept.get(key)
     if html is None:
         if len(_kept) >= MOST_KEPT:
@@ -38,3 +35,10 @@ def row_html(progress: DatasetProgress, *, oob: bool) -> SafeString:
         context = {"progress": progress, "bar": bar_of(progress), "rate": speed, "oob": oob}
         html = _kept[key] = render_to_string("components/row.html", context)
     return html
+
+
+def _age(progress: DatasetProgress) -> str | int:
+    now = timezone.now()
+    if progress.finished_at is not None:
+        return words.relative(timezone.localtime(progress.finished_at), now)
+    return int(now.timestamp()) if progress.run is not None else 0

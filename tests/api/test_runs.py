@@ -153,7 +153,7 @@ def test_a_list_takes_as_many_queries_for_many(pipeline: Pipeline, django_assert
 
 
 def test_missing_samples_are_counted_and_forgotten(pipeline: Pipeline) -> None:
-    dataset = Dataset.objects.create(dataset_id="cats", sample_count=1)
+    dataset = Dataset.objects.create(dataset_id="cats")
     fields = {
         "size": 1, "mtime_ns": 1, "sha256": "0" * 64, "format": "JPEG", "width": 1, "height": 1, "thumbnail_width": 1,
         "thumbnail_height": 1, "seen_in_run": 1,

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from threading import Barrier, Thread
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
@@ -22,7 +23,7 @@ from apps.datasets import state_counts
 from apps.datasets.access.rules import Caller
 from apps.datasets.models import Dataset, StateCount
 from apps.datasets.services import ListedAs, delete_dataset, issue_token, note_listed, remove_dataset, share_dataset
-from apps.datasets.state_counts import add_up, counts_visible_to, create_triggers
+from apps.datasets.state_counts import add_up, counts_visible_to, create_triggers, drop_triggers
 from tests.pages.test_plans import recorded
 
 MOST = 1_000
@@ -135,18 +136,37 @@ def test_rows_are_added_up(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not StateCount.objects.exists(), "a sum of nothing has no row"
 
 
-def test_migration_creates_what_is_missing_and_counts_anew(db: None) -> None:
+@pytest.fixture
+def no_triggers(db: None) -> None:
     """As SQLite leaves it where a migration changes the table."""
-    table = " ON datasets_dataset" if connection.vendor == "postgresql" else ""
-    with connection.cursor() as cursor:
-        for name in ("dataset_counted", "dataset_counted_update", "dataset_counted_delete"):
-            cursor.execute(f"DROP TRIGGER IF EXISTS {name}{table}")
+    drop_triggers(None, connection.schema_editor())
+
+
+@pytest.mark.parametrize("create", [create_triggers, partial(call_command, "restored", verbosity=0)])
+def test_what_is_missing_is_created_and_counted_anew(no_triggers: None, create: Callable[[], object]) -> None:
     Dataset.objects.create(dataset_id="missed")
     assert kept(STAFF) == {}
-    create_triggers()
+    create()
     assert kept(STAFF) == {2: 1}
     Dataset.objects.create(dataset_id="counted")
     assert kept(STAFF) == {2: 2}
+
+
+def test_site_does_not_go_without_triggers(no_triggers: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lists would be empty. An outage fails the migration, which can be done again."""
+    monkeypatch.setattr(state_counts, "_RECOUNT", ["no SQL"])
+    with pytest.raises(DatabaseError):
+        create_triggers()
+
+
+def test_triggers_go_on_where_the_count_fails(
+    db: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(state_counts, "_RECOUNT", ["no SQL"])
+    create_triggers()
+    assert "could not be counted anew" in caplog.text
+    Dataset.objects.create(dataset_id="counted")
+    assert kept(STAFF) == {2: 1}
 
 
 def test_triggers_that_are_there_are_not_created_again(db: None) -> None:
@@ -163,11 +183,13 @@ def test_flushed_database_has_no_datasets() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_writers_and_those_that_add_up_never_wait_for_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight move datasets to and fro, each in its own order, while two add up."""
+def test_writers_and_those_that_add_up_never_wait_in_a_circle(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Eight move datasets to and fro, each in its own order, while two add up, and one counts anew."""
     monkeypatch.setattr(state_counts, "MOST_ROWS", 0)
     pks = [Dataset.objects.create(dataset_id=f"set-{number}").pk for number in range(8)]
-    barrier, errors = Barrier(10), list[Exception]()
+    barrier, errors = Barrier(11), list[Exception]()
 
     def work(begin: Callable[[int], None]) -> None:
         try:
@@ -189,11 +211,13 @@ def test_writers_and_those_that_add_up_never_wait_for_each_other(monkeypatch: py
 
     threads = [Thread(target=work, args=[move(pk)]) for pk in pks]
     threads += [Thread(target=work, args=[lambda step: add_up()]) for _ in range(2)]
+    threads += [Thread(target=work, args=[lambda step: create_triggers()])]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not errors
+    assert not caplog.records
     assert kept(STAFF) == counted(STAFF)
     add_up()
     assert kept(STAFF) == counted(STAFF)

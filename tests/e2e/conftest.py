@@ -11,7 +11,6 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from apps.datasets.models import Dataset, Sample
-from apps.datasets.services import set_sample_count
 from apps.progress import services as progress
 from apps.progress.models import Run
 from apps.progress.services import StagePlan
@@ -197,7 +196,6 @@ def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
 
 
 def make_sample(dataset: Dataset) -> Sample:
-    set_sample_count(dataset.pk, 1)
     return Sample.objects.create(
         dataset=dataset, path="a.jpg", sha256="0" * 64, size=1, width=1, height=1, format="JPEG",
         thumbnail_width=1, thumbnail_height=1, seen_in_run=1, mtime_ns=0,

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from apps.batches.models import Batch, BatchMember
+from apps.datasets import state_counts
+from apps.datasets.models import Dataset, StateCount
 from apps.pipeline.models import Job
 from apps.pipeline.services import process_folder
 from apps.progress import services
@@ -78,3 +80,9 @@ def most_at_once(runs: list[Run]) -> int:
         going += change
         most = max(most, going)
     return most
+
+
+def test_a_worker_adds_up_what_lists_count_by(db: None, tmp_path: Path) -> None:
+    Dataset.objects.bulk_create(Dataset(dataset_id=f"set-{number}") for number in range(state_counts.MOST_ROWS + 1))
+    with worker(tmp_path / "log"):
+        wait_until(lambda: StateCount.objects.count() == 1, seconds=60, what="it was not added up")

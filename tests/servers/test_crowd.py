@@ -25,7 +25,7 @@ from .test_polls import aside
 
 PAGES = 60
 ONE_LINE_EACH = httpx.Limits(max_connections=PAGES, max_keepalive_connections=PAGES)
-# Many times faster than pages do it, so that few of them are as much for the server as many.
+# Many times faster than pages do it, so that sixty pages are as much for the server as hundreds.
 POLL_SECONDS, RETRY_SECONDS = 0.3, 0.5
 
 

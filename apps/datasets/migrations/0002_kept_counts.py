@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from apps.datasets.state_counts import drop_triggers
+
 
 class Migration(migrations.Migration):
 
@@ -19,21 +21,11 @@ class Migration(migrations.Migration):
                 ('count', models.IntegerField(help_text='Negative where more left this state than came.')),
             ],
         ),
-        # The samples that an earlier version has written, or goes on writing, are not counted: null for those.
-        migrations.SeparateDatabaseAndState(
-            database_operations=[
-                migrations.AddField(
-                    model_name='dataset',
-                    name='sample_count',
-                    field=models.PositiveIntegerField(editable=False, null=True),
-                ),
-            ],
-            state_operations=[
-                migrations.AddField(
-                    model_name='dataset',
-                    name='sample_count',
-                    field=models.PositiveIntegerField(default=0, editable=False, null=True),
-                ),
-            ],
+        migrations.AddField(
+            model_name='dataset',
+            name='sample_count',
+            field=models.PositiveIntegerField(editable=False, null=True),
         ),
+        # They would write to a table that is gone. `post_migrate` creates them.
+        migrations.RunPython(migrations.RunPython.noop, drop_triggers),
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
+from apps.datasets import services as datasets
 from apps.datasets.models import Sample
 from apps.pipeline.images.folders import reach_of
 from apps.pipeline.images.media import has_thumbnail
@@ -41,8 +42,11 @@ class IndexStep(Step[list[Indexed | Rejected]]):
             keep_damaged=settings.DAMAGED == "keep",
         )
         self.skipped: int = self.run.skipped
+        present = Sample.objects.present().filter(dataset=self.run.dataset_id)
         earlier = Sample.objects.filter(dataset=self.run.dataset_id).exclude(seen_in_run=self.run.number)
         self._has_earlier_samples = earlier.exists()
+        with lease.transaction():  # an earlier version may have written samples without counting them
+            datasets.set_sample_count(self.run.dataset_id, present.count())
         # For each chunk in the pool: the samples that earlier runs made of its files, by path.
         self._earlier: dict[int, dict[str, Sample]] = {}
 
@@ -76,7 +80,7 @@ class IndexStep(Step[list[Indexed | Rejected]]):
         unread = set(earlier) - {item.path for item in result}
         unchanged = [earlier[path].pk for path in unread]
         there = {path for path, sample in earlier.items() if sample.missing_since is None}
-        self.new_samples = len((unread | {item.path for item in indexed}) - there)
+        self.more_present = len((unread | {item.path for item in indexed}) - there)
         Sample.objects.filter(pk__in=unchanged).update(seen_in_run=self.run.number, missing_since=None)
         self.skipped += len(unchanged)
         Sample.objects.bulk_create(

@@ -27,7 +27,7 @@ class Step[Result](ABC):
 
     name: str
     skipped: int | None = None  # None: this step skips nothing
-    new_samples = 0  # which the results that were written last have added
+    more_present = 0  # samples that the last results have added or brought back
 
     def __init__(self, job: Job, lease: Lease) -> None:
         self.job = job
@@ -70,5 +70,5 @@ class Step[Result](ABC):
             Chunk.objects.filter(pk=chunk.pk).update(done=True, items=replaced)
             self.current += chunk.size
             run = progress.report(self.run.pk, current=self.current, skipped=self.skipped)
-            datasets.add_to_sample_count(self.run.dataset_id, self.new_samples)
+            datasets.add_to_sample_count(self.run.dataset_id, self.more_present)
             return run

@@ -24,7 +24,7 @@ PARTS = os.environ.get("PARTS", "pages peer storm rush processes threads lists")
 PAGES = [int(count) for count in os.environ.get("PAGES", "500 2000 5000").split()]
 SECONDS = float(os.environ.get("SECONDS", "15"))  # of one measurement
 RUSH_PER_SECOND, RUSH_SECONDS = 400, 20.0
-STORM_SECONDS = 60.0  # for which a restart is followed
+FOLLOWED_SECONDS = 60.0  # from a restart, and from the beginning of a rush
 
 console = Console(width=150)
 
@@ -66,7 +66,7 @@ def storm(program: str) -> dict[str, float]:
         server.kill()
         server.start()
         crowd.ask("storm")
-        taken = reporters.result(f"measure {STORM_SECONDS}")
+        taken = reporters.result(f"measure {FOLLOWED_SECONDS}")
         crowd.ask("measure 1")
         answer = crowd.answer()
     print("storm", answer, taken, file=sys.stderr)
@@ -74,14 +74,17 @@ def storm(program: str) -> dict[str, float]:
 
 
 def rush(program: str) -> dict[str, float]:
-    """Load new pages, at a rate that is more than the server can take."""
+    """Load new pages, at a rate that is more than the server can take, and look at them a while later."""
     count = round(RUSH_PER_SECOND * RUSH_SECONDS)
     with ours() as server, load(server, program, count) as (crowd, reporters):
         crowd.ask(f"open {count} {RUSH_PER_SECOND}")
-        taken = reporters.result(f"measure {RUSH_SECONDS}")
-        answer = crowd.answer()
+        taken = reporters.result(f"measure {FOLLOWED_SECONDS}")
+        crowd.ask("measure 1")
+        answer: dict[str, Any] = {}
+        while "live" not in answer:  # where all pages are open before, the crowd says so first
+            answer |= crowd.answer()
     print("rush", answer, taken, file=sys.stderr)
-    return {"rush_opened_s": answer["opened_s"], "reports_share_rush": taken["share"]}
+    return {"rush_live": answer["live"], "reports_share_rush": taken["share"]}
 
 
 def lists(program: str) -> dict[str, float]:

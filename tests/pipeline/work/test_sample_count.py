@@ -1,4 +1,4 @@
-"""How many samples a dataset has is kept, and is at every moment what counting its rows would say."""
+"""How many samples a dataset has is kept, and is after each chunk what counting its rows would say."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from apps.datasets.models import Dataset, Sample
-from apps.datasets.services import forget_missing_samples
+from apps.datasets.services import add_to_sample_count, delete_dataset, forget_missing_samples, set_sample_count
 from apps.pipeline.models import Job, Source
 from apps.pipeline.services import process_folder
 from apps.pipeline.work import chunks
@@ -30,24 +30,24 @@ OnChange = Callable[[Callable[[DatasetProgress], None]], None]
 
 
 @pytest.fixture
-def compared(on_change: OnChange, monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
-    """The counts that were kept at each change that was announced. Each was compared with the rows."""
+def counts(on_change: OnChange, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """At each change that was announced: the count that was kept, and that of the rows."""
     monkeypatch.setattr(chunks, "INDEX_CHUNK", 2)
-    kept: list[int | None] = []
+    counts: list[tuple[int, int]] = []
 
-    def compare(_: DatasetProgress) -> None:
-        kept.append(Dataset.objects.get().sample_count)
-        assert kept[-1] == Sample.objects.present().count()
+    def count(_: DatasetProgress) -> None:
+        if (kept := Dataset.objects.get().sample_count) is not None:
+            counts.append((kept, Sample.objects.present().count()))
 
-    on_change(compare)
-    return kept
+    on_change(count)
+    return counts
 
 
-def test_count_follows_every_chunk_of_every_run(folder: Path, tmp_path: Path, compared: list[int | None]) -> None:
+def test_count_follows_every_chunk_of_every_run(folder: Path, tmp_path: Path, counts: list[tuple[int, int]]) -> None:
     make_images(folder, 5)
     (folder / "broken.jpg").write_bytes(b"no image")
     assert process(folder)[1] is Outcome.READY
-    assert len(set(compared)) >= 3, "after each chunk"
+    assert len(set(counts)) >= 3, "after each chunk"
 
     (folder / "000000.jpg").rename(tmp_path / "away.jpg")
     make_images(folder, 1, seed=1)[0].rename(folder / "new.jpg")
@@ -67,6 +67,7 @@ def test_count_follows_every_chunk_of_every_run(folder: Path, tmp_path: Path, co
     assert forget_missing_samples(Dataset.objects.get()) == 2
     delete_forgotten_samples(threading.Event())
     assert Dataset.objects.get().sample_count == Sample.objects.count() == 4
+    assert [kept for kept, _ in counts] == [counted for _, counted in counts]
 
 
 def test_count_falls_with_the_samples_that_become_missing(folder: Path) -> None:
@@ -84,14 +85,36 @@ def test_count_falls_with_the_samples_that_become_missing(folder: Path) -> None:
     assert Dataset.objects.get().sample_count == 2
 
 
-def test_samples_of_an_earlier_version_are_counted_until_a_run_has_ended(folder: Path) -> None:
+@pytest.mark.parametrize("noted", [None, 7])
+def test_samples_of_an_earlier_version_are_counted_when_the_next_run_begins(
+    folder: Path, on_change: OnChange, noted: int | None
+) -> None:
     make_images(folder, 3)
     process(folder)
-    Dataset.objects.update(sample_count=None)
-    dataset = Dataset.objects.get()
-    assert dataset.count_samples() == 3
+    set_sample_count(Dataset.objects.get().pk, noted)
+    assert Dataset.objects.get().count_samples() == (3 if noted is None else noted)
+    kept: list[int | None] = []
+    on_change(lambda progress: kept.append(Dataset.objects.get().sample_count))
     process(folder)
-    assert Dataset.objects.get().sample_count == 3
+    assert kept[0] == noted
+    assert kept[-3:] == [3, 3, 3]
+
+
+def test_count_that_cannot_be_true_is_given_up(db: None) -> None:
+    dataset = Dataset.objects.create(dataset_id="cats")
+    assert dataset.count_samples() == 0
+    set_sample_count(dataset.pk, 3)
+    add_to_sample_count(dataset.pk, -3)
+    assert Dataset.objects.get().sample_count == 0
+    add_to_sample_count(dataset.pk, -1)
+    assert Dataset.objects.get().sample_count is None
+    add_to_sample_count(dataset.pk, 5)
+    assert Dataset.objects.get().sample_count is None
+    set_sample_count(dataset.pk, 2)
+    assert Dataset.objects.get().sample_count == 2
+    delete_dataset(dataset)
+    add_to_sample_count(dataset.pk, 1)
+    assert Dataset.with_deleted.get().sample_count == 2, "it would wait for whoever removes it"
 
 
 @pytest.mark.parametrize("address", ["/datasets/cats/", "/datasets/cats/?tab=samples", "/api/datasets/cats"])

@@ -165,9 +165,9 @@ def _remove_often() -> None:
     prune_at = 0.0  # of the monotonic clock
     while not stopping.wait(REMOVE_SECONDS):
         try:
+            add_up()
             remove_deleted_datasets(stopping)
             delete_forgotten_samples(stopping)
-            add_up()
             if time.monotonic() >= prune_at:
                 prune(stopping)
                 prune_at = time.monotonic() + PRUNE_SECONDS
