@@ -23,6 +23,7 @@ WAIT_SECONDS: Final = 4.5
 SLOW_SECONDS: Final = 0.05
 
 READ: Final = "read"
+POLL: Final = "poll"
 WRITE: Final = "write"
 SIMILAR: Final = "similar"
 LOG_IN: Final = "log in"
@@ -32,6 +33,7 @@ THUMBNAIL: Final = "thumbnail"
 LIST: Final = "list"
 # The kinds that have few places, and why.
 FEW: Final = {
+    POLL: 4,  # most are answered from memory; the rest must not wait behind pages, of which each takes longer
     SIMILAR: 2,  # a search reads all vectors of a dataset
     LOG_IN: 2,  # a password is slow to check on purpose
     LOG_IN_PAGE: 1,  # the form of a log-in, which is fetched before it
@@ -40,14 +42,15 @@ FEW: Final = {
     LIST: 2,  # a list has many rows
 }
 
-# How many requests of a kind begin beside each other, unless they are slow. The interpreter renders one page at a time:
+# How many requests of a kind begin beside each other, unless they are slow. The interpreter renders one at a time:
 # beside each other they would end no sooner, and a report would wait for several of them at each of its statements.
-_TURNS: Final = {READ: 1}
+_TURNS: Final = {READ: 1, POLL: 1}
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
+_POLLED: Final = re.compile(r"/datasets/[^/]+/progress(?:/(?:header|bar)/)?$")
 _LOG_IN: Final = re.compile(r"/(?:accounts|admin)/login/$")
-_LIST: Final = re.compile(r"/(?:api/datasets)?$")
+_LIST: Final = re.compile(r"^/(?:api/datasets)?$")
 
 
 def kind_of(scope: dict[str, Any]) -> str:
@@ -59,7 +62,8 @@ def kind_of(scope: dict[str, Any]) -> str:
         if scope.get("query_string"):  # a sample's page takes no other query than `?similar`
             return SIMILAR
     if scope.get("method") in _SAFE:
-        return LOG_IN_PAGE if _LOG_IN.search(path) else LIST if _LIST.match(path) else READ
+        kinds = ((LOG_IN_PAGE, _LOG_IN), (LIST, _LIST), (POLL, _POLLED))
+        return next((kind for kind, pattern in kinds if pattern.search(path)), READ)
     return LOG_IN if scope.get("method") == "POST" and _LOG_IN.search(path) else WRITE
 
 

@@ -23,6 +23,7 @@ from progress_site.servers.places import (
     LOG_IN,
     LOG_IN_PAGE,
     ORIGINAL,
+    POLL,
     READ,
     SIMILAR,
     THUMBNAIL,
@@ -41,6 +42,7 @@ def scope(name: str, *args: object, query: bytes = b"", method: str = "GET", **m
     return {"type": "http", "path": path, "query_string": query, "method": method, "headers": [], **more}
 
 
+HEADER = scope("progress-header", "cats")
 SEARCH = scope("sample", "cats", 7, query=b"similar")
 POSTED = scope("login", method="POST")
 PAGE = scope("dataset", "cats")
@@ -63,6 +65,9 @@ REPORT = scope("datasets", method="POST") | {"path": "/api/datasets/cats/progres
         (LIST_PAGE, LIST),
         (scope("api:list_datasets", query=b"limit=200"), LIST),
         (scope("api:list_datasets", method="POST"), WRITE),
+        (HEADER, POLL),
+        (scope("progress-bar", "cats", query=b"v=1"), POLL),
+        ({**REPORT, "method": "GET"}, POLL),
         (scope("dataset", "cats", query=b"similar"), READ),
         (scope("dataset", "cats", method="HEAD"), READ),
         (REPORT, WRITE),
@@ -113,8 +118,11 @@ async def test_no_kind_of_request_takes_the_places_of_another() -> None:
     application = RequestThreads(views.answer)
     crowds = [
         await begun(views, application, request_scope, places()[kind_of(request_scope)])
-        for request_scope in (POSTED, REPORT, SEARCH, PAGE, LIST_PAGE, scope("sample-original", "c", 1))
+        for request_scope in (POSTED, REPORT, SEARCH, LIST_PAGE, scope("sample-original", "c", 1))
     ]
+    for request_scope in (PAGE, HEADER):  # they begin one after the other
+        crowds.append(await begun(views, application, request_scope, 1))
+        crowds.append([asyncio.create_task(status_of(application, request_scope)) for _ in range(40)])
     thumbnail = await begun(views, application, scope("sample-thumbnail", "c", 1), 1)
     views.go_on.set()
     assert await asyncio.gather(*thumbnail) == [200]
