@@ -1,4 +1,4 @@
-"""The tests of the datasets, the progress, the API, the batches, the leases and what is told pass on PostgreSQL too."""
+"""The tests of the datasets, the progress, the API, the batches, the lists and the leases pass on PostgreSQL too."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ SUITES = [
     "tests/notifications/test_events.py", "tests/notifications/test_batch_ends.py",
     "tests/notifications/test_digests.py", "tests/pipeline/test_batch_limits.py",
     "tests/pipeline/test_real_workers.py",
-    "tests/pages/test_plans.py", "tests/pages/test_groups.py",
-    f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py",
+    "tests/pages/test_plans.py", "tests/pages/test_groups.py", "tests/pages/test_pages.py", "tests/pages/test_samples.py",
+    "tests/pages/test_batches.py", "tests/pages/test_rows.py",
+    f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py", f"{WORK}/test_sample_count.py",
 ]  # fmt: skip
 
 
