@@ -19,8 +19,8 @@ SUITES = [
     "tests/notifications/test_events.py", "tests/notifications/test_batch_ends.py",
     "tests/notifications/test_digests.py", "tests/pipeline/test_batch_limits.py",
     "tests/pipeline/test_real_workers.py",
-    "tests/pages/test_plans.py", "tests/pages/test_groups.py", "tests/pages/test_pages.py", "tests/pages/test_samples.py",
-    "tests/pages/test_batches.py", "tests/pages/test_rows.py",
+    "tests/pages/test_plans.py", "tests/pages/test_groups.py", "tests/pages/test_pages.py",
+    "tests/pages/test_samples.py", "tests/pages/test_batches.py", "tests/pages/test_rows.py",
     f"{WORK}/test_lease.py", f"{WORK}/test_frozen_worker.py", f"{WORK}/test_removal.py", f"{WORK}/test_sample_count.py",
 ]  # fmt: skip
 

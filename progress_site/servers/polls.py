@@ -183,7 +183,8 @@ class SharedPolls:
 
     def __init__(self, application: ASGIApp) -> None:
         self._application = application
-        self._asking: dict[tuple[Any, ...], asyncio.Event] = {}  # by a poll's key; set once its view has answered
+        # Set once a view has answered: by a poll's key, and where it has yet to say who may see the dataset, by caller.
+        self._asking: dict[tuple[Any, ...], asyncio.Event] = {}
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         poll = scope.get(POLL) or read_poll(scope)
@@ -199,20 +200,32 @@ class SharedPolls:
     async def _wait_or_ask(self, poll: Poll, scope: Any, receive: Any) -> list[Message]:
         """Let the view answer, one at a time for all who ask for the same and are known to see it.
 
-        All who waited for an answer take it in the same round of the event loop, however many they are.
+        All who waited for an answer take it in the same round of the event loop, however many they are. Of a caller
+        that is not known, the first finds out for the others.
         """
-        if not is_caller_known(poll):
-            return await self._ask(poll, scope, receive)
         came_at = time.monotonic()
+        if not is_caller_known(poll):
+            caller = (poll.identity, poll.dataset_id)
+            if (answered := self._asking.get(caller)) is None:
+                return await self._ask_first(caller, poll, scope, receive)
+            await answered.wait()
+            if not is_caller_known(poll):
+                return await self._ask(poll, scope, receive)
         while (answered := self._asking.get(poll.key)) is not None:
             await answered.wait()
             if messages := current_answers().answer_for_waiting(poll, came_at):
                 return messages
-        self._asking[poll.key] = answered = asyncio.Event()
+        if messages := current_answers().answer_for_waiting(poll, came_at):
+            return messages
+        return await self._ask_first(poll.key, poll, scope, receive)
+
+    async def _ask_first(self, key: tuple[Any, ...], poll: Poll, scope: Any, receive: Any) -> list[Message]:
+        """Return the view's answer to a poll for which others wait under ``key``."""
+        self._asking[key] = answered = asyncio.Event()
         try:
             return await self._ask(poll, scope, receive)
         finally:
-            del self._asking[poll.key]
+            del self._asking[key]
             answered.set()
 
     async def _ask(self, poll: Poll, scope: Any, receive: Any) -> list[Message]:

@@ -270,6 +270,48 @@ def test_a_change_is_made_once_for_all_who_ask_for_it(running: Dataset) -> None:
     in_site(main)
 
 
+def test_first_of_a_crowd_of_strangers_finds_out_for_the_others(running: Dataset) -> None:
+    async def main(site: Site) -> None:
+        crowd = [site.shared(asked) for asked in [header("cats")] * 20 + [bar("cats")] * 20]
+        answers = await asyncio.gather(*crowd)
+        assert {answer[0] for answer in answers} == {200}
+        assert len({answer[2] for answer in answers}) == 2
+        assert site.asked == 2  # for a header, which also says that the bar may be seen, and for a bar
+
+    in_site(main)
+
+
+class HeldSite(Site):
+    """A site that holds up the views of one caller, who has this cookie."""
+
+    held = b""
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        self.begun.release()
+        if (b"cookie", self.held) in scope["headers"]:
+            await self.go_on.wait()
+        for message in await aside(self._handler.answer, scope, b""):
+            await send(message)
+
+
+def test_strangers_are_refused_whatever_others_are_answered_meanwhile(running: Dataset) -> None:
+    owner, stranger = User.objects.create_user("owner"), User.objects.create_user("stranger")
+    Dataset.objects.update(visibility="private", owner=owner)
+    by_owner, by_stranger = (header("cats", cookie=cookie_of(user)) for user in (owner, stranger))
+
+    async def main(_: Site) -> None:
+        site = HeldSite()
+        site.held = dict(by_stranger["headers"])[b"cookie"]
+        site.go_on.clear()
+        strangers = [asyncio.create_task(site.shared(by_stranger)) for _ in range(5)]
+        await site.begun.acquire()
+        assert (await site.shared(by_owner))[0] == 200
+        site.go_on.set()
+        assert [answer[0] for answer in await asyncio.gather(*strangers)] == [404] * 5
+
+    in_site(main)
+
+
 def test_pages_that_have_a_socket_ask_no_view_for_what_it_has_brought(running: Dataset) -> None:
     run = Run.objects.get()
     head = Head.objects.get()
