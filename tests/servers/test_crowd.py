@@ -21,7 +21,7 @@ from apps.progress.selectors import progress_of
 from tests.processes import DAPHNE, UVICORN, Server, kill, web_server
 from tests.services import free_port
 
-from .test_polls import aside
+from .site import aside
 
 PAGES = 60
 ONE_LINE_EACH = httpx.Limits(max_connections=PAGES, max_keepalive_connections=PAGES)

@@ -25,7 +25,7 @@ from tests.repository import ROOT
 from tests.services import PostgreSQL, run_quietly, wait_until
 
 from .raw import answer_of, line_to, request, until_closed
-from .test_polls import Site, aside, header, in_site, json
+from .site import Site, aside, header, in_site, json
 
 CLIENT = ("127.0.0.1", 1)
 
