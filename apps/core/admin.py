@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest
 
 
 class PartialSave[M: Model](admin.ModelAdmin[M]):
-    """Write of a row only the columns that the form has changed.
+    """Save only the columns that the form has changed.
 
     Django writes all of them, with the values that they had when the form was checked. A run or a worker may have
     changed those that are not in the form. A row that was deleted meanwhile is not found.

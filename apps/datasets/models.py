@@ -143,7 +143,10 @@ class Dataset(models.Model):
 
 
 class StateCount(models.Model):
-    """A part of how many datasets of a visibility have a state: the sum of its rows counts. Kept by `state_counts`."""
+    """A change in how many datasets of a visibility have a state. The sum of all rows is how many have it now.
+
+    `state_counts` keeps the table.
+    """
 
     visibility = models.CharField(max_length=7)
     state_order = models.PositiveSmallIntegerField()

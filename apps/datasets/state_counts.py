@@ -1,7 +1,7 @@
-"""How many datasets each state has: kept by triggers of the database, so that a list of any size counts none of them.
+"""How many datasets each state has, without counting them: triggers of the database keep the counts.
 
-A trigger adds a row of `StateCount` for each dataset that comes, goes, or changes its state or visibility. It adds rows
-and changes none, so two writers never wait for each other. `add_up` makes one row of those that are of the same kind.
+A trigger adds a row of `StateCount` for each dataset that comes, goes, or changes its state or visibility. It changes
+no other row, so two writers never wait for each other. `add_up` replaces many rows by their sums.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _kept(rows: QuerySet[StateCount]) -> Counter[int]:
 
 
 def add_up() -> bool:
-    """Make one row of some rows that count the same. Return False where there are only few rows.
+    """Replace some rows by their sums. Return False where there are only few rows.
 
     Skip rows that another process has locked.
     """

@@ -1,4 +1,4 @@
-"""What moves in a dataset's row, rendered once for all lists and sockets that show it."""
+"""What moves in a dataset's row, rendered once for all lists and once for all sockets that show it."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def row_html(progress: DatasetProgress, *, oob: bool) -> SafeString:
 
 
 def _age(progress: DatasetProgress) -> str | int:
+    """Return what of the time the row depends on."""
     now = timezone.now()
     if progress.finished_at is not None:
         return words.relative(timezone.localtime(progress.finished_at), now)

@@ -15,6 +15,7 @@ from typing import Any, Final
 from django.conf import settings
 
 from .handler import Message
+from .polls import ADDRESS
 
 # How long a request waits for its place before it is told that the server is busy.
 WAIT_SECONDS: Final = 4.5
@@ -23,7 +24,7 @@ WAIT_SECONDS: Final = 4.5
 SLOW_SECONDS: Final = 0.05
 
 READ: Final = "read"
-POLL: Final = "poll"
+POLLED: Final = "polled"
 WRITE: Final = "write"
 SIMILAR: Final = "similar"
 LOG_IN: Final = "log in"
@@ -33,7 +34,7 @@ THUMBNAIL: Final = "thumbnail"
 LIST: Final = "list"
 # The kinds that have few places, and why.
 FEW: Final = {
-    POLL: 4,  # most are answered from memory; the rest must not wait behind pages, of which each takes longer
+    POLLED: 4,  # most are answered from memory; the rest must not wait behind pages, which take longer
     SIMILAR: 2,  # a search reads all vectors of a dataset
     LOG_IN: 2,  # a password is slow to check on purpose
     LOG_IN_PAGE: 1,  # the form of a log-in, which is fetched before it
@@ -44,13 +45,17 @@ FEW: Final = {
 
 # How many requests of a kind begin beside each other, unless they are slow. The interpreter renders one at a time:
 # beside each other they would end no sooner, and a report would wait for several of them at each of its statements.
-_TURNS: Final = {READ: 1, POLL: 1}
+_TURNS: Final = {READ: 1, POLLED: 1}
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SAMPLE: Final = re.compile(r"/datasets/[^/]+/samples/[0-9]+/(?:(original|thumbnail)/)?$")
-_POLLED: Final = re.compile(r"/datasets/[^/]+/progress(?:/(?:header|bar)/)?$")
 _LOG_IN: Final = re.compile(r"/(?:accounts|admin)/login/$")
-_LIST: Final = re.compile(r"^/(?:api/datasets)?$")
+# The kinds of requests that only read.
+_SAFE_KINDS: Final = {
+    LOG_IN_PAGE: _LOG_IN,
+    LIST: re.compile(r"^/(?:api/datasets)?$"),
+    POLLED: re.compile(rf"{ADDRESS.pattern}$"),
+}
 
 
 def kind_of(scope: dict[str, Any]) -> str:
@@ -62,8 +67,7 @@ def kind_of(scope: dict[str, Any]) -> str:
         if scope.get("query_string"):  # a sample's page takes no other query than `?similar`
             return SIMILAR
     if scope.get("method") in _SAFE:
-        kinds = ((LOG_IN_PAGE, _LOG_IN), (LIST, _LIST), (POLL, _POLLED))
-        return next((kind for kind, pattern in kinds if pattern.search(path)), READ)
+        return next((kind for kind, pattern in _SAFE_KINDS.items() if pattern.search(path)), READ)
     return LOG_IN if scope.get("method") == "POST" and _LOG_IN.search(path) else WRITE
 
 

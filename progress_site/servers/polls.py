@@ -42,7 +42,8 @@ LONGEST_QUERY: Final = 300
 # The key under which a scope has the `Poll` that was read of it already.
 POLL: Final = "poll"
 
-_ADDRESS: Final = re.compile(
+# The addresses that are polled.
+ADDRESS: Final = re.compile(
     rf"/(?:datasets/({DATASET_ID_PATTERN})/progress/(header|bar)/|api/datasets/({DATASET_ID_PATTERN})/progress)"
 )
 _BEARER: Final = re.compile(rb"[Bb]earer [!-~]+")
@@ -211,12 +212,12 @@ class SharedPolls:
             await answered.wait()
             if not is_caller_known(poll):
                 return await self._ask(poll, scope, receive)
+            if messages := current_answers().answer_for_waiting(poll, came_at):
+                return messages
         while (answered := self._asking.get(poll.key)) is not None:
             await answered.wait()
             if messages := current_answers().answer_for_waiting(poll, came_at):
                 return messages
-        if messages := current_answers().answer_for_waiting(poll, came_at):
-            return messages
         return await self._ask_first(poll.key, poll, scope, receive)
 
     async def _ask_first(self, key: tuple[Any, ...], poll: Poll, scope: Any, receive: Any) -> list[Message]:
@@ -254,7 +255,7 @@ def _may_be_shared(start: Message) -> bool:
 
 def read_poll(scope: Any) -> Poll | None:
     """Return what a request polls; None for any other request, and for one that only a view can judge."""
-    found = _ADDRESS.fullmatch(scope["path"])
+    found = ADDRESS.fullmatch(scope["path"])
     if found is None or scope["method"] != "GET" or scope.get("root_path"):
         return None
     headers: dict[bytes, bytes] = dict(scope["headers"])

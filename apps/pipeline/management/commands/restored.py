@@ -16,6 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         note_restore()
-        create_index()  # a backup of an earlier version has none
-        create_triggers()  # nor these
+        # A backup of an earlier version has neither.
+        create_index()
+        create_triggers()
         self.stdout.write("Open pages and programs take what they are shown from now on. No worker holds a run.")
